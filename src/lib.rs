@@ -1,0 +1,3 @@
+//! Cloakroom.
+pub mod names;
+pub mod store;

@@ -1,0 +1,147 @@
+//! Sealed records by id. A store knows nothing of users, keys or ciphers.
+//!
+//! Rules every store keeps, tested by one suite that runs unchanged against each of them:
+//!
+//! 1. Every write is compare-and-swap on the record's version: a writer who read an older version
+//!    is told [`WriteError::Conflict`] and changes nothing.
+//! 2. [`Store::page`] walks ids in byte order; a record that exists during the whole walk is seen
+//!    exactly once.
+//! 3. [`Store::watch`] reports every change made by anybody (another process, another machine)
+//!    after its first [`Event::Up`]. When it cannot promise that, it says [`Event::Down`], and after
+//!    the next `Up` everything read before it must be read again.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+/// The id of a record: one lower-case letter (its kind), `/`, at least two lower-case hex digits
+/// (stores may shard by the first two), then `[0-9a-f/]*`. 200 bytes at most.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RecordId(Arc<str>);
+
+impl RecordId {
+    /// Checks the form above.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (kind, rest) = text.split_at_checked(2)?;
+        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        let well_formed = text.len() <= 200
+            && kind.as_bytes()[0].is_ascii_lowercase()
+            && kind.as_bytes()[1] == b'/'
+            && rest.len() >= 2
+            && rest.bytes().take(2).all(hex)
+            && rest.bytes().all(|b| hex(b) || b == b'/');
+        well_formed.then(|| Self(text.into()))
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for RecordId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for RecordId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a store keeps: an id, a version and a sealed blob.
+///
+/// The writer chooses the version, because the blob is sealed to it; a store only compares.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Where it is kept.
+    pub id: RecordId,
+    /// Greater than that of every earlier record under this id.
+    pub version: u64,
+    /// Ciphertext; 16 MiB at most.
+    pub blob: Bytes,
+}
+
+/// What [`Store::watch`] reports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Watching began (again): every change from now on is reported, whatever happened before is not.
+    Up,
+    /// A record was written or deleted.
+    Changed(RecordId),
+    /// Every change made until a moment ago has been reported. Sent at least once a second while up.
+    Alive,
+    /// Changes may be missed from now on, until the next [`Event::Up`].
+    Down,
+}
+
+/// Why a read failed, or a write for a reason other than a conflict.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// The store does not answer; trying again may help.
+    #[error("the store cannot be reached: {0}")]
+    Unreachable(String),
+    /// The store answered with something that is not ours, or is damaged.
+    #[error("the store holds something unexpected: {0}")]
+    Damaged(String),
+}
+
+/// Why a write did not happen.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum WriteError {
+    /// Somebody else wrote first: read again and decide anew.
+    #[error("the record was changed by somebody else meanwhile")]
+    Conflict,
+    /// The store failed; the write may or may not have happened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Whether the store's copies have what was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// Every copy has it, or there are no copies.
+    Everywhere,
+    /// Only some copies confirmed in time.
+    Partly {
+        /// Copies that confirmed.
+        confirmed: u32,
+        /// Copies there are.
+        of: u32,
+    },
+}
+
+/// A place that keeps sealed records. See the module's rules.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Reads records in one round trip; the answer has one entry per id, in the order asked.
+    async fn get_many(&self, ids: &[RecordId]) -> Result<Vec<Option<Record>>, StoreError>;
+
+    /// Writes `record` if the version now stored under its id is `expected` (`None`: if there is none).
+    async fn put_if(&self, record: Record, expected: Option<u64>) -> Result<(), WriteError>;
+
+    /// Deletes the record if its version is `expected`.
+    async fn delete_if(&self, id: &RecordId, expected: u64) -> Result<(), WriteError>;
+
+    /// At most `limit` records whose id starts with `prefix` (which holds at least `x/`) and comes after
+    /// `after`, in byte order of the ids.
+    async fn page(
+        &self,
+        prefix: &str,
+        after: Option<&RecordId>,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError>;
+
+    /// Waits, at most a second, until copies of the store have what was written before the call.
+    async fn settle(&self) -> Result<Settled, StoreError>;
+
+    /// Starts watching. Works until the receiver is dropped, through any number of failures.
+    fn watch(&self) -> mpsc::UnboundedReceiver<Event>;
+}
