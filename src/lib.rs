@@ -1,3 +1,5 @@
 //! Cloakroom.
+pub mod identity;
 pub mod names;
 pub mod store;
+pub mod vault;
