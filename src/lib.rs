@@ -1,5 +1,6 @@
 //! Cloakroom.
 pub mod identity;
 pub mod names;
+pub mod resolve;
 pub mod store;
 pub mod vault;
