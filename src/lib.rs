@@ -1,3 +1,6 @@
 //! Cloakroom.
+pub mod cli;
+pub mod config;
+pub mod inject;
 pub mod names;
 pub mod store;
