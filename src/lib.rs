@@ -1,5 +1,9 @@
 //! Cloakroom.
+pub mod cli;
+pub mod config;
 pub mod identity;
+pub mod inject;
+pub mod mcp;
 pub mod names;
 pub mod resolve;
 pub mod store;
