@@ -1,3 +1,4 @@
 //! Cloakroom.
+pub mod mcp;
 pub mod names;
 pub mod store;
