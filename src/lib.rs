@@ -4,6 +4,7 @@ pub mod config;
 pub mod gate;
 pub mod identity;
 pub mod inject;
+pub mod layer;
 pub mod mcp;
 pub mod names;
 pub mod policy;

@@ -51,6 +51,12 @@ impl Slots {
             .collect()
     }
 
+    /// Whether a slot sets this header.
+    #[must_use]
+    pub fn has_header(&self, name: &str) -> bool {
+        self.headers.iter().any(|(slot, _)| slot == name)
+    }
+
     /// How many of the client's headers the slots replace.
     #[must_use]
     pub fn replaced(&self, client: &HeaderMap) -> usize {
