@@ -8,6 +8,7 @@ pub mod layer;
 pub mod mcp;
 pub mod names;
 pub mod policy;
+pub mod proxy;
 pub mod rejection;
 pub mod resolve;
 pub mod store;
