@@ -1,5 +1,8 @@
 //! Cloakroom.
+pub mod cli;
+pub mod config;
 pub mod identity;
+pub mod inject;
 pub mod names;
 pub mod store;
 pub mod vault;

@@ -1,0 +1,174 @@
+//! TOML text -> a tree in which every key and value knows where it was written.
+
+use toml::de::{DeTable, DeValue};
+
+use super::error::{Errors, Place};
+
+/// A key's value and where both stand.
+#[derive(Clone)]
+pub(super) struct Node {
+    pub(super) key: Place,
+    pub(super) at: Place,
+    pub(super) value: Value,
+}
+
+// No Debug: a value may be a password.
+#[derive(Clone)]
+pub(super) enum Value {
+    Text(String),
+    /// The text of an environment variable: a text, an integer or a list, as the key wants it.
+    Raw(String),
+    Integer(i64),
+    List(Vec<Node>),
+    Table(Table),
+    /// What no key wants, by the name to call it in an error.
+    Other(&'static str),
+}
+
+/// Keys and values in the order written.
+#[derive(Clone, Default)]
+pub(super) struct Table {
+    entries: Vec<(String, Node)>,
+}
+
+impl Table {
+    pub(super) fn get(&self, key: &str) -> Option<&Node> {
+        self.entries
+            .iter()
+            .find(|(name, _)| name == key)
+            .map(|(_, node)| node)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Node)> {
+        self.entries
+            .iter()
+            .map(|(name, node)| (name.as_str(), node))
+    }
+
+    /// Sets `key`, replacing the value of a key that `same` says is this one.
+    pub(super) fn set(&mut self, key: &str, node: Node, same: fn(&str, &str) -> bool) {
+        match self.entries.iter_mut().find(|(name, _)| same(name, key)) {
+            Some((_, old)) => *old = node,
+            None => self.entries.push((key.to_owned(), node)),
+        }
+    }
+
+    /// The table under `key`, made if there is none; `None` when something else stands there.
+    pub(super) fn table(&mut self, key: &str, place: &Place) -> Option<&mut Self> {
+        let index = match self.entries.iter().position(|(name, _)| name == key) {
+            Some(index) => index,
+            None => {
+                let value = Value::Table(Self::default());
+                let node = Node {
+                    key: place.clone(),
+                    at: place.clone(),
+                    value,
+                };
+                self.entries.push((key.to_owned(), node));
+                self.entries.len() - 1
+            }
+        };
+        match &mut self.entries[index].1.value {
+            Value::Table(table) => Some(table),
+            _ => None,
+        }
+    }
+
+    /// Lays `over` on top: tables are merged, everything else is replaced.
+    pub(super) fn merge(&mut self, over: Self) {
+        for (key, mut node) in over.entries {
+            let below = self.entries.iter_mut().find(|(name, _)| *name == key);
+            match (below, &mut node.value) {
+                (Some((_, below)), Value::Table(table))
+                    if matches!(below.value, Value::Table(_)) =>
+                {
+                    let table = std::mem::take(table);
+                    let Value::Table(merged) = &mut below.value else {
+                        continue;
+                    };
+                    merged.merge(table);
+                    (below.key, below.at) = (node.key, node.at);
+                }
+                (Some((_, below)), _) => *below = node,
+                (None, _) => self.entries.push((key, node)),
+            }
+        }
+    }
+}
+
+impl Value {
+    /// What the value is, for "is …; write …".
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Text(_) | Self::Raw(_) => "a text",
+            Self::Integer(_) => "a number",
+            Self::List(_) => "a list",
+            Self::Table(_) => "a table",
+            Self::Other(kind) => kind,
+        }
+    }
+}
+
+/// Parses a whole document called by the place `document`. Every mistake in its syntax is an error;
+/// what could be read nevertheless is returned.
+pub(super) fn parse(text: &str, document: &Place, errors: &Errors) -> (Table, bool) {
+    let positions = Positions { text, document };
+    let (root, mistakes) = DeTable::parse_recoverable(text);
+    for mistake in &mistakes {
+        let at = mistake.span().map_or(text.len(), |span| span.start);
+        errors.push(
+            positions.place(at),
+            "",
+            format!("not TOML: {}", mistake.message()),
+        );
+    }
+    (table(root.get_ref(), &positions), mistakes.is_empty())
+}
+
+fn table(raw: &DeTable<'_>, positions: &Positions<'_>) -> Table {
+    let entry = |key: &toml::Spanned<_>, value| {
+        let name: &str = AsRef::<str>::as_ref(key.get_ref());
+        (
+            name.to_owned(),
+            node(positions.place(key.span().start), value, positions),
+        )
+    };
+    Table {
+        entries: raw.iter().map(|(key, value)| entry(key, value)).collect(),
+    }
+}
+
+fn node(key: Place, raw: &toml::Spanned<DeValue<'_>>, positions: &Positions<'_>) -> Node {
+    let at = positions.place(raw.span().start);
+    let value = match raw.get_ref() {
+        DeValue::String(text) => Value::Text(text.to_string()),
+        DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix())
+            .map_or(Value::Other("a number too large"), Value::Integer),
+        DeValue::Float(_) => Value::Other("a number with a fraction"),
+        DeValue::Boolean(_) => Value::Other("true or false"),
+        DeValue::Datetime(_) => Value::Other("a date or time"),
+        DeValue::Array(items) => {
+            let item =
+                |raw: &toml::Spanned<_>| node(positions.place(raw.span().start), raw, positions);
+            Value::List(items.iter().map(item).collect())
+        }
+        DeValue::Table(raw) => Value::Table(table(raw, positions)),
+    };
+    Node { key, at, value }
+}
+
+struct Positions<'a> {
+    text: &'a str,
+    document: &'a Place,
+}
+
+impl Positions<'_> {
+    /// The line and column, counted in characters, of a byte offset.
+    fn place(&self, offset: usize) -> Place {
+        let before = self.text.get(..offset).unwrap_or(self.text);
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        let line = before.matches('\n').count() + 1;
+        self.document
+            .at(line, before[line_start..].chars().count() + 1)
+    }
+}
