@@ -4,5 +4,6 @@ pub mod config;
 pub mod identity;
 pub mod inject;
 pub mod names;
+pub mod proxy;
 pub mod store;
 pub mod vault;
