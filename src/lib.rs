@@ -1,6 +1,7 @@
 //! Cloakroom.
 pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod identity;
 pub mod inject;
 pub mod names;
