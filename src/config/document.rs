@@ -109,20 +109,62 @@ impl Value {
     }
 }
 
-/// Parses a whole document called by the place `document`. Every mistake in its syntax is an error;
-/// what could be read nevertheless is returned.
-pub(super) fn parse(text: &str, document: &Place, errors: &Errors) -> (Table, bool) {
+/// Parses a whole document called by the place `document`.
+///
+/// Every mistake in its syntax is an error. The tree is returned when each of them spoils only the
+/// value on its own line, so that the rest can be judged too.
+pub(super) fn parse(text: &str, document: &Place, errors: &Errors) -> Option<Table> {
     let positions = Positions { text, document };
     let (root, mistakes) = DeTable::parse_recoverable(text);
+    let start = |mistake: &toml::de::Error| mistake.span().map_or(text.len(), |span| span.start);
+    let is_local = |mistake: &toml::de::Error| {
+        LOCAL
+            .iter()
+            .any(|known| mistake.message().starts_with(known))
+    };
+    let lost = mistakes
+        .iter()
+        .filter(|mistake| !is_local(mistake))
+        .map(start)
+        .min();
     for mistake in &mistakes {
-        let at = mistake.span().map_or(text.len(), |span| span.start);
-        errors.push(
-            positions.place(at),
-            "",
-            format!("not TOML: {}", mistake.message()),
-        );
+        // After the first mistake that moved the lines below it, the parser finds only its echoes.
+        if start(mistake) <= lost.unwrap_or(text.len()) {
+            let message = format!("not TOML: {}", explain(mistake));
+            errors.push_syntax(positions.place(start(mistake)), message);
+        }
     }
-    (table(root.get_ref(), &positions), mistakes.is_empty())
+    lost.is_none().then(|| table(root.get_ref(), &positions))
+}
+
+/// How the parser's messages begin for mistakes after which it goes on with the next line, as is
+/// tested. A message it words otherwise in a later version merely means fewer errors at once.
+const LOCAL: [&str; 8] = [
+    "duplicate key",
+    "invalid basic string",
+    "invalid boolean",
+    "invalid float",
+    "invalid integer",
+    "invalid literal string",
+    "missing escaped value",
+    "string values must be quoted",
+];
+
+/// The parser's message, or a plainer one where it guesses wrongly what was meant.
+fn explain(mistake: &toml::de::Error) -> &str {
+    let message = mistake.message();
+    let quotes = [
+        "string values must be quoted",
+        "invalid boolean",
+        "invalid float",
+    ];
+    if !quotes.iter().any(|known| message.starts_with(known)) {
+        return message;
+    }
+    if message.starts_with("string") && mistake.span().is_some_and(|span| span.is_empty()) {
+        return "a value is missing; write it after `=`";
+    }
+    "a text must be in quotes; write key = \"value\""
 }
 
 fn table(raw: &DeTable<'_>, positions: &Positions<'_>) -> Table {

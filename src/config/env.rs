@@ -60,7 +60,7 @@ impl Variables {
     /// Lays every variable over `tree`.
     pub(super) fn overlay(&self, tree: &mut Table, errors: &Errors) {
         for (name, value) in &self.found {
-            if OTHERS.contains(&name.as_str()) || is_from_kubernetes(name) {
+            if OTHERS.contains(&name.as_str()) || is_from_kubernetes(name, value) {
                 continue;
             }
             let place = Place::variable(&shown(name));
@@ -145,33 +145,38 @@ fn set(tree: &mut Table, path: &[String], value: &str, place: &Place) {
 }
 
 fn suggestion(name: &str) -> String {
-    let mut candidates: Vec<String> = OTHERS.iter().map(|name| (*name).to_owned()).collect();
-    candidates.extend(keys::ROOT.iter().map(|key| variable(&[key])));
+    // Without the prefix, whose letters would make everything look near.
+    let rest = name[PREFIX.len()..].to_ascii_uppercase();
+    let words: Vec<&str> = rest.split("__").collect();
+    let mut candidates: Vec<String> = OTHERS
+        .iter()
+        .map(|name| name[PREFIX.len()..].to_owned())
+        .collect();
+    candidates.extend(keys::ROOT.iter().map(|key| key.to_ascii_uppercase()));
     for (table, known) in keys::SECTIONS {
-        candidates.extend(known.iter().map(|key| variable(&[table, key])));
-    }
-    let words: Vec<&str> = name[PREFIX.len()..].split("__").collect();
-    if let [_, server, _, ..] = words.as_slice() {
         candidates.extend(
-            keys::SERVER
+            known
                 .iter()
-                .map(|key| variable(&["servers", server, key])),
+                .map(|key| format!("{table}__{key}").to_ascii_uppercase()),
         );
     }
-    let hint = keys::hint(name, candidates.iter().map(String::as_str));
-    if hint.is_empty() && words.len() == 1 {
-        return "; two underscores stand for the dot of a key, as in `CLOAKROOM_STORE__URL`".into();
+    if let [_, server, _, ..] = words.as_slice() {
+        let key_of = |key: &&str| format!("SERVERS__{server}__{}", key.to_ascii_uppercase());
+        candidates.extend(keys::SERVER.iter().map(key_of));
     }
-    hint
-}
-
-fn variable(path: &[&str]) -> String {
-    format!("{PREFIX}{}", path.join("__").to_ascii_uppercase())
+    match keys::nearest(&rest, candidates.iter().map(String::as_str)) {
+        Some(near) => format!("; did you mean `{PREFIX}{near}`?"),
+        None => {
+            "; write a key of config/default.toml in capitals, with two underscores for a dot, \
+                 as in `CLOAKROOM_STORE__URL`"
+                .to_owned()
+        }
+    }
 }
 
 /// Kubernetes gives every pod such variables for each Service of its namespace, so a Service called
 /// `cloakroom` or `cloakroom-admin` must not stop the pods it serves.
-fn is_from_kubernetes(name: &str) -> bool {
+fn is_from_kubernetes(name: &str, value: &str) -> bool {
     let port_of = |(_, rest): (&str, &str)| {
         let (number, protocol) = rest.split_once('_').unwrap_or((rest, ""));
         !number.is_empty()
@@ -183,6 +188,6 @@ fn is_from_kubernetes(name: &str) -> bool {
     !name.contains("__")
         && (name.ends_with("_SERVICE_HOST")
             || name.contains("_SERVICE_PORT")
-            || name.ends_with("_PORT")
+            || (name.ends_with("_PORT") && value.contains("://"))
             || name.rsplit_once("_PORT_").is_some_and(port_of))
 }

@@ -15,20 +15,11 @@ pub(super) struct Place {
 // Errors are sorted by place: documents before variables.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Source {
-    Default,
     Document(Arc<str>),
     Variable(Arc<str>),
 }
 
 impl Place {
-    /// The built-in defaults, as a whole.
-    pub(super) fn default_values() -> Self {
-        Self {
-            source: Source::Default,
-            position: None,
-        }
-    }
-
     /// The document called `name`, as a whole.
     pub(super) fn document(name: &str) -> Self {
         Self {
@@ -53,16 +44,15 @@ impl Place {
         }
     }
 
-    /// Whether the value is a built-in default that nobody wrote.
-    pub(super) fn is_default(&self) -> bool {
-        self.source == Source::Default
+    fn same_line(&self, other: &Self) -> bool {
+        let line = |place: &Self| place.position.map(|(line, _)| line);
+        self.source == other.source && line(self).is_some() && line(self) == line(other)
     }
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.source {
-            Source::Default => f.write_str("config/default.toml")?,
             Source::Document(name) | Source::Variable(name) => f.write_str(name)?,
         }
         match self.position {
@@ -125,6 +115,7 @@ impl std::error::Error for ConfigErrors {}
 #[derive(Default)]
 pub(super) struct Errors {
     found: RefCell<Vec<ConfigError>>,
+    syntax: RefCell<Vec<ConfigError>>,
 }
 
 impl Errors {
@@ -138,9 +129,26 @@ impl Errors {
         self.found.borrow_mut().push(error);
     }
 
+    /// Notes that a line is not in the language at all; nothing else will be said of that line.
+    pub(super) fn push_syntax(&self, place: Place, message: impl Into<String>) {
+        let error = ConfigError {
+            place,
+            path: String::new(),
+            message: message.into(),
+        };
+        self.syntax.borrow_mut().push(error);
+    }
+
     /// `value` if nothing was wrong, else everything that was.
     pub(super) fn finish<T>(self, value: Option<T>) -> Result<T, ConfigErrors> {
         let mut errors = self.found.into_inner();
+        let syntax = self.syntax.into_inner();
+        errors.retain(|error| {
+            !syntax
+                .iter()
+                .any(|other| other.place.same_line(&error.place))
+        });
+        errors.extend(syntax);
         errors.sort();
         errors.dedup();
         match value {

@@ -61,6 +61,9 @@ pub(super) fn nearest<'a>(
     text: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
+    if text.len() > 200 {
+        return None;
+    }
     let near = |candidate: &&str| {
         let most = (candidate.chars().count() / 3).clamp(1, 3);
         Some(distance(text, candidate)).filter(|distance| *distance <= most)

@@ -7,7 +7,8 @@
 //!    their names). It is the documentation of every key, and compiled in.
 //! 4. Relative paths are relative to the file's folder, wherever they were written; to the working
 //!    directory when there is no file.
-//! 5. No error and no `Debug` repeats a value: any of them may be a password pasted in the wrong place.
+//! 5. No error and no `Debug` repeats a value, but for the path of a file that cannot be read: any other
+//!    may be a password, or a credential pasted in the wrong place.
 //!
 //! Nothing else of the house knows TOML or the environment.
 
@@ -37,7 +38,6 @@ pub use error::{ConfigError, ConfigErrors};
 
 use crate::inject::Template;
 use crate::names::ServerName;
-use document::Table;
 use env::Variables;
 use error::{Errors, Place};
 use reader::Section;
@@ -191,21 +191,16 @@ fn read(
     variables: &Variables,
     errors: &Errors,
 ) -> Option<Config> {
-    let (written, complete) = document::parse(text, &place, errors);
-    if !complete {
-        // What a broken line was meant to say is unknown, so anything said of keys could mislead.
-        return None;
-    }
-    let mut tree = defaults(errors);
+    let written = document::parse(text, &place, errors)?;
+    let mut tree = document::parse(
+        DEFAULT_TOML,
+        &Place::document("config/default.toml"),
+        errors,
+    )?;
     tree.merge(written);
     variables.overlay(&mut tree, errors);
     let root = Section::root(&tree, place, &keys::root(), errors);
     parse::config(&root, folder)
-}
-
-fn defaults(errors: &Errors) -> Table {
-    let place = Place::default_values();
-    document::parse(DEFAULT_TOML, &place, errors).0
 }
 
 /// The names by which a machine calls itself.

@@ -39,7 +39,7 @@ pub(super) fn config(root: &Section<'_>, folder: &Path) -> Option<Config> {
     let servers = server::read_all(root, folder, &mut warnings);
     let default_server = default_server(root);
     for key in ["health_listen", "admin_listen"] {
-        if root.is_set(key) {
+        if root.has(key) {
             warnings.push(format!(
                 "{key}: checked, but nothing listens there in this release"
             ));
@@ -234,15 +234,9 @@ fn limits(root: &Section<'_>) -> Option<Limits> {
     if let (Some(body), Some(in_flight)) = (body, in_flight)
         && in_flight < body
     {
-        // Shown at the one somebody wrote.
-        let key = if section.is_set("in_flight") {
-            "in_flight"
-        } else {
-            "body"
-        };
         section.fail(
-            key,
-            "`in_flight` must not be less than `body`; raise it or lower `body`",
+            "in_flight",
+            "must not be less than `body`; raise it or lower `body`",
         );
     }
     Some(Limits {

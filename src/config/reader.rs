@@ -66,11 +66,6 @@ impl<'a> Section<'a> {
         self.table.iter().map(|(key, _)| key)
     }
 
-    /// Whether somebody wrote `key`, rather than its being a default or absent.
-    pub(super) fn is_set(&self, key: &str) -> bool {
-        self.node(key).is_some_and(|node| !node.at.is_default())
-    }
-
     /// The value of `key`; `None` when it is absent or wrong.
     pub(super) fn read<T>(
         &self,

@@ -77,7 +77,7 @@ fn show_size(bytes: u64) -> String {
     let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     let fits = units
         .into_iter()
-        .find(|(unit, _)| bytes >= *unit && bytes % unit == 0);
+        .find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit));
     fits.map_or(format!("{bytes}B"), |(unit, name)| {
         format!("{}{name}", bytes / unit)
     })

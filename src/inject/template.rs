@@ -434,4 +434,19 @@ mod tests {
         let shown = format!("{:?}", Template::parse("Bearer pasted ${A}").unwrap());
         assert_eq!(shown, "Template { secrets: [A], .. }");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_can_be_written_and_none_panics(text in "(\\PC|[${}():AB]){0,40}") {
+            let escaped = Template::parse(&text.replace('$', "$$")).unwrap();
+            let rendered = escaped.render(lookup).unwrap();
+            proptest::prop_assert_eq!(rendered.as_slice(), text.as_bytes());
+            if let Err(error) = Template::parse(&text) {
+                proptest::prop_assert!(error.position() <= text.chars().count() + 1);
+            }
+            if let Ok(Ok(rendered)) = Template::parse_header(&text).map(|t| t.render(lookup)) {
+                proptest::prop_assert_eq!(rendered.capacity(), rendered.len());
+            }
+        }
+    }
 }
