@@ -15,11 +15,11 @@ mod text;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
-use aws_lc_rs::rand;
 use zeroize::Zeroizing;
 
 use crate::cli::{DemoArgs, Failure, Output, open};
 use crate::config::Config;
+use crate::identity::ApiKey;
 use crate::names::{ProfileName, SecretName, ServerName, UserName};
 use crate::vault::{KeyRequest, SecretValue, Vault, VaultError};
 use crate::{serve, telemetry};
@@ -108,15 +108,11 @@ async fn invite_one(vault: &Vault, name: &str) -> Result<Zeroizing<String>, Fail
     Ok(Zeroizing::new(issued.key.reveal().to_owned()))
 }
 
-/// 32 hexadecimal characters.
+/// As random as a key, and not one.
 fn random_token() -> Result<SecretValue, Failure> {
-    let mut bytes = Zeroizing::new([0; 16]);
-    rand::fill(&mut *bytes).map_err(|_| Failure::new("the system gives no random numbers"))?;
-    let mut token = Zeroizing::new(Vec::with_capacity(32));
-    for byte in *bytes {
-        token.extend([byte >> 4, byte & 15].map(|half| b"0123456789abcdef"[usize::from(half)]));
-    }
-    Ok(SecretValue::new(token)?)
+    let key = ApiKey::generate();
+    let token = key.reveal().trim_start_matches("clk_");
+    Ok(SecretValue::new(Zeroizing::new(token.as_bytes().to_vec()))?)
 }
 
 /// The first of ports 8080 to 8179 that is free, else any.
