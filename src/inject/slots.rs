@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::Template;
+use super::{HeaderNameError, Template, TemplateError, header_name};
 use crate::names::SecretName;
 use crate::vault::SecretSet;
 
@@ -27,7 +27,44 @@ pub enum Unplannable {
     Unfit(HeaderName),
 }
 
+/// Why a text is not a slot.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SlotError {
+    /// The header is none a slot may set.
+    #[error("header `{0}`: {1}")]
+    Header(String, HeaderNameError),
+    /// The value is not a template. The error shows nothing of it.
+    #[error("header `{0}`: {1}")]
+    Template(HeaderName, TemplateError),
+    /// The header has a slot already.
+    #[error("header `{0}` stands there twice; remove one")]
+    Twice(HeaderName),
+}
+
 impl Slots {
+    /// Parses the header slots of a server: pairs of a header and a template such as
+    /// `Bearer ${GITHUB_TOKEN}`.
+    ///
+    /// # Errors
+    /// The first pair that is none.
+    pub fn parse<'t>(
+        pairs: impl IntoIterator<Item = (&'t str, &'t str)>,
+    ) -> Result<Self, SlotError> {
+        let mut slots = Self {
+            headers: Vec::new(),
+        };
+        for (name, template) in pairs {
+            let name = header_name(name).map_err(|e| SlotError::Header(name.to_owned(), e))?;
+            if slots.has_header(name.as_str()) {
+                return Err(SlotError::Twice(name));
+            }
+            let template = Template::parse_header(template)
+                .map_err(|error| SlotError::Template(name.clone(), error))?;
+            slots.headers.push((name, template));
+        }
+        Ok(slots)
+    }
+
     /// The slots of a server.
     #[must_use]
     pub fn new(headers: Vec<(HeaderName, Template)>) -> Self {
@@ -124,6 +161,21 @@ mod tests {
                 .unwrap();
             set.with(&SecretName::parse(name).unwrap(), Some(&value))
         })
+    }
+
+    #[test]
+    fn pairs_are_slots_or_refused_with_the_header() {
+        let parsed = Slots::parse([("X-A", "${A}"), ("Authorization", "Bearer ${B}")]).unwrap();
+        assert!(parsed.has_header("x-a") && parsed.has_header("authorization"));
+        for (pairs, says) in [
+            ([("X-A", "${A}"), ("x-a", "${B}")], "twice"),
+            ([("X-A", "${A}"), ("Host", "${B}")], "Host"),
+            ([("X-A", "${A}"), ("X B", "${B}")], "X B"),
+            ([("X-A", "${A}"), ("X-B", "${B")], "x-b"),
+        ] {
+            let error = Slots::parse(pairs).err().unwrap().to_string();
+            assert!(error.contains(says), "{error}");
+        }
     }
 
     #[test]
