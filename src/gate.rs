@@ -13,7 +13,15 @@ use crate::names::{ProfileName, ServerName};
 use crate::policy::{self, Denied};
 use crate::rejection::{Kind, Rejection};
 use crate::resolve::{Identity, ResolveError, Resolver};
-use crate::vault::{Sealer, SecretOpener, SecretSet, now_seconds};
+use crate::vault::{Keyring, Sealer, SecretOpener, SecretSet, now_seconds};
+
+/// The keyring has no key for a server.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the keyring holds no key for the server `{0}`: use the whole keyring, or one exported for it \
+     (cloakroom keyring export --server {0})"
+)]
+pub struct NoServerKey(pub ServerName);
 
 /// What the gate knows of a server.
 pub struct Door {
@@ -24,15 +32,21 @@ pub struct Door {
 }
 
 impl Door {
-    /// A door to `name`, with the server's keys and slots.
-    #[must_use]
-    pub fn new(name: ServerName, slots: Slots, opener: SecretOpener, sealer: Sealer) -> Self {
-        Self {
+    /// A door to the server `name`, which expects secrets in `slots`.
+    ///
+    /// # Errors
+    /// When `ring` holds no key for this server.
+    pub fn open(ring: &Keyring, name: ServerName, slots: Slots) -> Result<Self, NoServerKey> {
+        let keys = SecretOpener::new(ring, &name).zip(Sealer::new(ring, &name));
+        let Some((opener, sealer)) = keys else {
+            return Err(NoServerKey(name));
+        };
+        Ok(Self {
             name,
             slots,
             opener,
             sealer,
-        }
+        })
     }
 
     /// The server's name.

@@ -14,13 +14,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::cli::Failure;
 use crate::cli::open;
 use crate::config::{Backend as BackendConfig, Config, Server};
-use crate::gate::{Door, Gate};
+use crate::gate::{Door, Gate, NoServerKey};
 use crate::inject::Slots;
 use crate::layer::{CloakroomLayer, Limits, Routes};
 use crate::names::ServerName;
 use crate::proxy::{self, Backend, BackendError, Guard, Listener, Options, TlsError};
 use crate::resolve::{Resolver, Settings};
-use crate::vault::{Keyring, Reader, Sealer, SecretOpener, Vault};
+use crate::vault::{Keyring, Reader, Vault};
 
 /// How long requests may take to finish after a signal to stop.
 const GRACE: Duration = Duration::from_secs(5);
@@ -31,11 +31,8 @@ const BACKGROUND: usize = 1;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The keyring lacks a key for a server of the configuration.
-    #[error(
-        "the keyring holds no key for the server `{0}`: use the whole keyring, or one exported for \
-         it (cloakroom keyring export --server {0})"
-    )]
-    NoServerKey(ServerName),
+    #[error(transparent)]
+    NoServerKey(#[from] NoServerKey),
     /// A server cannot be reached as configured.
     #[error("servers.{0}: {1}")]
     Backend(ServerName, BackendError),
@@ -127,7 +124,7 @@ fn options(config: Config, ring: &Keyring, resolver: Resolver) -> Result<Options
     let mut backends = BTreeMap::new();
     for (name, server) in config.servers {
         backends.insert(name.clone(), backend(&name, &server)?);
-        doors.push(door(name, server, ring)?);
+        doors.push(Door::open(ring, name, Slots::new(server.headers))?);
     }
     let gate = Arc::new(Gate::new(resolver, doors, config.key_prefixes));
     let routes = Routes::ByPath {
@@ -145,13 +142,6 @@ fn options(config: Config, ring: &Keyring, resolver: Resolver) -> Result<Options
         layer: CloakroomLayer::new(gate, routes, limits),
         backends,
     })
-}
-
-fn door(name: ServerName, server: Server, ring: &Keyring) -> Result<Door, StartError> {
-    let lacking = || StartError::NoServerKey(name.clone());
-    let opener = SecretOpener::new(ring, &name).ok_or_else(lacking)?;
-    let sealer = Sealer::new(ring, &name).ok_or_else(lacking)?;
-    Ok(Door::new(name, Slots::new(server.headers), opener, sealer))
 }
 
 fn backend(name: &ServerName, server: &Server) -> Result<Backend, StartError> {

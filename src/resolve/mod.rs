@@ -47,6 +47,15 @@ pub struct Settings {
     pub stale_for: Duration,
 }
 
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            cache_bytes: 64 << 20,
+            stale_for: Duration::from_secs(60),
+        }
+    }
+}
+
 /// Why there is no answer.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ResolveError {
