@@ -1,6 +1,9 @@
 //! What goes over the wire: the real binary between clients and backends that mind every byte.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod input;
+mod layer;
 mod modern;
 mod sessions;
 mod stop;

@@ -15,7 +15,7 @@ use cloakroom::vault::{KeyRequest, SecretValue, Vault};
 use zeroize::Zeroizing;
 
 pub(crate) use backend::{Backend, Next, json_answer, plain_answer, read_request, stream_head};
-pub(crate) use client::{Answer, Client, Cut, Head, Request, chunked};
+pub(crate) use client::{Answer, Client, Cut, Request, chunked};
 
 /// Longer than anything takes on a loaded machine; only a failing test waits for it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
