@@ -1,0 +1,238 @@
+//! Who may use whom, read from the sources. Fails when an arrow is added: either the code goes
+//! another way, or the arrow is added here and in the crate documentation.
+//!
+//! Tests inside the sources may use what they like: `#[cfg(test)]` items and files named `tests.rs`,
+//! `*_tests.rs` or in a folder `tests` are cut out first, and so are comments and strings.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[path = "architecture/source.rs"]
+mod source;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use source::{Source, sources};
+
+/// A top-level module and those it uses. Every module has a line.
+const ARROWS: &[(&str, &[&str])] = &[
+    // Core: no sockets, no configuration, no clap.
+    ("names", &[]),
+    ("rejection", &[]),
+    ("identity", &[]),
+    ("store", &[]),
+    ("vault", &["identity", "names", "store"]),
+    ("policy", &["vault"]),
+    ("inject", &["names", "vault"]),
+    ("mcp", &["names", "vault"]),
+    ("resolve", &["identity", "store", "vault"]),
+    (
+        "gate",
+        &[
+            "identity",
+            "inject",
+            "names",
+            "policy",
+            "rejection",
+            "resolve",
+            "vault",
+        ],
+    ),
+    // Edges.
+    ("telemetry", &[]),
+    (
+        "layer",
+        &["gate", "mcp", "names", "rejection", "resolve", "vault"],
+    ),
+    ("proxy", &["layer", "names", "rejection", "vault"]),
+    ("config", &["inject", "names", "store"]),
+    (
+        "cli",
+        &["config", "identity", "inject", "names", "store", "vault"],
+    ),
+    (
+        "serve",
+        &[
+            "cli", "config", "gate", "inject", "layer", "names", "proxy", "resolve", "vault",
+        ],
+    ),
+    (
+        "demo",
+        &[
+            "cli",
+            "config",
+            "identity",
+            "names",
+            "serve",
+            "telemetry",
+            "vault",
+        ],
+    ),
+    ("main", &["cli", "demo", "serve", "telemetry"]),
+    ("lib", &[]),
+];
+
+/// Of a module that is used, all that one user may name.
+const ONLY: &[(&str, &str, &[&str])] = &[
+    ("mcp", "vault", &["Sealer"]),
+    ("layer", "resolve", &["Identity"]),
+    ("layer", "vault", &["now_seconds"]),
+    ("proxy", "vault", &["UserId"]),
+    ("cli", "inject", &["Template"]),
+];
+
+/// A crate, or a part of one, and the files (or folders, ending in `/`) that may name it.
+const CRATES: &[(&str, &[&str])] = &[
+    ("redis", &["store/"]),
+    ("rusqlite", &["store/"]),
+    (
+        "aws_lc_rs",
+        &[
+            "vault/crypto.rs",
+            "identity/api_key.rs",
+            // Which provider TLS uses has to be said.
+            "store/redis/tls.rs",
+            "proxy/tls.rs",
+            // Stands for somebody else's server, which has a hash of its own.
+            "demo/server.rs",
+        ],
+    ),
+    ("hyper", &["proxy/", "demo/server.rs"]),
+    ("hyper_util", &["proxy/", "demo/server.rs"]),
+    ("tokio_rustls", &["proxy/", "store/redis/"]),
+    ("rustls", &["proxy/", "store/redis/"]),
+    ("clap", &["cli/", "main.rs"]),
+    ("toml", &["config/"]),
+    ("quick_cache", &["resolve/"]),
+    ("unsafe", &["sys/"]),
+];
+
+/// Product lines a file may have.
+const LINES: usize = 500;
+
+#[test]
+fn modules_use_only_whom_they_may() {
+    let allowed: BTreeMap<_, BTreeSet<_>> = ARROWS
+        .iter()
+        .map(|(from, to)| (*from, to.iter().copied().collect()))
+        .collect();
+    let mut used: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for source in sources() {
+        let module = source.module();
+        let may = allowed
+            .get(module)
+            .unwrap_or_else(|| panic!("no line for `{module}`"));
+        for (to, item) in source.uses() {
+            if to == module {
+                continue;
+            }
+            if !may.contains(to.as_str()) {
+                wrong.push(format!("{}: {module} -> {to}", source.path));
+            }
+            let only = ONLY
+                .iter()
+                .find(|(from, used, _)| *from == module && *used == to);
+            if only.is_some_and(|(_, _, items)| !items.contains(&item.as_str())) {
+                wrong.push(format!("{}: {module} -> {to}::{item}", source.path));
+            }
+            used.entry(module.to_owned()).or_default().insert(to);
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "arrows nobody agreed to:\n{}",
+        wrong.join("\n")
+    );
+    for (from, may) in &allowed {
+        let does = used.remove(*from).unwrap_or_default();
+        let gone: Vec<_> = may.iter().filter(|to| !does.contains(**to)).collect();
+        assert!(
+            gone.is_empty(),
+            "{from} no longer uses {gone:?}: take it out of the table"
+        );
+    }
+}
+
+#[test]
+fn no_modules_use_each_other_in_a_circle() {
+    let mut left: BTreeMap<_, _> = ARROWS.iter().copied().collect();
+    while !left.is_empty() {
+        let leaf = left
+            .iter()
+            .find(|(_, to)| to.iter().all(|to| !left.contains_key(to)))
+            .map(|(from, _)| *from);
+        let Some(leaf) = leaf else {
+            panic!("a circle among {:?}", left.keys());
+        };
+        left.remove(leaf);
+    }
+}
+
+#[test]
+fn crates_and_keywords_stay_where_they_belong() {
+    let mut wrong = Vec::new();
+    for source in sources() {
+        for (word, places) in CRATES {
+            let home = places.iter().any(|place| {
+                *place == source.path || (place.ends_with('/') && source.path.starts_with(place))
+            });
+            if !home && source.names_crate(word) {
+                wrong.push(format!("{}: {word}", source.path));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "out of place:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn files_are_short() {
+    let long: Vec<_> = sources()
+        .iter()
+        .filter(|source| source.lines() > LINES)
+        .map(|source| format!("{}: {}", source.path, source.lines()))
+        .collect();
+    assert!(
+        long.is_empty(),
+        "more than {LINES} lines:\n{}",
+        long.join("\n")
+    );
+}
+
+#[test]
+fn the_reader_sees_what_is_used_and_nothing_else() {
+    let source = Source::new(
+        "layer/x.rs",
+        r##"
+        // crate::comment::X
+        /* crate::block /* crate::nested */ */
+        use crate::gate::{self, Door};
+        use crate::{names::ServerName, store::{url::Url, Record}};
+        use super::super::vault::Vault;
+        const TEXT: &str = "crate::string \" crate::still";
+        const RAW: &str = r#"crate::raw " "#;
+        fn f<'a>(x: &'a str, quote: char) { let _ = ('"', '\'', b'"'); crate::policy::standing(); }
+        #[cfg(test)]
+        mod tests { use crate::serve; fn g() { "}"; } }
+        pub fn after() { crate::proxy::Guard::new(); redis::cmd(); }
+        "##,
+    );
+    let uses: BTreeSet<_> = source.uses().into_iter().collect();
+    let pairs = uses.iter().map(|(to, item)| (to.as_str(), item.as_str()));
+    let expected = [
+        ("gate", "Door"),
+        ("gate", "self"),
+        ("names", "ServerName"),
+        ("policy", "standing"),
+        ("proxy", "Guard"),
+        ("store", "Record"),
+        ("store", "url"),
+        ("vault", "Vault"),
+    ];
+    assert_eq!(pairs.collect::<Vec<_>>(), expected);
+    assert!(source.names_crate("redis") && !source.names_crate("raw"));
+    assert!(
+        !Source::new("store/x.rs", "mod redis; use self::redis::X; fn redis() {}")
+            .names_crate("redis")
+    );
+    assert_eq!(source.lines(), 9);
+}
