@@ -1,3 +1,5 @@
 //! The integration tests: one binary, real servers.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod store_suite;
 mod support;
