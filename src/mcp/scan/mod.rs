@@ -136,7 +136,9 @@ pub fn scan(body: &[u8]) -> Result<Body<'_>, ScanError> {
     }
     let text = simdutf8::compat::from_utf8(body)
         .map_err(|error| ScanError::new(ScanErrorKind::NotUtf8, error.valid_up_to()))?;
-    match walk::Walker::new(text).run()?.into_parts() {
+    let mut walker = walk::Walker::new(text);
+    walker.run()?;
+    match walker.collector.into_parts() {
         (_, Some(batch)) => Ok(Body::Batch(batch)),
         (Some(message), None) => Ok(Body::One(message)),
         // The walker ends after one value; one that is no message was refused when it ended.

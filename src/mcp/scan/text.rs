@@ -28,6 +28,12 @@ impl Str {
         &text[start..start + (self.len_escaped >> 1) as usize]
     }
 
+    /// The same as bytes, which need no look at where characters begin.
+    pub(super) fn raw_bytes(self, text: &str) -> &[u8] {
+        let start = self.start as usize;
+        &text.as_bytes()[start..start + (self.len_escaped >> 1) as usize]
+    }
+
     /// Whether the content has escapes.
     pub(super) fn escaped(self) -> bool {
         self.len_escaped & 1 == 1
@@ -184,8 +190,12 @@ impl Iterator for Unescape<'_> {
 /// Such readers exist (Go's encoding/json, Jackson and .NET when told to), and they fold by
 /// Unicode, not by ASCII: the long s, the Kelvin sign and the Turkish i's are letters to them.
 pub(super) fn equals_ignoring_case(key: &str, known: &str) -> bool {
-    if key.is_ascii() {
+    if key.len() == known.len() {
         return key.eq_ignore_ascii_case(known);
+    }
+    // The letters meant below are longer than those they fold to.
+    if key.len() < known.len() || key.is_ascii() {
+        return false;
     }
     let folded = key.chars().map(|c| match c {
         '\u{17f}' => 's',

@@ -25,7 +25,7 @@ pub(super) struct Walker<'a> {
     frames: [Frame; MAX_DEPTH],
     depth: usize,
     keys: Keys,
-    collector: Collector<'a>,
+    pub(super) collector: Collector<'a>,
 }
 
 /// What is expected next.
@@ -54,13 +54,13 @@ impl<'a> Walker<'a> {
         }
     }
 
-    pub(super) fn run(mut self) -> Result<Collector<'a>, ScanError> {
+    pub(super) fn run(&mut self) -> Result<(), ScanError> {
         let mut next = Next::Value(Slot::Body);
         loop {
             next = match next {
                 Next::Value(slot) => self.value(slot)?,
                 Next::AfterValue => self.after_value()?,
-                Next::End => return Ok(self.collector),
+                Next::End => return Ok(()),
             };
         }
     }
@@ -85,12 +85,17 @@ impl<'a> Walker<'a> {
             Some(b'n') => self.word(b"null", Kind::Null)?,
             _ => return Err(self.not_json()),
         };
-        self.collector.value(slot, kind, start, self.at)?;
+        if slot != Slot::Other {
+            self.collector.value(slot, kind, start, self.at)?;
+        }
         Ok(Next::AfterValue)
     }
 
     fn open(&mut self, slot: Slot, object: bool) -> Result<Next, ScanError> {
-        let slot = self.collector.open(slot, object, self.at)?;
+        let slot = match slot {
+            Slot::Other => slot,
+            known => self.collector.open(known, object, self.at)?,
+        };
         let frame = Frame {
             start: self.at as u32,
             keys_from: self.keys.len() as u32,
@@ -169,8 +174,10 @@ impl<'a> Walker<'a> {
         } else {
             Kind::Array
         };
-        self.collector
-            .value(frame.slot, kind, frame.start as usize, self.at)?;
+        if frame.slot != Slot::Other {
+            self.collector
+                .value(frame.slot, kind, frame.start as usize, self.at)?;
+        }
         Ok(Next::AfterValue)
     }
 
