@@ -165,9 +165,9 @@ mod tests {
         let mut at = 0;
         let mut keys = Vec::new();
         while at < text.len() {
-            let (key, next) = string(text.as_bytes(), at).unwrap();
+            let key = string(text.as_bytes(), at).unwrap();
             keys.push(key);
-            at = next;
+            at = key.after();
         }
         keys
     }

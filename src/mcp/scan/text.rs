@@ -44,6 +44,11 @@ impl Str {
         self.start as usize
     }
 
+    /// The offset after the closing quote.
+    pub(super) fn after(self) -> usize {
+        self.start as usize + (self.len_escaped >> 1) as usize + 1
+    }
+
     /// The content, escapes decoded.
     pub(super) fn decode(self, text: &str) -> Cow<'_, str> {
         let raw = self.raw(text);
@@ -55,16 +60,16 @@ impl Str {
     }
 }
 
-/// Reads a string whose opening quote is at `open`; returns it and the offset after its closing
-/// quote.
-pub(super) fn string(bytes: &[u8], open: usize) -> Result<(Str, usize), ScanError> {
+/// Reads a string whose opening quote is at `open`.
+#[inline]
+pub(super) fn string(bytes: &[u8], open: usize) -> Result<Str, ScanError> {
     let start = open + 1;
     let mut at = start;
     let mut escaped = false;
     loop {
         at = plain(bytes, at);
         match bytes.get(at) {
-            Some(b'"') => return Ok((Str::new(start, at, escaped), at + 1)),
+            Some(b'"') => return Ok(Str::new(start, at, escaped)),
             Some(b'\\') => {
                 escaped = true;
                 at = escape(bytes, at)?;
@@ -76,6 +81,7 @@ pub(super) fn string(bytes: &[u8], open: usize) -> Result<(Str, usize), ScanErro
 
 /// The first byte from `at` on that cannot simply stand in a string: a quote, a backslash, a
 /// control character, or the end.
+#[inline]
 fn plain(bytes: &[u8], mut at: usize) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const TOPS: u64 = 0x8080_8080_8080_8080;

@@ -65,13 +65,14 @@ impl<'a> Walker<'a> {
         }
     }
 
+    #[inline]
     fn value(&mut self, slot: Slot) -> Result<Next, ScanError> {
         self.space();
         let start = self.at;
         let kind = match self.peek() {
             Some(b'"') => {
-                let (content, end) = string(self.bytes, start)?;
-                self.at = end;
+                let content = string(self.bytes, start)?;
+                self.at = content.after();
                 Kind::String(content)
             }
             Some(b'{') => return self.open(slot, true),
@@ -91,6 +92,7 @@ impl<'a> Walker<'a> {
         Ok(Next::AfterValue)
     }
 
+    #[inline]
     fn open(&mut self, slot: Slot, object: bool) -> Result<Next, ScanError> {
         let slot = match slot {
             Slot::Other => slot,
@@ -116,6 +118,7 @@ impl<'a> Walker<'a> {
         }
     }
 
+    #[inline]
     fn after_value(&mut self) -> Result<Next, ScanError> {
         self.space();
         let Some(open) = self.depth.checked_sub(1) else {
@@ -142,13 +145,14 @@ impl<'a> Walker<'a> {
     }
 
     /// Reads a key and its colon.
+    #[inline]
     fn key(&mut self, frame: Frame) -> Result<Next, ScanError> {
         if self.peek() != Some(b'"') {
             return Err(self.not_json());
         }
-        let (key, end) = string(self.bytes, self.at)?;
+        let key = string(self.bytes, self.at)?;
         self.keys.push(self.text, frame.keys_from as usize, key)?;
-        self.at = end;
+        self.at = key.after();
         self.space();
         if self.peek() != Some(b':') {
             return Err(self.not_json());
@@ -157,6 +161,7 @@ impl<'a> Walker<'a> {
         Ok(Next::Value(frame.slot.member(self.text, key)?))
     }
 
+    #[inline]
     fn element(&mut self, frame: Frame) -> Result<Next, ScanError> {
         let slot = frame.slot.element();
         if slot == Slot::Message && self.collector.count() == MAX_BATCH {
@@ -165,6 +170,7 @@ impl<'a> Walker<'a> {
         Ok(Next::Value(slot))
     }
 
+    #[inline]
     fn close(&mut self, frame: Frame) -> Result<Next, ScanError> {
         self.at += 1;
         self.depth -= 1;
