@@ -95,15 +95,26 @@ impl Era {
     /// refused the request before.
     #[must_use]
     pub fn of(headers: &HeaderMap, message: &Message<'_>) -> Self {
-        let modern = match message.protocol_version.as_deref() {
-            Some(version) => !Revision::parse(version).is_some_and(Revision::is_known_legacy),
-            None => headers
-                .get(MCP_PROTOCOL_VERSION)
-                .and_then(|value| value.to_str().ok())
-                .and_then(|value| Revision::parse(value.trim_matches([' ', '\t'])))
-                .is_some_and(|revision| revision >= Revision::V2026_07_28),
-        };
-        if modern { Self::Modern } else { Self::Legacy }
+        match message.protocol_version.as_deref() {
+            None => Self::of_header(headers),
+            Some(version) if Revision::parse(version).is_some_and(Revision::is_known_legacy) => {
+                Self::Legacy
+            }
+            Some(_) => Self::Modern,
+        }
+    }
+
+    /// The era of a request without a body.
+    #[must_use]
+    pub fn of_header(headers: &HeaderMap) -> Self {
+        let revision = headers
+            .get(MCP_PROTOCOL_VERSION)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| Revision::parse(value.trim_matches([' ', '\t'])));
+        match revision {
+            Some(revision) if revision >= Revision::V2026_07_28 => Self::Modern,
+            _ => Self::Legacy,
+        }
     }
 }
 

@@ -18,6 +18,21 @@ pub trait Seals {
     fn verify(&self, purpose: &'static str, context: &[&[u8]], message: &[u8], tag: &[u8]) -> bool;
 }
 
+impl Seals for crate::vault::Sealer {
+    fn seal(&self, purpose: &'static str, context: &[&[u8]], plaintext: &[u8]) -> Vec<u8> {
+        self.seal(purpose, context, plaintext)
+    }
+    fn open(&self, purpose: &'static str, context: &[&[u8]], sealed: &[u8]) -> Option<Vec<u8>> {
+        self.open(purpose, context, sealed)
+    }
+    fn tag(&self, purpose: &'static str, context: &[&[u8]], message: &[u8]) -> Vec<u8> {
+        self.tag(purpose, context, message)
+    }
+    fn verify(&self, purpose: &'static str, context: &[&[u8]], message: &[u8], tag: &[u8]) -> bool {
+        self.verify(purpose, context, message, tag)
+    }
+}
+
 #[cfg(test)]
 pub(super) mod double {
     //! Binds like the real one, hides nothing.
