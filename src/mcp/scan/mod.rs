@@ -41,6 +41,10 @@ pub const MAX_BODY: usize = 1 << 30;
 
 /// A body that is JSON-RPC 2.0 as MCP speaks it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a box would cost every request an allocation"
+)]
 pub enum Body<'a> {
     /// One message.
     One(Message<'a>),
