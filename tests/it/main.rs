@@ -1,4 +1,6 @@
 //! The integration tests: one binary, real servers.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod cli;
 mod demo;
 mod store_suite;
