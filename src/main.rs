@@ -4,7 +4,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use cloakroom::cli::{self, Args, Command, Failure, Output, open};
-use cloakroom::{demo, proxy};
+use cloakroom::{demo, serve, telemetry};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -25,10 +28,11 @@ fn main() -> ExitCode {
 
 fn serve(args: &Args, out: &Output) -> Result<(), Failure> {
     let config = open::Source::of(args.config.as_deref()).load()?;
+    telemetry::init(&config.log);
     for warning in &config.warnings {
         out.note(warning);
     }
-    let running = proxy::start(config).map_err(Failure::new)?;
+    let running = serve::start(config)?;
     let url = format!("http://{}", running.addr());
     out.answer(&serde_json::json!({ "listening": url }), "")?;
     out.note(&format!("listening on {url}"));

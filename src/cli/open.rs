@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::Failure;
 use crate::config::{self, Config};
-use crate::store::{self, Settings, Store, StoreUrl};
+use crate::store::{self, Store};
 use crate::vault::{Keyring, KeyringError, Vault};
 
 /// Larger than any keyring; what is larger is another file.
@@ -185,11 +185,7 @@ pub fn new_keyring(path: &Path) -> Result<Keyring, KeyringFileError> {
 /// # Errors
 /// Says what to do.
 pub async fn store(config: &Config) -> Result<Arc<dyn Store>, Failure> {
-    let url = StoreUrl::parse(config.store.url.expose_store_url(), &config.folder)
-        .map_err(|error| Failure::config(format!("store.url: {error}")))?;
-    let mut settings = Settings::new(url);
-    settings.ca_file.clone_from(&config.store.ca_file);
-    Ok(store::open(&settings).await?)
+    Ok(store::open(&config.store.settings).await?)
 }
 
 /// The vault the configuration names, its keyring checked against its store.

@@ -21,8 +21,8 @@ use zeroize::Zeroizing;
 use crate::cli::{DemoArgs, Failure, Output, open};
 use crate::config::Config;
 use crate::names::{ProfileName, SecretName, ServerName, UserName};
-use crate::proxy;
 use crate::vault::{KeyRequest, SecretValue, Vault, VaultError};
+use crate::{serve, telemetry};
 use folder::Folder;
 
 /// The server's name in the configuration.
@@ -41,6 +41,7 @@ const KEY_NAME: &str = "demo";
 pub fn run(args: &DemoArgs, out: &Output) -> Result<(), Failure> {
     let backend = server::start()
         .map_err(|error| Failure::new(format!("the demo's MCP server has no port: {error}")))?;
+    telemetry::init("warn");
     let (running, folder, guests) = start(args, backend)?;
     let shown = text::Shown {
         address: running.addr(),
@@ -56,7 +57,7 @@ pub fn run(args: &DemoArgs, out: &Output) -> Result<(), Failure> {
 fn start(
     args: &DemoArgs,
     backend: SocketAddr,
-) -> Result<(proxy::Running, Folder, Vec<Guest>), Failure> {
+) -> Result<(serve::Running, Folder, Vec<Guest>), Failure> {
     let mut attempts = 0;
     loop {
         attempts += 1;
@@ -65,10 +66,10 @@ fn start(
         let folder = Folder::prepare(&args.dir, listen, backend)?;
         let config = open::Source::of(Some(&folder.config())).load_without_environment()?;
         let guests = open::runtime()?.block_on(invite(&config))?;
-        match proxy::start(config) {
+        match serve::start(config) {
             Ok(running) => return Ok((running, folder, guests)),
             Err(_) if attempts < 5 && TcpListener::bind(listen).is_err() => {}
-            Err(error) => return Err(Failure::new(error)),
+            Err(failure) => return Err(failure),
         }
     }
 }

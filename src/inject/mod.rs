@@ -7,6 +7,8 @@
 //! 3. No error of this module repeats a value, nor any text of a template beyond a valid secret name:
 //!    an operator may have pasted a credential where a name belongs.
 
+mod slots;
 mod template;
 
+pub use slots::{Plan, Slots, Unplannable};
 pub use template::{Missing, Template, TemplateError};

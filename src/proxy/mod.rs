@@ -1,32 +1,20 @@
-//! STAND-IN, replaced as a whole when the proxy is merged: the shape the commands call.
+//! From the listener to the backend: `listener` spreads connections over `worker`s, one per core;
+//! each serves them with the layer around `forward`, over idle connections of its own (`pool`).
+//!
+//! Measured per proxied request on two cores: a current-thread runtime per core with its own
+//! connections 12.7 to 13.6 µs of CPU, one multi-thread runtime with a shared client 16.0.
 
-use std::net::SocketAddr;
+mod backend;
+mod forward;
+mod guard;
+mod listener;
+mod pool;
+mod tls;
+mod worker;
 
-use crate::config::Config;
-
-/// A proxy that listens.
-pub struct Running(SocketAddr);
-
-/// Why it does not listen.
-#[derive(Debug, thiserror::Error)]
-#[error("this build holds no proxy")]
-pub struct StartError;
-
-impl Running {
-    /// Where it listens.
-    #[must_use]
-    pub fn addr(&self) -> SocketAddr {
-        self.0
-    }
-
-    /// Blocks until SIGINT or SIGTERM.
-    pub fn wait(self) {}
-}
-
-/// Returns once it listens.
-///
-/// # Errors
-/// Always, here.
-pub fn start(_config: Config) -> Result<Running, StartError> {
-    Err(StartError)
-}
+pub use backend::{Backend, BackendError};
+pub use forward::Forward;
+pub use guard::Guard;
+pub use listener::{Listener, Options, StartError};
+pub use pool::Pooled;
+pub use tls::{TlsError, client_config};

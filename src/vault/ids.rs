@@ -34,7 +34,7 @@ impl UserId {
         &self.0
     }
 
-    fn from_hex(text: &str) -> Option<Self> {
+    pub(crate) fn from_hex(text: &str) -> Option<Self> {
         u128::from_str_radix(text, 16)
             .ok()
             .filter(|_| text.len() == 32)
