@@ -1,6 +1,6 @@
 """The peer checks: real clients, a real server and the official suites, around the real proxy.
 
-    python tests/peers/run.py [--only conformance|clients] [--keep]
+    python tests/peers/run.py [--only conformance|clients] [--keep] [--count FILE]
 
 Run by tests/run.sh, which installs everything first. $CLOAKROOM_BIN names another binary to test.
 """
@@ -124,6 +124,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=("conformance", "clients"))
     parser.add_argument("--keep", action="store_true", help="keep logs and results even when all is well")
+    parser.add_argument("--count", type=Path, help="write the closing line to this file instead of printing it")
     args = parser.parse_args()
     stop_on_signals()
     report = Report()
@@ -139,7 +140,11 @@ def main() -> int:
         print(f"\nLogs and results: {folder}")
     else:
         shutil.rmtree(folder, ignore_errors=True)
-    print(f"\n{report.passed} passed, {len(report.failures)} failed")
+    count = f"{report.passed} passed, {len(report.failures)} failed"
+    if args.count:
+        args.count.write_text(count)
+    else:
+        print(f"\n{count}")
     return 1 if report.failures else 0
 
 
