@@ -10,12 +10,29 @@
 //!    after its first [`Event::Up`]. When it cannot promise that, it says [`Event::Down`], and after
 //!    the next `Up` everything read before it must be read again.
 
+//!
+//! A store in SQLite is for one machine: several processes may share the file, but never over a
+//! network file system. One in Redis may have any number of proxies; what its ACL user needs is
+//! in the documentation of the `redis` submodule.
+
+mod memory;
+mod open;
+mod redis;
+mod sqlite;
+mod url;
+
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::mpsc;
+
+pub use self::open::{OpenError, Settings, open};
+pub use self::url::{StoreUrl, UrlError};
+
+/// The longest blob a store takes, in bytes.
+pub const BLOB_LIMIT: usize = 16 << 20;
 
 /// The id of a record: one lower-case letter (its kind), `/`, at least two lower-case hex digits
 /// (stores may shard by the first two), then `[0-9a-f/]*`. 200 bytes at most.
@@ -63,9 +80,9 @@ impl fmt::Display for RecordId {
 pub struct Record {
     /// Where it is kept.
     pub id: RecordId,
-    /// Greater than that of every earlier record under this id.
+    /// Greater than that of every earlier record under this id; at most `i64::MAX`.
     pub version: u64,
-    /// Ciphertext; 16 MiB at most.
+    /// Ciphertext; at most [`BLOB_LIMIT`] bytes.
     pub blob: Bytes,
 }
 
@@ -91,6 +108,9 @@ pub enum StoreError {
     /// The store answered with something that is not ours, or is damaged.
     #[error("the store holds something unexpected: {0}")]
     Damaged(String),
+    /// The record's blob is longer than [`BLOB_LIMIT`], or its version greater than `i64::MAX`.
+    #[error("{0} is too large for the store")]
+    TooLarge(RecordId),
 }
 
 /// Why a write did not happen.
@@ -118,6 +138,13 @@ pub enum Settled {
     },
 }
 
+fn check_size(record: &Record) -> Result<(), StoreError> {
+    if record.blob.len() > BLOB_LIMIT || i64::try_from(record.version).is_err() {
+        return Err(StoreError::TooLarge(record.id.clone()));
+    }
+    Ok(())
+}
+
 /// A place that keeps sealed records. See the module's rules.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
@@ -131,7 +158,7 @@ pub trait Store: Send + Sync + 'static {
     async fn delete_if(&self, id: &RecordId, expected: u64) -> Result<(), WriteError>;
 
     /// At most `limit` records whose id starts with `prefix` (which holds at least `x/`) and comes after
-    /// `after`, in byte order of the ids.
+    /// `after`, in byte order of the ids. Fewer than `limit`: there are no more.
     async fn page(
         &self,
         prefix: &str,

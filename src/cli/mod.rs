@@ -1,0 +1,3 @@
+//! The commands, thin over the vault.
+
+pub mod client_config;

@@ -1,0 +1,193 @@
+//! Variables laid over the file.
+//!
+//! | variable | key |
+//! |---|---|
+//! | `CLOAKROOM_LOG` | `log` |
+//! | `CLOAKROOM_STORE__URL` | `store.url`: two underscores are a dot |
+//! | `CLOAKROOM_SERVERS__MY_API__URL` | `servers.my-api.url`: in a server's or header's name, one underscore is a hyphen |
+//! | `CLOAKROOM_SERVERS__MY_API__HEADERS__X_API_KEY` | `servers.my-api.headers.x-api-key` |
+//!
+//! Lists are separated by commas; the empty text is the empty list. A variable of ours that is no key
+//! is an error, but for those Kubernetes makes for a Service called `cloakroom`.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use super::document::{Node, Table, Value};
+use super::error::{Errors, Place};
+use super::keys;
+
+const PREFIX: &str = "CLOAKROOM_";
+
+/// A whole configuration, instead of a file.
+pub(super) const DOCUMENT: &str = "CLOAKROOM_CONFIG_TOML";
+
+/// Variables that are ours and no keys; the first is read by the command line.
+const OTHERS: [&str; 2] = ["CLOAKROOM_CONFIG", DOCUMENT];
+
+/// Our variables and their values, by name.
+pub(super) struct Variables {
+    found: BTreeMap<String, String>,
+}
+
+impl Variables {
+    /// Takes what is ours out of an environment; a value that is not UTF-8 is an error.
+    pub(super) fn new(
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+        errors: &Errors,
+    ) -> Self {
+        let mut found = BTreeMap::new();
+        for (name, value) in environment {
+            let name = name.to_string_lossy().into_owned();
+            if !name.starts_with(PREFIX) {
+                continue;
+            }
+            match value.into_string() {
+                Ok(value) => {
+                    found.insert(name, value);
+                }
+                Err(_) => errors.push(Place::variable(&shown(&name)), "", "its value is not UTF-8"),
+            }
+        }
+        Self { found }
+    }
+
+    /// The whole configuration, when it is given by a variable.
+    pub(super) fn document(&self) -> Option<&str> {
+        self.found.get(DOCUMENT).map(String::as_str)
+    }
+
+    /// Lays every variable over `tree`.
+    pub(super) fn overlay(&self, tree: &mut Table, errors: &Errors) {
+        for (name, value) in &self.found {
+            if OTHERS.contains(&name.as_str()) || is_from_kubernetes(name, value) {
+                continue;
+            }
+            let place = Place::variable(&shown(name));
+            match path(name) {
+                Some(path) => set(tree, &path, value, &place),
+                None => errors.push(place, "", format!("unknown variable{}", suggestion(name))),
+            }
+        }
+    }
+}
+
+fn shown(name: &str) -> String {
+    name.chars()
+        .take(200)
+        .flat_map(char::escape_default)
+        .collect()
+}
+
+/// The path of the key a variable stands for.
+fn path(name: &str) -> Option<Vec<String>> {
+    let rest = name.strip_prefix(PREFIX)?;
+    if rest.bytes().any(|b| b.is_ascii_lowercase()) {
+        return None;
+    }
+    let words: Vec<String> = rest.split("__").map(str::to_ascii_lowercase).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let hyphens = |word: &str| word.replace('_', "-");
+    let owned = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect());
+    match words.as_slice() {
+        [key] if keys::ROOT.contains(key) => owned(&[key]),
+        [table, key] => {
+            let (_, known) = keys::SECTIONS.iter().find(|(name, _)| name == table)?;
+            known.contains(key).then(|| owned(&[table, key])).flatten()
+        }
+        ["servers", server, key] if server_keys().any(|known| known == *key) => {
+            owned(&["servers", &hyphens(server), key])
+        }
+        ["servers", server, "headers", header] if !header.is_empty() => {
+            owned(&["servers", &hyphens(server), "headers", &hyphens(header)])
+        }
+        _ => None,
+    }
+}
+
+/// Keys of a server a variable can set. Those of later releases are let through to the reader,
+/// which says so.
+fn server_keys() -> impl Iterator<Item = &'static str> {
+    keys::SERVER
+        .iter()
+        .copied()
+        .chain(["sse_url", "command", "discovery"])
+}
+
+fn set(tree: &mut Table, path: &[String], value: &str, place: &Place) {
+    let Some((last, tables)) = path.split_last() else {
+        return;
+    };
+    let mut table = tree;
+    for key in tables {
+        // Where the file has something else than a table, the reader says so.
+        let Some(next) = table.table(key, place) else {
+            return;
+        };
+        table = next;
+    }
+    let in_headers = tables.len() == 3;
+    let same: fn(&str, &str) -> bool = if in_headers {
+        |a, b| a.eq_ignore_ascii_case(b)
+    } else {
+        |a, b| a == b
+    };
+    let value = Value::Raw(value.to_owned());
+    table.set(
+        last,
+        Node {
+            key: place.clone(),
+            at: place.clone(),
+            value,
+        },
+        same,
+    );
+}
+
+fn suggestion(name: &str) -> String {
+    // Without the prefix, whose letters would make everything look near.
+    let rest = name[PREFIX.len()..].to_ascii_uppercase();
+    let words: Vec<&str> = rest.split("__").collect();
+    let mut candidates: Vec<String> = OTHERS
+        .iter()
+        .map(|name| name[PREFIX.len()..].to_owned())
+        .collect();
+    candidates.extend(keys::ROOT.iter().map(|key| key.to_ascii_uppercase()));
+    for (table, known) in keys::SECTIONS {
+        candidates.extend(
+            known
+                .iter()
+                .map(|key| format!("{table}__{key}").to_ascii_uppercase()),
+        );
+    }
+    if let [_, server, _, ..] = words.as_slice() {
+        let key_of = |key: &&str| format!("SERVERS__{server}__{}", key.to_ascii_uppercase());
+        candidates.extend(keys::SERVER.iter().map(key_of));
+    }
+    match keys::nearest(&rest, candidates.iter().map(String::as_str)) {
+        Some(near) => format!("; did you mean `{PREFIX}{near}`?"),
+        None => {
+            "; write a key of config/default.toml in capitals, with two underscores for a dot, \
+                 as in `CLOAKROOM_STORE__URL`"
+                .to_owned()
+        }
+    }
+}
+
+/// Kubernetes gives every pod such variables for each Service of its namespace, so a Service called
+/// `cloakroom` or `cloakroom-admin` must not stop the pods it serves.
+fn is_from_kubernetes(name: &str, value: &str) -> bool {
+    let port_of = |(_, rest): (&str, &str)| {
+        let (number, protocol) = rest.split_once('_').unwrap_or((rest, ""));
+        !number.is_empty()
+            && number.bytes().all(|b| b.is_ascii_digit())
+            && ["TCP", "UDP", "SCTP"]
+                .iter()
+                .any(|known| protocol.starts_with(known))
+    };
+    !name.contains("__")
+        && (name.ends_with("_SERVICE_HOST")
+            || name.contains("_SERVICE_PORT")
+            || (name.ends_with("_PORT") && value.contains("://"))
+            || name.rsplit_once("_PORT_").is_some_and(port_of))
+}

@@ -1,0 +1,134 @@
+//! Every key a configuration may have. The reader, the variables and the test of
+//! `config/default.toml` all go by these lists.
+
+/// Keys outside any table that hold one value or a list.
+pub(super) const ROOT: &[&str] = &[
+    "listen",
+    "health_listen",
+    "admin_listen",
+    "default_server",
+    "log",
+    "threads",
+    "allowed_hosts",
+    "allowed_origins",
+    "key_prefixes",
+];
+
+/// `[store]`
+pub(super) const STORE: &[&str] = &["url", "stale_for", "ca_file"];
+
+/// `[keyring]`
+pub(super) const KEYRING: &[&str] = &["file"];
+
+/// `[limits]`
+pub(super) const LIMITS: &[&str] = &["body", "in_flight", "headers"];
+
+/// The tables with fixed keys.
+pub(super) const SECTIONS: &[(&str, &[&str])] =
+    &[("store", STORE), ("keyring", KEYRING), ("limits", LIMITS)];
+
+/// `[servers.NAME]`: keys that hold one value.
+pub(super) const SERVER: &[&str] = &["url", "ca_file", "connect_timeout", "answer_timeout"];
+
+/// `[servers.NAME]`: known, and refused until a later release serves them.
+pub(super) const SERVER_LATER: &[&str] = &[
+    "sse_url",
+    "command",
+    "arguments",
+    "query",
+    "env",
+    "discovery",
+];
+
+/// Keys of the whole file, tables included.
+pub(super) fn root() -> Vec<&'static str> {
+    let tables = SECTIONS.iter().map(|(name, _)| *name).chain(["servers"]);
+    ROOT.iter().copied().chain(tables).collect()
+}
+
+/// Keys of `[servers.NAME]`, tables included.
+pub(super) fn server() -> Vec<&'static str> {
+    SERVER
+        .iter()
+        .chain(SERVER_LATER)
+        .copied()
+        .chain(["headers"])
+        .collect()
+}
+
+/// The candidate nearest to `text`, when it is near enough to have been meant.
+pub(super) fn nearest<'a>(
+    text: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    if text.len() > 200 {
+        return None;
+    }
+    let near = |candidate: &&str| {
+        let most = (candidate.chars().count() / 3).clamp(1, 3);
+        Some(distance(text, candidate)).filter(|distance| *distance <= most)
+    };
+    let found = candidates
+        .into_iter()
+        .filter_map(|c| near(&c).map(|distance| (distance, c)));
+    found
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// "; did you mean `x`?" or nothing.
+pub(super) fn hint<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(text, candidates).map_or(String::new(), |near| format!("; did you mean `{near}`?"))
+}
+
+/// How many characters must be added, removed, replaced or swapped with their neighbour.
+fn distance(left: &str, right: &str) -> usize {
+    let (left, right): (Vec<char>, Vec<char>) = (left.chars().collect(), right.chars().collect());
+    let mut rows = vec![vec![0; right.len() + 1]; left.len() + 1];
+    for i in 0..=left.len() {
+        for j in 0..=right.len() {
+            rows[i][j] = match (i, j) {
+                (0, other) | (other, 0) => other,
+                _ => {
+                    let replaced = rows[i - 1][j - 1] + usize::from(left[i - 1] != right[j - 1]);
+                    let swapped = i > 1
+                        && j > 1
+                        && left[i - 1] == right[j - 2]
+                        && left[i - 2] == right[j - 1];
+                    let by_swap = if swapped {
+                        rows[i - 2][j - 2] + 1
+                    } else {
+                        usize::MAX
+                    };
+                    replaced
+                        .min(by_swap)
+                        .min(rows[i - 1][j] + 1)
+                        .min(rows[i][j - 1] + 1)
+                }
+            };
+        }
+    }
+    rows[left.len()][right.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_near_is_meant() {
+        let keys = root();
+        for (typed, meant) in [
+            ("lisen", Some("listen")),
+            ("listne", Some("listen")),
+            ("server", Some("servers")),
+            ("default-server", Some("default_server")),
+            ("lgo", Some("log")),
+            ("x", None),
+            ("timeout", None),
+        ] {
+            assert_eq!(nearest(typed, keys.iter().copied()), meant, "{typed}");
+        }
+        assert_eq!(nearest("ur", server()), Some("url"));
+    }
+}

@@ -1,0 +1,228 @@
+//! The configuration: a file and variables -> validated types.
+//!
+//! 1. Every error is reported at once, each with where it stands, the key, what is wrong and what to
+//!    write instead. Nothing starts with a configuration that has one.
+//! 2. A key nobody reads is an error, so a misspelt limit never silently becomes the default.
+//! 3. `config/default.toml` lies below the file, the file below the variables (see `env.rs` for
+//!    their names). It is the documentation of every key, and compiled in.
+//! 4. Relative paths are relative to the file's folder, wherever they were written; to the working
+//!    directory when there is no file.
+//! 5. No error and no `Debug` repeats a value, but for the path of a file that cannot be read: any other
+//!    may be a password, or a credential pasted in the wrong place.
+//!
+//! Nothing else of the house knows TOML or the environment.
+
+mod document;
+mod env;
+mod error;
+mod headers;
+mod keys;
+mod parse;
+mod reader;
+mod server;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use http::{HeaderName, Uri};
+use zeroize::Zeroizing;
+
+pub use error::{ConfigError, ConfigErrors};
+
+use crate::inject::Template;
+use crate::names::ServerName;
+use env::Variables;
+use error::{Errors, Place};
+use reader::Section;
+
+/// The default of every key, with a comment each: `config/default.toml`.
+pub const DEFAULT_TOML: &str = include_str!("../../config/default.toml");
+
+/// A configuration without a mistake.
+pub struct Config {
+    /// Where clients connect.
+    pub listen: SocketAddr,
+    /// Where `/livez`, `/readyz` and `/metrics` are served, if anywhere.
+    pub health_listen: Option<SocketAddr>,
+    /// Where the admin API is served, if anywhere.
+    pub admin_listen: Option<SocketAddr>,
+    /// The server behind `/mcp`; one of `servers`.
+    pub default_server: Option<ServerName>,
+    /// A level or filter that `tracing_subscriber::EnvFilter` accepts.
+    pub log: String,
+    /// Threads that serve requests, at least 1.
+    pub threads: usize,
+    /// Hosts a request may name, in lower case, never empty. One without a port allows every port.
+    pub allowed_hosts: Vec<String>,
+    /// Origins a request may name (`scheme://host`), in lower case. One without a port allows every port.
+    pub allowed_origins: Vec<String>,
+    /// What keys of another shape than `clk_…` begin with.
+    pub key_prefixes: Vec<String>,
+    /// Where records are kept.
+    pub store: Store,
+    /// The file that holds the keyring; it may not exist yet.
+    pub keyring_file: PathBuf,
+    /// Bounds on what clients send.
+    pub limits: Limits,
+    /// The servers by name; at least one.
+    pub servers: BTreeMap<ServerName, Server>,
+    /// What relative paths are relative to: the file's folder, or empty for the working directory.
+    pub folder: PathBuf,
+    /// What is allowed and yet probably not meant, a sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// Where records are kept.
+pub struct Store {
+    /// The store's URL.
+    pub url: StoreUrlText,
+    /// Certificates (PEM) to trust instead of the system's, for a Redis store with TLS.
+    pub ca_file: Option<PathBuf>,
+    /// How long secrets are used while the store cannot be reached; zero is not at all.
+    pub stale_for: Duration,
+}
+
+/// A store's URL as written: one of the known schemes, the rest unchecked. May hold a password.
+pub struct StoreUrlText {
+    text: Zeroizing<String>,
+}
+
+impl StoreUrlText {
+    /// The URL with the password that may be in it. Never log it.
+    #[must_use]
+    pub fn expose_store_url(&self) -> &str {
+        &self.text
+    }
+}
+
+impl fmt::Debug for StoreUrlText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StoreUrlText(..)")
+    }
+}
+
+/// Bounds on what clients send, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest body of a request: 1 KiB to 1 GiB.
+    pub body: usize,
+    /// All bodies being read or forwarded at one moment: at least `body`.
+    pub in_flight: usize,
+    /// The largest head of a request: 8 KiB to 1 MiB.
+    pub headers: usize,
+}
+
+/// An MCP server behind the proxy.
+pub struct Server {
+    /// How it is reached.
+    pub backend: Backend,
+    /// The headers set on every request to it, in the order written; no name twice.
+    pub headers: Vec<(HeaderName, Template)>,
+    /// How long it may be silent before the head of its answer.
+    pub answer_timeout: Duration,
+}
+
+/// How a server is reached.
+pub enum Backend {
+    /// Streamable HTTP.
+    Http {
+        /// Absolute, `http` or `https`, without user, password or fragment.
+        url: Uri,
+        /// Certificates (PEM) to trust instead of the system's; with `https` only.
+        ca_file: Option<PathBuf>,
+        /// How long opening a connection may take.
+        connect_timeout: Duration,
+    },
+}
+
+/// Reads the configuration from the file at `path` (or from `CLOAKROOM_CONFIG_TOML` when there is
+/// none) and from `environment`, which is `std::env::vars_os()` outside tests.
+///
+/// # Errors
+/// Everything wrong with it, at once.
+pub fn load(
+    path: Option<&Path>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Config, ConfigErrors> {
+    let errors = Errors::default();
+    let variables = Variables::new(environment, &errors);
+    let (place, written) = match (path, variables.document()) {
+        (Some(path), document) => {
+            let place = Place::document(&path.display().to_string());
+            if document.is_some() {
+                let message = "a file is given too; unset the variable or give no file";
+                errors.push(Place::variable(env::DOCUMENT), "", message);
+            }
+            let text = std::fs::read_to_string(path);
+            let text = text.map_err(|error| errors.push(place.clone(), "", unreadable(&error)));
+            (place, text.ok())
+        }
+        (None, Some(text)) => (Place::document(env::DOCUMENT), Some(text.to_owned())),
+        (None, None) => (Place::document("configuration"), Some(String::new())),
+    };
+    let folder = path.and_then(Path::parent).unwrap_or(Path::new(""));
+    let config = written.and_then(|text| read(&text, place, folder, &variables, &errors));
+    errors.finish(config)
+}
+
+fn unreadable(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::InvalidData => "not UTF-8 text; save it as UTF-8".to_owned(),
+        std::io::ErrorKind::NotFound => {
+            "no such file; write one (two lines are enough, see README.md) or name another \
+             with --config"
+                .to_owned()
+        }
+        _ => format!("cannot be read: {error}"),
+    }
+}
+
+fn read(
+    text: &str,
+    place: Place,
+    folder: &Path,
+    variables: &Variables,
+    errors: &Errors,
+) -> Option<Config> {
+    let written = document::parse(text, &place, errors)?;
+    let mut tree = document::parse(
+        DEFAULT_TOML,
+        &Place::document("config/default.toml"),
+        errors,
+    )?;
+    tree.merge(written);
+    variables.overlay(&mut tree, errors);
+    let root = Section::root(&tree, place, &keys::root(), errors);
+    parse::config(&root, folder)
+}
+
+/// The names by which a machine calls itself.
+struct LoopbackNames;
+
+impl LoopbackNames {
+    const HOSTS: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
+
+    fn hosts() -> Vec<String> {
+        Self::HOSTS.map(str::to_owned).to_vec()
+    }
+
+    fn origins() -> Vec<String> {
+        let of = |scheme: &str| Self::HOSTS.map(|host| format!("{scheme}://{host}"));
+        [of("http"), of("https")].concat()
+    }
+}
+
+fn is_loopback_name(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || address
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|ip| ip.is_loopback())
+}

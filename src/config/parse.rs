@@ -1,0 +1,268 @@
+//! The tree -> the validated types.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use super::reader::{Section, text};
+use super::{Config, Limits, LoopbackNames, Store, StoreUrlText, keys, server, values};
+
+const STORE_SCHEMES: [&str; 5] = [
+    "sqlite:",
+    "redis://",
+    "rediss://",
+    "redis+sentinel://",
+    "redis+cluster://",
+];
+
+/// Reads everything, noting all that is wrong; `None` when anything was.
+pub(super) fn config(root: &Section<'_>, folder: &Path) -> Option<Config> {
+    let mut warnings = Vec::new();
+    let listen = root.required("listen", values::socket);
+    let extra = |key| optional(root, key, values::socket);
+    let (health_listen, admin_listen) = (extra("health_listen"), extra("admin_listen"));
+    refuse_shared_address(
+        root,
+        listen,
+        health_listen.flatten(),
+        admin_listen.flatten(),
+    );
+    let names = AllowedNames::read(root, listen);
+    let log = root.required("log", values::log_filter);
+    let threads = optional(root, "threads", values::threads);
+    let prefixes = root.list("key_prefixes", "[\"acme_\"]", values::key_prefix);
+    let store = store(root, folder);
+    let keyring_file = keyring_file(root, folder);
+    let limits = limits(root);
+    let servers = server::read_all(root, folder, &mut warnings);
+    let default_server = default_server(root);
+    for key in ["health_listen", "admin_listen"] {
+        if root.has(key) {
+            warnings.push(format!(
+                "{key}: checked, but nothing listens there in this release"
+            ));
+        }
+    }
+    let names = names?;
+    Some(Config {
+        listen: listen?,
+        health_listen: health_listen?,
+        admin_listen: admin_listen?,
+        default_server: default_server?,
+        log: log?,
+        threads: threads?.unwrap_or_else(cores),
+        allowed_hosts: names.hosts,
+        allowed_origins: names.origins,
+        key_prefixes: prefixes?,
+        store: store?,
+        keyring_file: keyring_file?,
+        limits: limits?,
+        servers: servers?,
+        folder: folder.to_owned(),
+        warnings,
+    })
+}
+
+/// The outer `None` is an error, the inner one the absence of the key.
+fn optional<T>(
+    section: &Section<'_>,
+    key: &str,
+    parse: impl FnOnce(&super::document::Value) -> Result<T, String>,
+) -> Option<Option<T>> {
+    if section.has(key) {
+        section.read(key, parse).map(Some)
+    } else {
+        Some(None)
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn refuse_shared_address(
+    root: &Section<'_>,
+    listen: Option<SocketAddr>,
+    health: Option<SocketAddr>,
+    admin: Option<SocketAddr>,
+) {
+    let mut seen: Vec<(&str, SocketAddr)> = Vec::new();
+    for (key, address) in [
+        ("listen", listen),
+        ("health_listen", health),
+        ("admin_listen", admin),
+    ] {
+        let Some(address) = address else { continue };
+        let taken = seen
+            .iter()
+            .find(|(_, other)| *other == address && address.port() != 0);
+        if let Some((other, _)) = taken {
+            root.fail(
+                key,
+                format!("is the same address as `{other}`; write another port"),
+            );
+        }
+        seen.push((key, address));
+    }
+}
+
+struct AllowedNames {
+    hosts: Vec<String>,
+    origins: Vec<String>,
+}
+
+impl AllowedNames {
+    fn read(root: &Section<'_>, listen: Option<SocketAddr>) -> Option<Self> {
+        let public = listen.is_some_and(|address| !address.ip().is_loopback());
+        let hosts = Self::one(
+            root,
+            public,
+            "allowed_hosts",
+            values::host,
+            LoopbackNames::hosts,
+            (
+                "[\"mcp.example.com\"]",
+                "the names by which clients reach Cloakroom",
+            ),
+        );
+        let origins = Self::one(
+            root,
+            public,
+            "allowed_origins",
+            values::origin,
+            LoopbackNames::origins,
+            (
+                "[\"https://app.example.com\"]",
+                "the web pages that may call Cloakroom, or [] for none",
+            ),
+        );
+        let (hosts, origins) = (hosts?, origins?);
+        if hosts.is_empty() {
+            root.fail(
+                "allowed_hosts",
+                "is empty, so every request would be refused; write a name",
+            );
+            return None;
+        }
+        Some(Self { hosts, origins })
+    }
+
+    fn one(
+        root: &Section<'_>,
+        public: bool,
+        key: &str,
+        parse: fn(&str) -> Result<String, String>,
+        default: fn() -> Vec<String>,
+        (example, meaning): (&str, &str),
+    ) -> Option<Vec<String>> {
+        if root.has(key) {
+            return root.list(key, example, parse);
+        }
+        if public {
+            let message = format!(
+                "must be set, since `listen` is not a loopback address; write {meaning}: \
+                 {key} = {example}"
+            );
+            root.fail_because_of("listen", key, message);
+            return None;
+        }
+        Some(default())
+    }
+}
+
+fn store(root: &Section<'_>, folder: &Path) -> Option<Store> {
+    let section = root.section("store", keys::STORE)?;
+    let day = Duration::from_secs(24 * 60 * 60);
+    let url = section.required("url", |value| {
+        let url = text(value, "a URL such as \"sqlite:cloakroom.db\"")?;
+        if STORE_SCHEMES
+            .iter()
+            .any(|scheme| url.len() > scheme.len() && url.starts_with(scheme))
+        {
+            return Ok(StoreUrlText {
+                text: Zeroizing::new(url.to_owned()),
+            });
+        }
+        let known = STORE_SCHEMES.join(" ");
+        Err(format!(
+            "not a store's URL; write one that begins with one of {known}"
+        ))
+    });
+    let stale_for = section.required("stale_for", |value| {
+        values::duration(value, Duration::ZERO, day)
+    });
+    let in_a_file = url
+        .as_ref()
+        .is_some_and(|url| url.expose_store_url().starts_with("sqlite:"));
+    let ca_file = if in_a_file && section.has("ca_file") {
+        section.fail_key("ca_file", "is for a Redis store with TLS only; remove it");
+        None
+    } else {
+        optional(&section, "ca_file", |value| {
+            let path = text(value, "the path of a PEM file, such as \"ca.pem\"")?;
+            server::existing_file(path, folder)
+        })
+    };
+    Some(Store {
+        url: url?,
+        ca_file: ca_file?,
+        stale_for: stale_for?,
+    })
+}
+
+fn keyring_file(root: &Section<'_>, folder: &Path) -> Option<PathBuf> {
+    root.section("keyring", keys::KEYRING)?
+        .required("file", |value| {
+            server::file(
+                text(value, "the path of a file, such as \"master.keys\"")?,
+                folder,
+            )
+        })
+}
+
+fn limits(root: &Section<'_>) -> Option<Limits> {
+    let section = root.section("limits", keys::LIMITS)?;
+    let size = |key, min, max| {
+        let bytes = section.required(key, |value| values::size(value, min, max))?;
+        usize::try_from(bytes).ok()
+    };
+    let body = size("body", 1 << 10, 1 << 30);
+    let in_flight = size("in_flight", 1 << 10, 1 << 40);
+    let headers = size("headers", 8 << 10, 1 << 20);
+    if let (Some(body), Some(in_flight)) = (body, in_flight)
+        && in_flight < body
+    {
+        section.fail(
+            "in_flight",
+            "must not be less than `body`; raise it or lower `body`",
+        );
+    }
+    Some(Limits {
+        body: body?,
+        in_flight: in_flight?,
+        headers: headers?,
+    })
+}
+
+/// The outer `None` is an error, the inner one the absence of the key.
+fn default_server(root: &Section<'_>) -> Option<Option<crate::names::ServerName>> {
+    optional(root, "default_server", |value| {
+        let name = text(value, "the name of a server in quotes")?;
+        let servers: Vec<_> = if root.is_table("servers") {
+            root.open("servers")
+        } else {
+            None
+        }
+        .map(|section| section.keys().collect())
+        .unwrap_or_default();
+        if !servers.contains(&name) {
+            let hint = super::keys::hint(name, servers.iter().copied());
+            return Err(format!("no server has this name{hint}"));
+        }
+        // A name in `servers` that is not allowed is told there.
+        Ok(crate::names::ServerName::parse(name).ok())
+    })
+    .map(Option::flatten)
+}

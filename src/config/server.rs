@@ -1,0 +1,209 @@
+//! `[servers.NAME]`: one backend and its slots.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use http::Uri;
+
+use super::reader::{Section, text};
+use super::{Backend, Server, headers, keys, values};
+use crate::names::ServerName;
+
+/// How long a connection may take to open, unless said.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a backend may be silent before the head of its answer, unless said.
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
+
+const BACKENDS: [&str; 3] = ["url", "sse_url", "command"];
+
+/// All servers. An empty map is an error, which shows how to write one.
+pub(super) fn read_all(
+    root: &Section<'_>,
+    folder: &Path,
+    warnings: &mut Vec<String>,
+) -> Option<BTreeMap<ServerName, Server>> {
+    const NONE: &str = "no server is configured; write for example:\n  \
+                        [servers.github]\n  url = \"http://127.0.0.1:9001/mcp\"";
+    if !root.has("servers") {
+        root.fail("servers", NONE);
+        return None;
+    }
+    let section = root.open("servers")?;
+    if section.keys().next().is_none() {
+        root.fail("servers", NONE);
+        return None;
+    }
+    let mut servers = BTreeMap::new();
+    let mut all_well = true;
+    for key in section.keys() {
+        let name = ServerName::parse(key)
+            .map_err(|error| section.fail_key(key, error.to_string()))
+            .ok();
+        let server = section
+            .section(key, &keys::server())
+            .and_then(|section| read_one(&section, folder, warnings));
+        match (name, server) {
+            (Some(name), Some(server)) => {
+                servers.insert(name, server);
+            }
+            _ => all_well = false,
+        }
+    }
+    all_well.then_some(servers)
+}
+
+fn read_one(section: &Section<'_>, folder: &Path, warnings: &mut Vec<String>) -> Option<Server> {
+    let later = refuse_later(section);
+    let backend_named = one_backend(section);
+    let url = section.read("url", values::backend_url);
+    let ca_file = read_ca_file(section, url.as_ref(), folder);
+    let duration = |key, min, max, default| {
+        if !section.has(key) {
+            return Some(default);
+        }
+        section.read(key, |value| values::duration(value, min, max))
+    };
+    let day = Duration::from_secs(24 * 60 * 60);
+    let connect_timeout = duration(
+        "connect_timeout",
+        Duration::from_millis(10),
+        Duration::from_secs(300),
+        CONNECT_TIMEOUT,
+    );
+    let answer_timeout = duration(
+        "answer_timeout",
+        Duration::from_millis(10),
+        day,
+        ANSWER_TIMEOUT,
+    );
+    let slots = if section.has("headers") {
+        section
+            .open("headers")
+            .and_then(|section| headers::read(&section))
+    } else {
+        Some(Vec::new())
+    };
+    if later || !backend_named {
+        return None;
+    }
+    let server = Server {
+        backend: Backend::Http {
+            url: url?,
+            ca_file: ca_file?,
+            connect_timeout: connect_timeout?,
+        },
+        headers: slots?,
+        answer_timeout: answer_timeout?,
+    };
+    warn(section, &server, warnings);
+    Some(server)
+}
+
+/// Refuses what this release does not serve; whether there was any.
+fn refuse_later(section: &Section<'_>) -> bool {
+    let mut any = false;
+    for key in keys::SERVER_LATER.iter().filter(|key| section.has(key)) {
+        let instead = match *key {
+            "sse_url" | "command" => "this one serves `url` only",
+            "discovery" => "this one asks for every secret on every request",
+            _ => "this one puts secrets into `headers` only",
+        };
+        section.fail_key(key, format!("comes in a later release; {instead}"));
+        any = true;
+    }
+    any
+}
+
+/// Refuses a server with no backend or with several.
+fn one_backend(section: &Section<'_>) -> bool {
+    let named: Vec<_> = BACKENDS
+        .into_iter()
+        .filter(|key| section.has(key))
+        .collect();
+    match named.as_slice() {
+        [_] => true,
+        [] => {
+            section
+                .fail_whole("says no backend; write its URL: url = \"http://127.0.0.1:9001/mcp\"");
+            false
+        }
+        several => {
+            let list = several
+                .iter()
+                .map(|key| format!("`{key}`"))
+                .collect::<Vec<_>>()
+                .join(" and ");
+            section.fail_whole(format!("has {list}; keep exactly one"));
+            false
+        }
+    }
+}
+
+/// The outer `None` is an error, the inner one the absence of the key.
+fn read_ca_file(
+    section: &Section<'_>,
+    url: Option<&Uri>,
+    folder: &Path,
+) -> Option<Option<PathBuf>> {
+    if !section.has("ca_file") {
+        return Some(None);
+    }
+    if url.is_some_and(|url| url.scheme_str() == Some("http")) {
+        section.fail_key(
+            "ca_file",
+            "is for an https:// `url` only; remove it or write https://",
+        );
+        return None;
+    }
+    section
+        .read("ca_file", |value| existing_file(text(value, FILE)?, folder))
+        .map(Some)
+}
+
+const FILE: &str = "the path of a PEM file, such as \"ca.pem\"";
+
+/// A path, relative to `folder`, of a file that can be read.
+pub(super) fn existing_file(path: &str, folder: &Path) -> Result<PathBuf, String> {
+    let path = file(path, folder)?;
+    match std::fs::File::open(&path).and_then(|file| file.metadata()) {
+        Ok(found) if !found.is_dir() => Ok(path),
+        Ok(_) => Err("is a directory; write the path of a file".into()),
+        Err(error) => Err(format!(
+            "cannot be read ({}: {error}); write the path of a file Cloakroom may read",
+            path.display()
+        )),
+    }
+}
+
+/// A path, relative to `folder`, of a file that may not exist yet.
+pub(super) fn file(path: &str, folder: &Path) -> Result<PathBuf, String> {
+    if path.is_empty() || path.contains('\0') {
+        return Err("not a path; write the path of a file".into());
+    }
+    Ok(folder.join(path))
+}
+
+fn warn(section: &Section<'_>, server: &Server, warnings: &mut Vec<String>) {
+    let Backend::Http { url, .. } = &server.backend;
+    let injects = server
+        .headers
+        .iter()
+        .any(|(_, template)| !template.is_constant());
+    let host = url.host().unwrap_or_default();
+    if injects && url.scheme_str() == Some("http") && !super::is_loopback_name(host) {
+        warnings.push(format!(
+            "{}: secrets travel unencrypted to {host}; use https:// unless that network is yours alone",
+            section.path_of("url")
+        ));
+    }
+    for (name, template) in &server.headers {
+        let credential = matches!(name.as_str(), "authorization" | "cookie" | "x-api-key");
+        if credential && template.is_constant() {
+            warnings.push(format!(
+                "{}.{name}: has no ${{SECRET}}, so every user is the same to this server",
+                section.path_of("headers")
+            ));
+        }
+    }
+}

@@ -1,0 +1,162 @@
+use super::*;
+
+#[test]
+fn root_keys_have_their_errors() {
+    bad_line(
+        "listen = 8080",
+        "10: listen: is a number; write an IP address and a port, such as \"127.0.0.1:8080\" or \"[::1]:8080\"",
+    );
+    bad_line(
+        "admin_listen = '127.0.0.1:8080'",
+        "16: admin_listen: is the same address as `listen`; write another port",
+    );
+    bad_line(
+        "default_server = 'githb'",
+        "18: default_server: no server has this name; did you mean `github`?",
+    );
+    bad_line(
+        "log = 'inof'",
+        "7: log: unknown level; did you mean `info`?",
+    );
+    bad_line(
+        "log = true",
+        "7: log: is true or false; write a level (error, warn, info, debug, trace, off) or a filter such as \"info,cloakroom::proxy=debug\"",
+    );
+    bad_line(
+        "threads = 0",
+        "11: threads: write a number from 1 to 1024, without quotes",
+    );
+    bad_line(
+        "threads = 1025",
+        "11: threads: write a number from 1 to 1024, without quotes",
+    );
+    bad_line(
+        "threads = '4'",
+        "11: threads: write a number from 1 to 1024, without quotes",
+    );
+    bad_line(
+        "allowed_hosts = 'a'",
+        "17: allowed_hosts: is a text; write a list: [\"mcp.example.com\"]",
+    );
+    bad_line(
+        "allowed_hosts = []",
+        "17: allowed_hosts: is empty, so every request would be refused; write a name",
+    );
+    bad_line("\"a\\nb\" = 1", "1: \"a\\nb\": unknown key");
+    bad_line(
+        "store = 1",
+        "9: store: is a number; write a table: `[store]`",
+    );
+    for host in [
+        "http://a", "a/b", "a:0", "a:65536", "a:x", "", "[::1", "::1", "u@a", "*",
+    ] {
+        assert!(
+            bad(&format!("allowed_hosts = ['{host}']\n{GITHUB}")).contains("not a host;"),
+            "{host}"
+        );
+    }
+    for origin in [
+        "a",
+        "https://a/",
+        "ftp://a",
+        "https://",
+        "https://a?b",
+        "null",
+    ] {
+        assert!(
+            bad(&format!("allowed_origins = ['{origin}']\n{GITHUB}")).contains("not an origin;"),
+            "{origin}"
+        );
+    }
+    for prefix in ["c", "cl", "clk_x", "cla", "a b", &"x".repeat(33)] {
+        assert!(
+            bad(&format!("key_prefixes = ['{prefix}']\n{GITHUB}")).contains("prefix"),
+            "{prefix}"
+        );
+    }
+    let config = good(&format!(
+        "allowed_hosts = ['MCP.example.com:8443', '[::1]']\nallowed_origins = ['HTTPS://A.b:1']\nlog = 'warn,cloakroom::proxy=debug'\nkey_prefixes = ['xx', 'acme_']\n{GITHUB}"
+    ));
+    assert_eq!(config.allowed_hosts, ["mcp.example.com:8443", "[::1]"]);
+    assert_eq!(config.allowed_origins, ["https://a.b:1"]);
+}
+
+#[test]
+fn a_public_listener_must_say_its_names() {
+    bad_line(
+        "listen = '0.0.0.0:80'",
+        "10: allowed_hosts: must be set, since `listen` is not a loopback address; write the names by which clients reach Cloakroom: allowed_hosts = [\"mcp.example.com\"]\ncloakroom.toml:1:10: allowed_origins: must be set, since `listen` is not a loopback address; write the web pages that may call Cloakroom, or [] for none: allowed_origins = [\"https://app.example.com\"]",
+    );
+    let config = good(&format!(
+        "listen = '[::]:80'\nallowed_hosts = ['a']\nallowed_origins = []\n{GITHUB}"
+    ));
+    assert!(config.allowed_origins.is_empty());
+    let variables = [
+        ("CLOAKROOM_LISTEN", "0.0.0.0:80"),
+        ("CLOAKROOM_ALLOWED_HOSTS", "a.b, c.d:1"),
+        ("CLOAKROOM_ALLOWED_ORIGINS", ""),
+    ];
+    let config = parse(GITHUB, &variables).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(config.allowed_hosts, ["a.b", "c.d:1"]);
+}
+
+#[test]
+fn limits_and_durations_hold_at_their_edges() {
+    let limit = |line: &str| parse(&format!("[limits]\n{line}\n{GITHUB}"), &[]).is_ok();
+    for fits in [
+        "body = 1024",
+        "body = '1GiB'",
+        "body = '1 KiB'",
+        "headers = 8192",
+        "headers = '1MiB'",
+        "in_flight = 4194304",
+    ] {
+        assert!(limit(fits), "{fits}");
+    }
+    for not in [
+        "body = 1023",
+        "body = 1073741825",
+        "headers = 8191",
+        "headers = 1048577",
+        "in_flight = 4194303",
+        "body = -1",
+        "body = 1.5",
+        "body = '18446744073709551616'",
+        "body = '18014398509481985KiB'",
+        "body = 'KiB'",
+        "body = 99999999999999999999",
+    ] {
+        assert!(!limit(not), "{not}");
+    }
+    assert_eq!(
+        bad(&format!("[limits]\nin_flight = '1MiB'\n{GITHUB}")),
+        "cloakroom.toml:2:13: limits.in_flight: must not be less than `body`; raise it or lower `body`"
+    );
+    assert_eq!(
+        bad(&format!("[limits]\nbody = '2GiB'\n{GITHUB}")),
+        "cloakroom.toml:2:8: limits.body: out of range; write a size from 1KiB to 1GiB"
+    );
+    let stale = |text: &str| {
+        parse(&format!("[store]\nstale_for = {text}\n{GITHUB}"), &[])
+            .map(|c| c.store.stale_for)
+            .ok()
+    };
+    assert_eq!(stale("0"), Some(Duration::ZERO));
+    assert_eq!(stale("'0s'"), Some(Duration::ZERO));
+    assert_eq!(stale("'24h'"), Some(Duration::from_secs(86400)));
+    assert_eq!(stale("'1m 30s'"), Some(Duration::from_secs(90)));
+    assert!(
+        stale("'86401s'").is_none()
+            && stale("'60'").is_none()
+            && stale("60").is_none()
+            && stale("''").is_none()
+    );
+    bad_server_line(
+        "connect_timeout = '9ms'",
+        "19: servers.github.connect_timeout: out of range; write a duration from 10ms to 5m",
+    );
+    bad_server_line(
+        "answer_timeout = '86401s'",
+        "18: servers.github.answer_timeout: out of range; write a duration from 10ms to 1day",
+    );
+}

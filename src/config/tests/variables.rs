@@ -1,0 +1,110 @@
+use super::*;
+
+#[test]
+fn variables_win_over_the_file() {
+    let variables = [
+        ("CLOAKROOM_LOG", "debug"),
+        ("CLOAKROOM_STORE__URL", "redis://:hunter2@127.0.0.1/0"),
+        ("CLOAKROOM_LIMITS__BODY", "2048"),
+        ("CLOAKROOM_THREADS", "3"),
+        ("CLOAKROOM_SERVERS__MY_API__URL", "http://127.0.0.1:1/"),
+        ("CLOAKROOM_SERVERS__GITHUB__HEADERS__X_API_KEY", "${K}"),
+        ("CLOAKROOM_CONFIG", "x.toml"),
+        ("CLOAKROOM_PORT", "tcp://10.0.0.1:8080"),
+        ("CLOAKROOM_PORT_8080_TCP_ADDR", "10.0.0.1"),
+        ("CLOAKROOM_ADMIN_SERVICE_HOST", "10.0.0.1"),
+        ("CLOAKROOM_SERVICE_PORT_HTTP", "8080"),
+        ("PATH", "/bin"),
+    ];
+    let file =
+        format!("log = 'warn'\n{GITHUB}headers = {{ x-API-key = 'old', X-Tenant = 'acme' }}\n");
+    let config = parse(&file, &variables).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(
+        (config.log.as_str(), config.limits.body, config.threads),
+        ("debug", 2048, 3)
+    );
+    assert_eq!(
+        config.store.url.expose_store_url(),
+        "redis://:hunter2@127.0.0.1/0"
+    );
+    assert_eq!(format!("{:?}", config.store.url), "StoreUrlText(..)");
+    let names: Vec<_> = config.servers.keys().map(|name| name.as_str()).collect();
+    assert_eq!(names, ["github", "my-api"]);
+    let github = &config.servers[&"github".parse().unwrap()];
+    assert!(github.headers.len() == 2 && !github.headers[0].1.is_constant());
+}
+
+#[test]
+fn errors_of_variables_name_the_variable() {
+    let variables = [
+        ("CLOAKROOM_STORE__URL", "mysql://root:hunter2@db"),
+        ("CLOAKROOM_STROE__URL", "x"),
+        ("CLOAKROOM_STORE_URL", "x"),
+        ("CLOAKROOM_SERVERS__A__URI", "x"),
+        ("CLOAKROOM_SERVERS__B__SSE_URL", "x"),
+        ("CLOAKROOM_WHATEVER", "x"),
+        ("CLOAKROOM_PORT", "9000"),
+        ("CLOAKROOM_log", "x"),
+        ("CLOAKROOM_THREADS", "many"),
+    ];
+    let expected = "
+cloakroom.toml:1:1: log: unknown level; did you mean `warn`?
+CLOAKROOM_PORT: unknown variable; write a key of config/default.toml in capitals, with two underscores for a dot, as in `CLOAKROOM_STORE__URL`
+CLOAKROOM_SERVERS__A__URI: unknown variable; did you mean `CLOAKROOM_SERVERS__A__URL`?
+CLOAKROOM_SERVERS__B__SSE_URL: servers.b.sse_url: comes in a later release; this one serves `url` only
+CLOAKROOM_STORE_URL: unknown variable; did you mean `CLOAKROOM_STORE__URL`?
+CLOAKROOM_STORE__URL: store.url: not a store's URL; write one that begins with one of sqlite: redis:// rediss:// redis+sentinel:// redis+cluster://
+CLOAKROOM_STROE__URL: unknown variable; did you mean `CLOAKROOM_STORE__URL`?
+CLOAKROOM_THREADS: threads: write a number from 1 to 1024, without quotes
+CLOAKROOM_WHATEVER: unknown variable; write a key of config/default.toml in capitals, with two underscores for a dot, as in `CLOAKROOM_STORE__URL`
+CLOAKROOM_log: unknown variable; did you mean `CLOAKROOM_LOG`?";
+    let found = bad_with(&format!("log = 'wran'\n{GITHUB}"), &variables);
+    assert_eq!(
+        format!("\n{found}"),
+        expected.replace("1:1: log", "1:7: log")
+    );
+}
+
+#[test]
+fn a_file_or_a_variable_holds_the_whole_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("cloakroom.toml");
+    let missing = load(Some(&file), []).err().unwrap().to_string();
+    assert!(
+        missing.contains("cloakroom.toml: no such file"),
+        "{missing}"
+    );
+    std::fs::write(&file, [0xff]).unwrap();
+    assert!(
+        load(Some(&file), [])
+            .err()
+            .unwrap()
+            .to_string()
+            .contains("not UTF-8")
+    );
+    std::fs::write(&file, format!("\u{feff}{GITHUB}")).unwrap();
+    let config = load(Some(&file), []).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(config.keyring_file, folder.path().join("master.keys"));
+    assert_eq!(config.folder, folder.path());
+
+    let whole = [("CLOAKROOM_CONFIG_TOML", GITHUB)];
+    let config = load(None, environment(&whole)).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(config.keyring_file, Path::new("master.keys"));
+    let both = load(Some(&file), environment(&whole))
+        .err()
+        .unwrap()
+        .to_string();
+    assert_eq!(
+        both,
+        "CLOAKROOM_CONFIG_TOML: a file is given too; unset the variable or give no file"
+    );
+    let wrong = load(None, environment(&[("CLOAKROOM_CONFIG_TOML", "\nx = 1")]))
+        .err()
+        .unwrap();
+    assert!(
+        wrong
+            .to_string()
+            .ends_with("\nCLOAKROOM_CONFIG_TOML:2:1: x: unknown key"),
+        "{wrong}"
+    );
+}

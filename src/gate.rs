@@ -1,0 +1,291 @@
+//! The one read path: who calls, may he, and what is to be put into his request.
+//!
+//! Two steps, because nobody's body is read before he is known: [`Gate::authenticate`], then
+//! [`Gate::admit`]. Only the second makes a [`Grant`], and nothing is sent to a backend without one.
+
+use std::collections::BTreeMap;
+
+use http::HeaderMap;
+
+use crate::identity::{KeyDigest, credential};
+use crate::inject::{Plan, Slots, Unplannable};
+use crate::names::{ProfileName, ServerName};
+use crate::policy::{self, Denied};
+use crate::rejection::{Kind, Rejection};
+use crate::resolve::{Identity, ResolveError, Resolver};
+use crate::vault::{Sealer, SecretOpener, SecretSet, now_seconds};
+
+/// What the gate knows of a server.
+pub struct Door {
+    name: ServerName,
+    slots: Slots,
+    opener: SecretOpener,
+    sealer: Sealer,
+}
+
+impl Door {
+    /// A door to `name`, with the server's keys and slots.
+    #[must_use]
+    pub fn new(name: ServerName, slots: Slots, opener: SecretOpener, sealer: Sealer) -> Self {
+        Self {
+            name,
+            slots,
+            opener,
+            sealer,
+        }
+    }
+
+    /// The server's name.
+    #[must_use]
+    pub fn server(&self) -> &ServerName {
+        &self.name
+    }
+
+    /// Where the server expects secrets.
+    #[must_use]
+    pub fn slots(&self) -> &Slots {
+        &self.slots
+    }
+
+    /// What seals ids of this server's sessions and events.
+    #[must_use]
+    pub fn sealer(&self) -> &Sealer {
+        &self.sealer
+    }
+}
+
+/// Proof that this request is allowed, and what is to be put into it. Made by [`Gate::admit`] only.
+pub struct Grant {
+    plan: Plan,
+    secret_version: u64,
+}
+
+impl Grant {
+    /// The version of the secrets in the plan; 0 when the server needs none.
+    #[must_use]
+    pub fn secret_version(&self) -> u64 {
+        self.secret_version
+    }
+
+    /// What is to be put into the request.
+    #[must_use]
+    pub fn into_plan(self) -> Plan {
+        self.plan
+    }
+}
+
+/// Judges requests.
+pub struct Gate {
+    resolver: Resolver,
+    doors: BTreeMap<ServerName, Door>,
+    key_prefixes: Vec<String>,
+}
+
+impl Gate {
+    /// A gate to the servers behind `doors`; keys that begin with one of `key_prefixes` are looked
+    /// up besides our own.
+    #[must_use]
+    pub fn new(
+        resolver: Resolver,
+        doors: impl IntoIterator<Item = Door>,
+        key_prefixes: Vec<String>,
+    ) -> Self {
+        let doors = doors
+            .into_iter()
+            .map(|door| (door.name.clone(), door))
+            .collect();
+        Self {
+            resolver,
+            doors,
+            key_prefixes,
+        }
+    }
+
+    /// The door to a server.
+    #[must_use]
+    pub fn door(&self, server: &ServerName) -> Option<&Door> {
+        self.doors.get(server)
+    }
+
+    /// Whose the key in these headers is, if it stands. `server` is where the request wants to go:
+    /// on a cold key its secrets are fetched along.
+    ///
+    /// # Errors
+    /// Unauthenticated, expired, revoked, disabled; or that it cannot be found out.
+    pub async fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        server: Option<&ServerName>,
+    ) -> Result<Identity, Rejection> {
+        let unknown = || Rejection::new(Kind::Unauthenticated);
+        let key = credential(headers).map_err(|_| unknown())?;
+        let digest = KeyDigest::of_presented(key, &self.key_prefixes).map_err(|_| unknown())?;
+        let door = server.and_then(|server| self.doors.get(server));
+        let wants = door
+            .filter(|door| door.slots.need_secrets())
+            .map(|door| (door.name.as_str(), DEFAULT_PROFILE));
+        let identity = self
+            .resolver
+            .identify(digest, wants)
+            .await
+            .map_err(unresolved)?;
+        stands(&identity)?;
+        Ok(identity)
+    }
+
+    /// The profile whose secrets `identity` uses.
+    #[must_use]
+    pub fn profile(&self, identity: &Identity) -> ProfileName {
+        let named = identity.key().profile.as_deref();
+        named
+            .and_then(|name| ProfileName::parse(name).ok())
+            .unwrap_or_else(ProfileName::default_profile)
+    }
+
+    /// Unseals the user's secrets for the server behind `door` and plans the request.
+    ///
+    /// # Errors
+    /// A secret that is missing or cannot be opened, named, with how to set it; or that the store
+    /// cannot be reached.
+    pub async fn admit(
+        &self,
+        identity: &Identity,
+        door: &Door,
+        profile: &ProfileName,
+    ) -> Result<Grant, Rejection> {
+        let (secrets, secret_version) = if door.slots.need_secrets() {
+            self.unseal(identity, door, profile).await?
+        } else {
+            (SecretSet::empty(), 0)
+        };
+        match door.slots.plan(&secrets) {
+            Ok(plan) => Ok(Grant {
+                plan,
+                secret_version,
+            }),
+            Err(unplannable) => Err(refusal(identity, door, profile, &unplannable)),
+        }
+    }
+
+    /// Resolves when the key no longer stands: revoked, expired, its user disabled or gone, or
+    /// that it cannot be found out for longer than the rule allows.
+    pub async fn until_denied(&self, mut identity: Identity) {
+        const LONGEST: u64 = 3600;
+        loop {
+            let left = identity
+                .key()
+                .expires
+                .map(|at| at.saturating_sub(now_seconds()));
+            let wait = std::time::Duration::from_secs(left.unwrap_or(LONGEST).clamp(1, LONGEST));
+            self.resolver.changed(&identity, wait).await;
+            identity = match self.resolver.again(&identity).await {
+                Ok(identity) if stands(&identity).is_ok() => identity,
+                _ => return,
+            };
+        }
+    }
+
+    async fn unseal(
+        &self,
+        identity: &Identity,
+        door: &Door,
+        profile: &ProfileName,
+    ) -> Result<(SecretSet, u64), Rejection> {
+        let sealed = self
+            .resolver
+            .secrets(identity, door.name.as_str(), profile.as_str())
+            .await;
+        let record = match sealed {
+            Ok(Some(record)) => record,
+            Ok(None) => return Ok((SecretSet::empty(), 0)),
+            Err(ResolveError::Unreadable(error)) => {
+                return Err(unreadable(identity, door, profile, &error));
+            }
+            Err(error) => return Err(unresolved(error)),
+        };
+        match door.opener.open(&record) {
+            Ok(set) => Ok((set, record.version)),
+            Err(error) => Err(unreadable(identity, door, profile, &error)),
+        }
+    }
+}
+
+const DEFAULT_PROFILE: &str = "default";
+
+fn stands(identity: &Identity) -> Result<(), Rejection> {
+    let denied = policy::standing(identity.key(), identity.disabled(), now_seconds());
+    denied.map_err(|denied| {
+        Rejection::new(match denied {
+            Denied::KeyExpired => Kind::KeyExpired,
+            Denied::KeyRevoked => Kind::KeyRevoked,
+            Denied::UserDisabled => Kind::UserDisabled,
+        })
+    })
+}
+
+fn unresolved(error: ResolveError) -> Rejection {
+    match error {
+        ResolveError::Unknown => Rejection::new(Kind::Unauthenticated),
+        ResolveError::Unreadable(error) => {
+            tracing::error!(%error, "a key's or user's record cannot be used");
+            Rejection::new(Kind::RecordUnreadable)
+        }
+        ResolveError::Store(error) => {
+            tracing::warn!(%error, "a key cannot be checked");
+            Rejection::new(Kind::StoreUnreachable)
+        }
+    }
+}
+
+fn unreadable(
+    identity: &Identity,
+    door: &Door,
+    profile: &ProfileName,
+    error: &dyn std::fmt::Display,
+) -> Rejection {
+    let (user, server) = (identity.user_name(), &door.name);
+    tracing::error!(user, %server, %profile, %error, "secrets cannot be used");
+    let text = format!(
+        "the secrets of `{user}` for the server `{server}` cannot be opened ({error}); delete them \
+         with `cloakroom secret delete {user} {server} --all{}` and set them again",
+        option(profile)
+    );
+    Rejection::with_text(Kind::SecretUnreadable, text)
+}
+
+fn refusal(
+    identity: &Identity,
+    door: &Door,
+    profile: &ProfileName,
+    unplannable: &Unplannable,
+) -> Rejection {
+    let (user, server, option) = (identity.user_name(), &door.name, option(profile));
+    let text = match unplannable {
+        Unplannable::Missing(names) => {
+            let set = |name| format!("`cloakroom secret set {user} {server} {name}{option}`");
+            let names: Vec<_> = names.iter().collect();
+            let list = names
+                .iter()
+                .map(|name| format!("`{name}`"))
+                .collect::<Vec<_>>()
+                .join(", ");
+            let commands = names.iter().map(set).collect::<Vec<_>>().join(" and ");
+            format!(
+                "the server `{server}` needs {list}, not set for the user `{user}`: set it with {commands}"
+            )
+        }
+        Unplannable::Unfit(header) => format!(
+            "a secret of the user `{user}` for the server `{server}` holds characters the header \
+             `{header}` cannot carry: set it again with `cloakroom secret set {user} {server} NAME{option}`"
+        ),
+    };
+    Rejection::with_text(Kind::SecretMissing, text)
+}
+
+fn option(profile: &ProfileName) -> String {
+    if *profile == ProfileName::default_profile() {
+        String::new()
+    } else {
+        format!(" --profile {profile}")
+    }
+}

@@ -1,0 +1,227 @@
+//! API keys: `clk_`, 30 random base62 characters (178 bits) and 6 base62 characters of the CRC-32
+//! of everything before them, the layout secret scanners know. Published pattern:
+//! `clk_[0-9A-Za-z]{36}`.
+//!
+//! The checksum lets typing errors and guesses fail before any I/O; it protects nothing.
+
+use std::fmt;
+
+use aws_lc_rs::{digest, rand};
+use zeroize::Zeroizing;
+
+const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+const PREFIX: &str = "clk_";
+const RANDOM_LEN: usize = 30;
+const CHECK_LEN: usize = 6;
+const KEY_LEN: usize = PREFIX.len() + RANDOM_LEN + CHECK_LEN;
+/// Longest key of a foreign shape (`key_prefixes`) that is looked at, in bytes.
+const FOREIGN_MAX: usize = 512;
+
+/// A key in plain text, for showing it once to whom it was issued. Cannot be printed by accident.
+pub struct ApiKey(Zeroizing<String>);
+
+impl ApiKey {
+    /// A new random key.
+    #[must_use]
+    pub fn generate() -> Self {
+        // Filled in place: a String that grows would leave copies of the key behind.
+        let mut text = Zeroizing::new(String::with_capacity(KEY_LEN));
+        text.push_str(PREFIX);
+        while text.len() < PREFIX.len() + RANDOM_LEN {
+            let mut byte = [0];
+            rand::fill(&mut byte).expect("the system's random numbers are available");
+            // 248 = 4 * 62: bytes above it would make some characters likelier.
+            if byte[0] < 248 {
+                text.push(char::from(ALPHABET[usize::from(byte[0] % 62)]));
+            }
+        }
+        let check = checksum(text.as_bytes());
+        text.extend(check.iter().map(|&b| char::from(b)));
+        Self(text)
+    }
+
+    /// The key itself: for the one time it is shown.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// What the store knows of this key.
+    #[must_use]
+    pub fn digest(&self) -> KeyDigest {
+        KeyDigest::of(self.0.as_bytes())
+    }
+}
+
+/// SHA-256 of a key: the only trace of it that is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct KeyDigest([u8; 32]);
+
+impl KeyDigest {
+    fn of(key: &[u8]) -> Self {
+        let digest = digest::digest(&digest::SHA256, key);
+        Self(digest.as_ref().try_into().expect("SHA-256 gives 32 bytes"))
+    }
+
+    /// Finds the digest of a presented key without any I/O.
+    ///
+    /// `prefixes` are those of foreign shapes that the operator lets in (keys of a former system).
+    ///
+    /// # Errors
+    /// [`Malformed`] when the text cannot be a key: wrong shape or wrong checksum.
+    pub fn of_presented(text: &[u8], prefixes: &[String]) -> Result<Self, Malformed> {
+        let ours = text.starts_with(PREFIX.as_bytes());
+        if ours && well_formed(text) {
+            return Ok(Self::of(text));
+        }
+        let foreign = !ours
+            && text.len() <= FOREIGN_MAX
+            && prefixes.iter().any(|p| text.starts_with(p.as_bytes()))
+            && text.iter().all(u8::is_ascii_graphic);
+        if foreign {
+            Ok(Self::of(text))
+        } else {
+            Err(Malformed(()))
+        }
+    }
+
+    /// Lower-case hexadecimal, 64 characters: as in the record id.
+    #[must_use]
+    pub fn to_hex(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// From 64 lower-case hexadecimal characters.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let mut out = [0; 32];
+        if text.len() != 64 || !text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            return None;
+        }
+        for (byte, pair) in out.iter_mut().zip(text.as_bytes().chunks(2)) {
+            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+        }
+        Some(Self(out))
+    }
+
+    /// The id by which people name the key.
+    #[must_use]
+    pub fn key_id(&self) -> KeyId {
+        KeyId(self.to_hex()[..KeyId::LEN].to_owned())
+    }
+}
+
+impl fmt::Debug for KeyDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyDigest({})", self.key_id())
+    }
+}
+
+/// The name of a key: the first 16 hexadecimal characters of its digest. Not a secret, and of no
+/// use to authenticate; a store finds the key by it because records are ordered by digest.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct KeyId(String);
+
+impl KeyId {
+    const LEN: usize = 16;
+
+    /// Checks that the text is 16 lower-case hexadecimal characters.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let hex = text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        (text.len() == Self::LEN && hex).then(|| Self(text.to_owned()))
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The text cannot be a key of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a key: wrong shape or checksum")]
+pub struct Malformed(());
+
+fn well_formed(text: &[u8]) -> bool {
+    text.len() == KEY_LEN
+        && text[PREFIX.len()..].iter().all(u8::is_ascii_alphanumeric)
+        && checksum(&text[..KEY_LEN - CHECK_LEN]) == text[KEY_LEN - CHECK_LEN..]
+}
+
+fn checksum(text: &[u8]) -> [u8; CHECK_LEN] {
+    let mut crc = crc32fast::hash(text);
+    let mut out = [b'0'; CHECK_LEN];
+    for place in out.iter_mut().rev() {
+        *place = ALPHABET[(crc % 62) as usize];
+        crc /= 62;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_generated_key_has_the_published_shape_and_is_accepted() {
+        let key = ApiKey::generate();
+        assert_eq!(key.reveal().len(), 40);
+        assert_eq!(
+            KeyDigest::of_presented(key.reveal().as_bytes(), &[]),
+            Ok(key.digest())
+        );
+        assert_ne!(key.reveal(), ApiKey::generate().reveal());
+    }
+
+    #[test]
+    fn the_checksum_is_pinned_because_keys_outlive_releases() {
+        let key = b"clk_000000000000000000000000000000";
+        assert_eq!(std::str::from_utf8(&checksum(key)).unwrap(), "1WuJEt");
+    }
+
+    #[test]
+    fn one_wrong_character_is_refused() {
+        let key = ApiKey::generate();
+        for i in 0..key.reveal().len() {
+            let mut text = key.reveal().as_bytes().to_vec();
+            text[i] = if text[i] == b'x' { b'y' } else { b'x' };
+            assert!(
+                KeyDigest::of_presented(&text, &[]).is_err(),
+                "character {i}"
+            );
+        }
+        for text in [&b""[..], b"clk_", b"Bearer", &key.reveal().as_bytes()[..39]] {
+            assert!(KeyDigest::of_presented(text, &[]).is_err());
+        }
+    }
+
+    #[test]
+    fn foreign_shapes_pass_only_by_a_named_prefix() {
+        let prefixes = ["usr_".to_owned()];
+        assert!(KeyDigest::of_presented(b"usr_abc", &prefixes).is_ok());
+        assert!(KeyDigest::of_presented(b"usr_abc", &[]).is_err());
+        assert!(KeyDigest::of_presented(b"usr_a c", &prefixes).is_err());
+        assert!(KeyDigest::of_presented(&[b"usr_", &[b'a'; 600][..]].concat(), &prefixes).is_err());
+        // Our own shape never escapes its checksum through a prefix.
+        assert!(KeyDigest::of_presented(b"clk_abc", &["clk_".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn digests_survive_hexadecimal() {
+        let digest = ApiKey::generate().digest();
+        assert_eq!(KeyDigest::from_hex(&digest.to_hex()), Some(digest));
+        assert!(KeyDigest::from_hex(&digest.to_hex().to_uppercase()).is_none());
+        assert_eq!(
+            KeyId::parse(digest.key_id().as_str()),
+            Some(digest.key_id())
+        );
+    }
+}

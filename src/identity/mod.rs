@@ -1,0 +1,10 @@
+//! Who is calling: keys as they are presented, before anything is looked up.
+//!
+//! Everything here is synchronous and free of I/O. What a key *means* is found by
+//! [`crate::resolve`].
+
+mod api_key;
+mod credential;
+
+pub use api_key::{ApiKey, KeyDigest, KeyId, Malformed};
+pub use credential::{CredentialError, credential};

@@ -1,0 +1,92 @@
+//! A backend's answer on its way to the client: what of it passes.
+
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
+use http::{HeaderMap, StatusCode, response};
+
+use super::call::Holding;
+use crate::gate::Door;
+use crate::mcp::headers::{MCP_SESSION_ID, Passage, to_client};
+use crate::mcp::ids::{Session, seal_session};
+use crate::mcp::scan::Capabilities;
+use crate::rejection::{Kind, Rejection};
+use crate::vault::now_seconds;
+
+/// Whether an answer can be passed on at all.
+///
+/// # Errors
+/// A redirect (the operator is to configure where it leads), a refused credential (the client would
+/// take it for its own key), or a coding nobody asked for.
+pub(super) fn judge(door: &Door, status: StatusCode, headers: &HeaderMap) -> Result<(), Rejection> {
+    let server = door.server();
+    if status.is_redirection() {
+        // The target is the backend's word: it goes to the log, for the operator.
+        let to = headers.get(LOCATION).map(|to| String::from_utf8_lossy(to.as_bytes()).into_owned());
+        tracing::warn!(%server, %status, to, "the server redirects; configure the address it leads to");
+        let text = format!(
+            "the server `{server}` answers with a redirect, which is not followed: the operator is \
+             to write the address it leads to into `servers.{server}.url`"
+        );
+        return Err(Rejection::with_text(Kind::BackendRedirects, text));
+    }
+    if matches!(status.as_u16(), 401 | 403 | 407) {
+        let names: Vec<_> = door.slots().secret_names().iter().map(|n| format!("`{n}`")).collect();
+        let secrets = if names.is_empty() { "no secret is configured for it".to_owned() } else { names.join(", ") };
+        let text = format!(
+            "the server `{server}` refuses the credential it was given (HTTP {}), which was made of: \
+             {secrets}; if it is out of date set it anew with `cloakroom secret set USER {server} NAME`",
+            status.as_u16()
+        );
+        tracing::warn!(%server, %status, "the server refuses the user's credential");
+        return Err(Rejection::with_text(Kind::BackendRefuses, text));
+    }
+    if headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+        tracing::warn!(%server, "the server compressed an answer although it was told not to");
+        return Err(Rejection::new(Kind::BackendBroken));
+    }
+    Ok(())
+}
+
+/// What sealing an answer's session needs to know of its request.
+pub(super) struct Sealing<'a> {
+    pub(super) door: &'a Door,
+    pub(super) holding: &'a Holding,
+    pub(super) capabilities: Capabilities,
+    pub(super) secret_version: u64,
+    pub(super) known: Option<&'a Session>,
+}
+
+/// The head for the client, and the session the answer's events belong to.
+///
+/// # Errors
+/// A session id no client could be given.
+pub(super) fn head_for_client(
+    backend: &response::Parts,
+    sealing: &Sealing<'_>,
+) -> Result<(response::Parts, Option<Session>), Rejection> {
+    let (mut parts, ()) = http::Response::new(()).into_parts();
+    parts.status = backend.status;
+    for (name, value) in &backend.headers {
+        if to_client(name) == Passage::AsIs {
+            parts.headers.append(name, value.clone());
+        }
+    }
+    let mut session = sealing.known.cloned();
+    if let Some(id) = backend.headers.get(MCP_SESSION_ID) {
+        let now = now_seconds();
+        let capabilities = sealing.known.map_or(sealing.capabilities, |known| known.capabilities);
+        let new = Session::new(Some(id.as_bytes()), 0, capabilities, sealing.secret_version, now)
+            .ok_or_else(|| Rejection::new(Kind::BackendBroken))?;
+        let holder = sealing.holding.holder(sealing.door);
+        parts.headers.insert(MCP_SESSION_ID, seal_session(sealing.door.sealer(), &holder, &new));
+        session = Some(new);
+    }
+    Ok((parts, session))
+}
+
+/// Whether the answer is an event stream.
+pub(super) fn is_stream(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|value| {
+        let kind = value.as_bytes().split(|&b| b == b';').next().unwrap_or_default();
+        kind.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+    })
+}

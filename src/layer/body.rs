@@ -1,0 +1,167 @@
+//! The body of an answer: passed through as it comes, event ids sealed on the way.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use pin_project_lite::pin_project;
+
+use super::failure::BoxError;
+use crate::mcp::sse::SealEventIds;
+
+/// Seals one event id.
+pub(super) type Seal = Box<dyn Fn(&[u8]) -> Vec<u8> + Send + Sync>;
+
+/// Resolves when the key an open stream was opened with no longer stands.
+pub(super) type Denied = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+pin_project! {
+    /// The body of a response that leaves the layer.
+    #[project = Projected]
+    pub enum AnswerBody<R> {
+        /// One of our own answers.
+        Own { body: Full<Bytes> },
+        /// The backend's bytes as they are.
+        Plain {
+            #[pin]
+            body: R,
+        },
+        /// The backend's event stream.
+        Events {
+            #[pin]
+            body: R,
+            stream: Stream,
+        },
+    }
+}
+
+/// An event stream under way.
+pub struct Stream {
+    seal: SealEventIds<Seal>,
+    ready: VecDeque<Bytes>,
+    pieces: Vec<Bytes>,
+    denied: Denied,
+    ended: bool,
+}
+
+impl<R> AnswerBody<R> {
+    pub(super) fn events(body: R, seal: Seal, denied: Denied) -> Self {
+        let stream = Stream {
+            seal: SealEventIds::new(seal),
+            ready: VecDeque::new(),
+            pieces: Vec::new(),
+            denied,
+            ended: false,
+        };
+        Self::Events { body, stream }
+    }
+}
+
+impl<R> Body for AnswerBody<R>
+where
+    R: Body<Data = Bytes>,
+    R::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.project() {
+            Projected::Own { body } => {
+                Pin::new(body).poll_frame(cx).map_err(|never| match never {})
+            }
+            Projected::Plain { body } => poll_data(body, cx).map(|data| Some(data?.map(Frame::data))),
+            Projected::Events { body, stream } => {
+                stream.poll(body, cx).map(|data| Some(data?.map(Frame::data)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Own { body } => body.is_end_stream(),
+            Self::Plain { body } => body.is_end_stream(),
+            Self::Events { .. } => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Own { body } => body.size_hint(),
+            Self::Plain { body } => body.size_hint(),
+            Self::Events { .. } => SizeHint::default(),
+        }
+    }
+}
+
+impl Stream {
+    fn poll<R>(&mut self, mut body: Pin<&mut R>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BoxError>>>
+    where
+        R: Body<Data = Bytes>,
+        R::Error: Into<BoxError>,
+    {
+        loop {
+            if let Some(piece) = self.ready.pop_front() {
+                return Poll::Ready(Some(Ok(piece)));
+            }
+            if self.ended {
+                return Poll::Ready(None);
+            }
+            if self.denied.as_mut().poll(cx).is_ready() {
+                self.ended = true;
+                tracing::info!("an open stream ends: its key no longer stands");
+                return Poll::Ready(self.end());
+            }
+            match ready!(poll_data(body.as_mut(), cx)) {
+                Some(Ok(data)) => {
+                    if let Err(error) = self.seal.push(data, &mut self.pieces) {
+                        self.ended = true;
+                        tracing::warn!(%error, "an event stream is reset");
+                        return Poll::Ready(Some(Err(error.into())));
+                    }
+                    self.ready.extend(self.pieces.drain(..));
+                }
+                Some(Err(error)) => {
+                    self.ended = true;
+                    return Poll::Ready(Some(Err(error)));
+                }
+                None => {
+                    self.ended = true;
+                    return Poll::Ready(self.end());
+                }
+            }
+        }
+    }
+
+    /// An end between events is an end; one inside an event is a reset, or the cut event would look
+    /// whole to a careless reader.
+    fn end(&mut self) -> Option<Result<Bytes, BoxError>> {
+        self.seal.finish().err().map(|error| Err(error.into()))
+    }
+}
+
+/// The next data of a body; trailers are dropped.
+fn poll_data<R>(mut body: Pin<&mut R>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BoxError>>>
+where
+    R: Body<Data = Bytes>,
+    R::Error: Into<BoxError>,
+{
+    loop {
+        match ready!(body.as_mut().poll_frame(cx)) {
+            None => return Poll::Ready(None),
+            Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
+            Some(Ok(frame)) => {
+                if let Ok(data) = frame.into_data() {
+                    return Poll::Ready(Some(Ok(data)));
+                }
+            }
+        }
+    }
+}

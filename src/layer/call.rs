@@ -1,0 +1,170 @@
+//! A request as it was judged: what of it goes on, and what must be remembered for its answer.
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, header};
+
+use crate::gate::Door;
+use crate::mcp::headers::{
+    LAST_EVENT_ID, MCP_SESSION_ID, Passage, check_batch_headers, check_headers, to_backend,
+};
+use crate::mcp::ids::{Holder, Session, open_event, open_session};
+use crate::mcp::revision::Era;
+use crate::mcp::scan::{Body, Capabilities, Message, ScanError, ScanErrorKind, Shape, scan};
+use crate::names::ProfileName;
+use crate::rejection::{Ids, Kind, Rejection};
+use crate::vault::now_seconds;
+
+/// What a body says, as far as the proxy needs it.
+pub(super) struct Judged {
+    /// The requests an answer is owed to.
+    pub(super) ids: Ids,
+    /// For the log: the method of a single message, one of a few names (never what a client made up).
+    pub(super) era: Era,
+    /// What the client declared; of `initialize` it is remembered in the session.
+    pub(super) capabilities: Capabilities,
+}
+
+impl Judged {
+    /// A request without a body: GET or DELETE, whose era only the header can tell.
+    pub(super) fn bodiless(headers: &HeaderMap) -> Result<Self, Rejection> {
+        check_batch_headers(headers).map_err(|error| mismatch(&error))?;
+        Ok(Self { ids: Ids::None, era: Era::of_header(headers), capabilities: Capabilities::default() })
+    }
+
+    /// A body that was read whole.
+    pub(super) fn body(headers: &HeaderMap, body: &[u8]) -> Result<Self, Rejection> {
+        if headers.contains_key(header::CONTENT_ENCODING) {
+            return Err(Rejection::new(Kind::BodyEncoded));
+        }
+        match scan(body).map_err(|error| unreadable(&error))? {
+            Body::One(message) => {
+                let ids = id(body, &message).map_or(Ids::None, Ids::One);
+                check_headers(headers, &message)
+                    .map_err(|error| mismatch(&error).for_ids(&ids))?;
+                let era = Era::of(headers, &message);
+                Ok(Self { ids, era, capabilities: message.capabilities })
+            }
+            Body::Batch(messages) => {
+                check_batch_headers(headers).map_err(|error| mismatch(&error))?;
+                let ids: Vec<_> = messages.iter().filter_map(|m| id(body, m)).collect();
+                let ids = if ids.is_empty() { Ids::None } else { Ids::Batch(ids) };
+                Ok(Self { ids, era: Era::Legacy, capabilities: Capabilities::default() })
+            }
+        }
+    }
+}
+
+fn id(body: &[u8], message: &Message<'_>) -> Option<Box<str>> {
+    let range = message.id.clone().filter(|_| message.shape == Shape::Request)?;
+    std::str::from_utf8(&body[range]).ok().map(Into::into)
+}
+
+fn mismatch(error: &crate::mcp::headers::HeaderMismatch) -> Rejection {
+    Rejection::with_text(Kind::HeaderMismatch, error.to_string())
+}
+
+fn unreadable(error: &ScanError) -> Rejection {
+    let kind = match error.kind() {
+        ScanErrorKind::TooDeep => Kind::TooDeep,
+        ScanErrorKind::DuplicateKey => Kind::DuplicateKey,
+        ScanErrorKind::NotUtf8 => Kind::NotUtf8,
+        ScanErrorKind::TooLarge => Kind::BodyTooLarge,
+        _ if error.is_parse_error() => Kind::NotJson,
+        _ => Kind::NotAMessage,
+    };
+    Rejection::with_text(kind, format!("{}: {error}", kind.row().text))
+}
+
+/// Whom ids of this request are bound to.
+pub(super) struct Holding {
+    pub(super) user: String,
+    pub(super) profile: ProfileName,
+}
+
+impl Holding {
+    pub(super) fn holder<'a>(&'a self, door: &'a Door) -> Holder<'a> {
+        Holder { user_id: &self.user, server: door.server(), profile: &self.profile }
+    }
+}
+
+/// The ids a request brought, opened.
+#[derive(Default)]
+pub(super) struct Opened {
+    pub(super) session: Option<Session>,
+    pub(super) last_event: Option<HeaderValue>,
+}
+
+impl Opened {
+    /// Opens session and event ids. A modern request has none: MCP 2026-07-28 says to ignore both
+    /// headers (basic/transports/streamable-http "Compatibility").
+    pub(super) fn from_headers(
+        headers: &HeaderMap,
+        era: Era,
+        door: &Door,
+        holding: &Holding,
+    ) -> Result<Self, Rejection> {
+        if era == Era::Modern {
+            return Ok(Self::default());
+        }
+        let holder = holding.holder(door);
+        let session = match headers.get(MCP_SESSION_ID) {
+            None => None,
+            Some(value) => Some(
+                open_session(door.sealer(), &holder, value.as_bytes(), now_seconds())
+                    .ok_or_else(|| Rejection::new(Kind::UnknownSession))?,
+            ),
+        };
+        let backend_session = session_bytes(session.as_ref());
+        let last_event = match headers.get(LAST_EVENT_ID) {
+            None => None,
+            Some(value) => Some(
+                open_event(door.sealer(), &holder, backend_session, value.as_bytes())
+                    .and_then(|id| HeaderValue::from_bytes(&id).ok())
+                    .ok_or_else(|| Rejection::new(Kind::UnknownEvent))?,
+            ),
+        };
+        Ok(Self { session, last_event })
+    }
+}
+
+/// What event ids of a session are bound to.
+pub(super) fn session_bytes(session: Option<&Session>) -> &[u8] {
+    session.and_then(Session::backend_id).map_or(b"", HeaderValue::as_bytes)
+}
+
+/// The head of the request as it goes to the backend, the slots not yet filled.
+pub(super) fn head_for_backend(client: Parts, opened: &Opened) -> Parts {
+    let (mut parts, ()) = http::Request::new(()).into_parts();
+    for (name, value) in &client.headers {
+        if to_backend(name) == Passage::AsIs {
+            parts.headers.append(name, value.clone());
+        }
+    }
+    if let Some(id) = opened.session.as_ref().and_then(Session::backend_id) {
+        parts.headers.insert(MCP_SESSION_ID, id.clone());
+    }
+    if let Some(id) = &opened.last_event {
+        parts.headers.insert(LAST_EVENT_ID, id.clone());
+    }
+    // Answers are looked into: event ids must be found in them.
+    parts.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    parts.method = client.method;
+    // The path for services that route by it; the query stays here, it may hold anything.
+    parts.uri = client.uri.path().parse().unwrap_or_default();
+    parts
+}
+
+/// Whether the method has a body to judge; `None` for methods MCP does not use.
+pub(super) fn has_body(method: &Method) -> Option<bool> {
+    match *method {
+        Method::POST => Some(true),
+        Method::GET | Method::DELETE => Some(false),
+        _ => None,
+    }
+}
+
+/// An empty body for methods without one.
+pub(super) fn no_body() -> Bytes {
+    Bytes::new()
+}

@@ -1,0 +1,42 @@
+//! What may go wrong with a backend, in the words of the layer.
+
+use crate::names::ServerName;
+use crate::rejection::{Kind, Rejection};
+
+/// Anything a service or body may fail with.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why there is no answer from the backend. A service inside the layer that fails with this tells
+/// the client so; any other error counts as [`Failure::Broken`].
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Failure {
+    /// No connection.
+    #[error("cannot be reached: {0}")]
+    Down(String),
+    /// A connection, but no answer in time.
+    #[error("did not answer within {0:?}")]
+    Silent(std::time::Duration),
+    /// An answer that is not HTTP, or cut short.
+    #[error("answered with something that cannot be used: {0}")]
+    Broken(String),
+}
+
+/// The rejection for a failure. The client is told what kind of failure it is; addresses and
+/// system errors are for the log.
+pub(super) fn rejection(server: &ServerName, error: &BoxError) -> Rejection {
+    let failure = error.downcast_ref::<Failure>();
+    let (kind, text) = match failure {
+        Some(Failure::Down(_)) => {
+            (Kind::BackendDown, format!("the server `{server}` cannot be reached at the moment"))
+        }
+        Some(Failure::Silent(after)) => (
+            Kind::BackendSilent,
+            format!("the server `{server}` did not answer within {} s", after.as_secs_f32()),
+        ),
+        Some(Failure::Broken(_)) | None => {
+            (Kind::BackendBroken, format!("the server `{server}` gave an answer that cannot be used"))
+        }
+    };
+    tracing::warn!(%server, error = %error, "no answer from the server");
+    Rejection::with_text(kind, text)
+}

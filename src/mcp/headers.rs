@@ -1,0 +1,395 @@
+//! Which headers pass the proxy, and whether those a client sends agree with its body.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+use super::scan::Message;
+
+/// `MCP-Protocol-Version` (MCP 2025-06-18 on).
+pub const MCP_PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+/// `Mcp-Session-Id` (MCP 2025-03-26 to 2025-11-25).
+pub const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+/// `Last-Event-ID` (the SSE standard, WHATWG HTML 9.2).
+pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// `Mcp-Method` (MCP 2026-07-28).
+pub const MCP_METHOD: HeaderName = HeaderName::from_static("mcp-method");
+/// `Mcp-Name` (MCP 2026-07-28).
+pub const MCP_NAME: HeaderName = HeaderName::from_static("mcp-name");
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+static TO_BACKEND: [HeaderName; 5] = [
+    header::ACCEPT,
+    header::CONTENT_TYPE,
+    header::USER_AGENT,
+    TRACEPARENT,
+    TRACESTATE,
+];
+static TO_CLIENT: [HeaderName; 5] = [
+    header::CONTENT_TYPE,
+    header::CACHE_CONTROL,
+    header::RETRY_AFTER,
+    X_ACCEL_BUFFERING,
+    MCP_PROTOCOL_VERSION,
+];
+/// Two of these would let two readers take different ones.
+static ONCE: [HeaderName; 5] = [
+    MCP_PROTOCOL_VERSION,
+    MCP_METHOD,
+    MCP_NAME,
+    MCP_SESSION_ID,
+    LAST_EVENT_ID,
+];
+
+/// What happens to a header on its way through the proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passage {
+    /// Goes on as it is.
+    AsIs,
+    /// Is an id that is sealed outside the house: opened on the way in, sealed on the way out.
+    Sealed,
+    /// Stays here.
+    Dropped,
+}
+
+/// What becomes of a client's request header on the way to a backend.
+///
+/// An allow-list, so that neither the client's key nor cookies, forwarding or identity headers ever
+/// reach a backend. `Mcp-*` passes whole: an unknown `Mcp-Param-*` must be forwarded (MCP
+/// 2026-07-28, Streamable HTTP "Server Behavior for Custom Headers").
+#[must_use]
+pub fn to_backend(name: &HeaderName) -> Passage {
+    if *name == MCP_SESSION_ID || *name == LAST_EVENT_ID {
+        Passage::Sealed
+    } else if TO_BACKEND.contains(name) || name.as_str().starts_with("mcp-") {
+        Passage::AsIs
+    } else {
+        Passage::Dropped
+    }
+}
+
+/// What becomes of a backend's response header on the way to a client.
+#[must_use]
+pub fn to_client(name: &HeaderName) -> Passage {
+    if *name == MCP_SESSION_ID {
+        Passage::Sealed
+    } else if TO_CLIENT.contains(name) {
+        Passage::AsIs
+    } else {
+        Passage::Dropped
+    }
+}
+
+/// A header that contradicts the body, or stands there twice. Does not hold the value.
+///
+/// Answered with 400 and -32020 (MCP 2026-07-28, Streamable HTTP "Server Validation").
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeaderMismatch {
+    header: HeaderName,
+    why: Why,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    Repeated,
+    Differs,
+    Undecodable,
+    Batch,
+}
+
+impl HeaderMismatch {
+    /// The header at fault.
+    #[must_use]
+    pub fn header(&self) -> &HeaderName {
+        &self.header
+    }
+}
+
+impl fmt::Display for HeaderMismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let header = &self.header;
+        match self.why {
+            Why::Repeated => write!(f, "header {header} must be sent only once"),
+            Why::Differs => write!(f, "header {header} does not match the body"),
+            Why::Undecodable => write!(f, "header {header} is not valid =?base64?…?= text"),
+            Why::Batch => write!(f, "header {header} cannot go with a batch"),
+        }
+    }
+}
+
+impl std::error::Error for HeaderMismatch {}
+
+/// Whether the headers that mirror the body say what the body says, in either era.
+///
+/// `MCP-Protocol-Version` is held against the version in `_meta`, `Mcp-Method` against the method,
+/// `Mcp-Name` against `params.name`, `params.uri` or `params.taskId`, whichever the method is about
+/// (MCP 2026-07-28, Streamable HTTP "Request Metadata"; task ids: SEP-2663). Values are compared to
+/// the letter after trimming spaces and tabs; a `Mcp-Name` in the `=?base64?…?=` form is decoded
+/// before.
+///
+/// Only a contradiction is refused. A header that is missing, though the revision wants it, is the
+/// backend's to refuse: it knows which revisions it speaks, and a client probing for one must get
+/// the backend's own answer. `Mcp-Param-*` is left to the backend too: which argument such a header
+/// mirrors is said only in the tool's schema, which need not have passed through here.
+///
+/// # Errors
+/// Names the first header that contradicts the body or is repeated.
+pub fn check_headers(headers: &HeaderMap, message: &Message<'_>) -> Result<(), HeaderMismatch> {
+    check_once(headers)?;
+    if let (Some(value), Some(version)) =
+        (headers.get(MCP_PROTOCOL_VERSION), &message.protocol_version)
+    {
+        must_equal(MCP_PROTOCOL_VERSION, trimmed(value), version.as_bytes())?;
+    }
+    if let Some(value) = headers.get(MCP_METHOD) {
+        // A response has no method, so none is right.
+        let method = message.method.as_deref().unwrap_or_default();
+        must_equal(MCP_METHOD, trimmed(value), method.as_bytes())?;
+    }
+    let named = match message.method.as_deref() {
+        Some("tools/call" | "prompts/get") => &message.name,
+        Some("resources/read") => &message.uri,
+        Some("tasks/get" | "tasks/update" | "tasks/cancel" | "tasks/result") => &message.task_id,
+        // A method of a later revision may have a name we cannot know.
+        _ => return Ok(()),
+    };
+    if let Some(value) = headers.get(MCP_NAME) {
+        let value = decoded(trimmed(value)).ok_or(HeaderMismatch {
+            header: MCP_NAME,
+            why: Why::Undecodable,
+        })?;
+        must_equal(
+            MCP_NAME,
+            &value,
+            named.as_deref().unwrap_or_default().as_bytes(),
+        )?;
+    }
+    Ok(())
+}
+
+/// Whether the headers of a batch are fit for one: a batch has no one method or name to mirror.
+///
+/// # Errors
+/// Names the first `Mcp-Method`, `Mcp-Name` or `Mcp-Param-*`, or the first repeated header.
+pub fn check_batch_headers(headers: &HeaderMap) -> Result<(), HeaderMismatch> {
+    check_once(headers)?;
+    let mirrors = |name: &&HeaderName| {
+        **name == MCP_METHOD || **name == MCP_NAME || name.as_str().starts_with("mcp-param-")
+    };
+    match headers.keys().find(mirrors) {
+        Some(header) => Err(HeaderMismatch {
+            header: header.clone(),
+            why: Why::Batch,
+        }),
+        None => Ok(()),
+    }
+}
+
+/// The form of `value` that may stand in `Mcp-Name` or `Mcp-Param-*`: itself if it is plain, else
+/// `=?base64?…?=` (MCP 2026-07-28, Streamable HTTP "Value Encoding").
+#[must_use]
+pub fn mirrored(value: &str) -> HeaderValue {
+    let edge = |b: Option<&u8>| b.is_some_and(|b| matches!(b, b' ' | b'\t'));
+    let bytes = value.as_bytes();
+    let plain = bytes.iter().all(|b| matches!(b, b'\t' | b' '..=b'~'))
+        && !edge(bytes.first())
+        && !edge(bytes.last())
+        && sentinel(bytes).is_none();
+    let text = if plain {
+        Cow::Borrowed(value)
+    } else {
+        Cow::Owned(format!("=?base64?{}?=", STANDARD.encode(value)))
+    };
+    HeaderValue::from_str(&text).expect("plain values and base64 have no control characters")
+}
+
+fn check_once(headers: &HeaderMap) -> Result<(), HeaderMismatch> {
+    let repeated = |name: &&HeaderName| {
+        (ONCE.contains(name) || name.as_str().starts_with("mcp-param-"))
+            && headers.get_all(*name).iter().nth(1).is_some()
+    };
+    match headers.keys().find(repeated) {
+        Some(header) => Err(HeaderMismatch {
+            header: header.clone(),
+            why: Why::Repeated,
+        }),
+        None => Ok(()),
+    }
+}
+
+fn must_equal(header: HeaderName, value: &[u8], body: &[u8]) -> Result<(), HeaderMismatch> {
+    if value == body {
+        Ok(())
+    } else {
+        Err(HeaderMismatch {
+            header,
+            why: Why::Differs,
+        })
+    }
+}
+
+/// A value without the optional white space around it (RFC 9110 section 5.6.3).
+fn trimmed(value: &HeaderValue) -> &[u8] {
+    let space = |b: &u8| matches!(b, b' ' | b'\t');
+    let bytes = value.as_bytes();
+    let start = bytes.iter().position(|b| !space(b)).unwrap_or(bytes.len());
+    let end = bytes
+        .iter()
+        .rposition(|b| !space(b))
+        .map_or(start, |last| last + 1);
+    &bytes[start..end]
+}
+
+fn sentinel(value: &[u8]) -> Option<&[u8]> {
+    value.strip_prefix(b"=?base64?")?.strip_suffix(b"?=")
+}
+
+fn decoded(value: &[u8]) -> Option<Cow<'_, [u8]>> {
+    match sentinel(value) {
+        Some(encoded) => STANDARD.decode(encoded).ok().map(Cow::Owned),
+        None => Some(Cow::Borrowed(value)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mcp::scan::{Body, scan};
+
+    const CALL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"wetter_für","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#;
+
+    fn check(body: &str, headers: &[(&'static str, &str)]) -> Result<(), HeaderMismatch> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        match scan(body.as_bytes()).unwrap() {
+            Body::One(message) => check_headers(&map, &message),
+            Body::Batch(_) => check_batch_headers(&map),
+        }
+    }
+
+    #[test]
+    fn nothing_that_names_a_caller_passes_in_either_direction() {
+        for (name, passage) in [
+            ("authorization", Passage::Dropped),
+            ("x-api-key", Passage::Dropped),
+            ("cookie", Passage::Dropped),
+            ("x-forwarded-for", Passage::Dropped),
+            ("x-user-id", Passage::Dropped),
+            ("origin", Passage::Dropped),
+            ("connection", Passage::Dropped),
+            ("accept", Passage::AsIs),
+            ("mcp-param-region", Passage::AsIs),
+            ("mcp-protocol-version", Passage::AsIs),
+            ("mcp-session-id", Passage::Sealed),
+            ("last-event-id", Passage::Sealed),
+        ] {
+            assert_eq!(
+                to_backend(&HeaderName::from_static(name)),
+                passage,
+                "{name}"
+            );
+        }
+        for (name, passage) in [
+            ("set-cookie", Passage::Dropped),
+            ("www-authenticate", Passage::Dropped),
+            ("location", Passage::Dropped),
+            ("mcp-param-region", Passage::Dropped),
+            ("last-event-id", Passage::Dropped),
+            ("content-type", Passage::AsIs),
+            ("x-accel-buffering", Passage::AsIs),
+            ("mcp-session-id", Passage::Sealed),
+        ] {
+            assert_eq!(to_client(&HeaderName::from_static(name)), passage, "{name}");
+        }
+    }
+
+    #[test]
+    fn mirrors_that_agree_or_are_missing_pass() {
+        assert_eq!(check(CALL, &[]), Ok(()));
+        let encoded = mirrored("wetter_für");
+        assert!(encoded.to_str().unwrap().starts_with("=?base64?"));
+        let agreeing = [
+            ("mcp-protocol-version", "2026-07-28 "),
+            ("mcp-method", "\ttools/call"),
+            ("mcp-name", encoded.to_str().unwrap()),
+            ("mcp-param-x", "anything"),
+        ];
+        assert_eq!(check(CALL, &agreeing), Ok(()));
+        let read = r#"{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"name":"n","uri":"a:b"}}"#;
+        assert_eq!(check(read, &[("mcp-name", "a:b")]), Ok(()));
+        assert!(check(read, &[("mcp-name", "n")]).is_err());
+        let task = r#"{"jsonrpc":"2.0","id":1,"method":"tasks/get","params":{"taskId":"t"}}"#;
+        assert_eq!(check(task, &[("mcp-name", "t")]), Ok(()));
+    }
+
+    #[test]
+    fn contradictions_and_repetitions_name_the_header_and_no_value() {
+        for (header, value) in [
+            ("mcp-protocol-version", "2025-11-25"),
+            ("mcp-method", "Tools/Call"),
+            ("mcp-method", "tools/list"),
+            ("mcp-method", ""),
+            ("mcp-name", "other"),
+            ("mcp-name", "=?base64?b3RoZXI=?="),
+            ("mcp-name", "=?base64?!?="),
+            ("mcp-name", "=?BASE64?d2V0dGVyX2bDvHI=?="),
+        ] {
+            let error = check(CALL, &[(header, value)]).unwrap_err();
+            assert_eq!(error.header().as_str(), header);
+            assert!(
+                value.is_empty() || !error.to_string().contains(value),
+                "{error}"
+            );
+        }
+        for twice in ["mcp-method", "mcp-param-a", "mcp-session-id"] {
+            assert!(check(CALL, &[(twice, "tools/call"), (twice, "tools/call")]).is_err());
+        }
+    }
+
+    #[test]
+    fn a_response_or_a_batch_mirrors_nothing() {
+        let response = r#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
+        assert!(check(response, &[("mcp-method", "ping")]).is_err());
+        let batch = format!("[{response}]");
+        assert_eq!(
+            check(&batch, &[("mcp-protocol-version", "2025-03-26")]),
+            Ok(())
+        );
+        for header in ["mcp-method", "mcp-name", "mcp-param-x"] {
+            assert!(check(&batch, &[(header, "x")]).is_err());
+        }
+    }
+
+    #[test]
+    fn a_mirrored_value_decodes_to_itself() {
+        for value in [
+            "",
+            "plain",
+            " padded ",
+            "a\tb",
+            "\tx",
+            "世界",
+            "a\nb",
+            "=?base64?literal?=",
+        ] {
+            let header = mirrored(value);
+            assert_eq!(
+                decoded(trimmed(&header)).unwrap(),
+                value.as_bytes(),
+                "{value:?}"
+            );
+        }
+        assert_eq!(
+            mirrored("=?base64?literal?="),
+            "=?base64?PT9iYXNlNjQ/bGl0ZXJhbD89?="
+        );
+    }
+}

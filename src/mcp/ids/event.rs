@@ -1,0 +1,136 @@
+//! Event ids: the backend's own, readable, with a tag that says whose they are.
+//!
+//! Tagged rather than encrypted: every event of a stream carries one, and a backend's event id is
+//! no secret of anybody but the client that gets it.
+
+use super::{Holder, MAX_SEALED, Sealer, decode, encode};
+
+const PURPOSE: &str = "mcp event id";
+const SEPARATOR: u8 = b'.';
+/// Begins an id that is carried in base64url.
+const ENCODED: u8 = b'=';
+
+/// The event id for the client: the backend's, `.`, and a tag over it, the holder and the
+/// backend's session id (empty if there is none). Visible ASCII, 28 bytes or so more than `id`, or
+/// 4/3 of it if it has bytes unfit for a header.
+#[must_use]
+pub fn seal_event(sealer: &Sealer, holder: &Holder<'_>, session: &[u8], id: &[u8]) -> Vec<u8> {
+    let tag = sealer.tag(PURPOSE, &context(holder, session), id);
+    let mut value = carried(id);
+    value.push(SEPARATOR);
+    value.extend_from_slice(encode(&tag).as_bytes());
+    value
+}
+
+/// The backend's event id behind a client's `Last-Event-ID`, byte for byte.
+///
+/// `None` (to be answered with 400) if it was given to another user, for another server, profile or
+/// session, or is no event id of ours.
+#[must_use]
+pub fn open_event(
+    sealer: &Sealer,
+    holder: &Holder<'_>,
+    session: &[u8],
+    value: &[u8],
+) -> Option<Vec<u8>> {
+    if value.len() > MAX_SEALED {
+        return None;
+    }
+    let at = value.iter().rposition(|&b| b == SEPARATOR)?;
+    let (carrier, tag) = (&value[..at], decode(&value[at + 1..])?);
+    let id = match carrier.strip_prefix(&[ENCODED]) {
+        Some(encoded) => decode(encoded)?,
+        None => carrier.to_vec(),
+    };
+    let ours =
+        carried(&id) == carrier && sealer.verify(PURPOSE, &context(holder, session), &id, &tag);
+    ours.then_some(id)
+}
+
+fn context<'a>(holder: &Holder<'a>, session: &'a [u8]) -> [&'a [u8]; 4] {
+    let [user, server, profile] = holder.context();
+    [user, server, profile, session]
+}
+
+/// `id` as it can stand in a header value: itself if it is visible ASCII, perhaps with spaces
+/// inside, else encoded.
+fn carried(id: &[u8]) -> Vec<u8> {
+    let plain = id.iter().all(|b| matches!(b, b' '..=b'~'))
+        && !matches!(id.first(), Some(&(b' ' | ENCODED)));
+    if plain {
+        return id.to_vec();
+    }
+    let mut carried = vec![ENCODED];
+    carried.extend_from_slice(encode(id).as_bytes());
+    carried
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::mcp::ids::sealer::double::Double;
+    use crate::mcp::sse::MAX_EVENT_ID;
+    use crate::names::{ProfileName, ServerName};
+
+    fn with_holder<T>(user_id: &str, run: impl FnOnce(&Holder<'_>) -> T) -> T {
+        let (server, profile) = (
+            ServerName::parse("github").unwrap(),
+            ProfileName::default_profile(),
+        );
+        run(&Holder {
+            user_id,
+            server: &server,
+            profile: &profile,
+        })
+    }
+
+    #[test]
+    fn an_event_id_opens_for_its_holder_and_session_only() {
+        let sealed = with_holder("u1", |holder| {
+            seal_event(&Double, holder, b"s1", b"stream_7")
+        });
+        assert!(sealed.starts_with(b"stream_7."));
+        let open = |user, session: &[u8], value: &[u8]| {
+            with_holder(user, |holder| open_event(&Double, holder, session, value))
+        };
+        assert_eq!(
+            open("u1", b"s1", &sealed).as_deref(),
+            Some(&b"stream_7"[..])
+        );
+        assert_eq!(open("u2", b"s1", &sealed), None);
+        assert_eq!(open("u1", b"s2", &sealed), None);
+        assert_eq!(open("u1", b"", &sealed), None);
+        assert_eq!(open("u1", b"s1", b"stream_7"), None);
+        assert_eq!(open("u1", b"s1", &sealed[1..]), None);
+        let respelled = [b"=c3RyZWFtXzc", &sealed[8..]].concat();
+        assert_eq!(open("u1", b"s1", &respelled), None);
+        assert_eq!(open("u1", b"s1", &[b'a'; MAX_SEALED + 1]), None);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn every_id_comes_back_and_fits_a_header(
+            id in prop_oneof![
+                proptest::collection::vec(any::<u8>(), 0..=MAX_EVENT_ID),
+                "[ -~]{0,40}".prop_map(String::into_bytes),
+            ]
+        ) {
+            with_holder("u1", |holder| {
+                let sealed = seal_event(&Double, holder, b"", &id);
+                assert!(sealed.len() <= MAX_SEALED && sealed[0] != b' ');
+                assert!(HeaderValue::from_bytes(&sealed).unwrap().to_str().is_ok());
+                assert_eq!(open_event(&Double, holder, b"", &sealed), Some(id));
+            });
+        }
+
+        #[test]
+        fn arbitrary_values_are_refused(value in proptest::collection::vec(any::<u8>(), 0..80)) {
+            assert_eq!(with_holder("u1", |holder| open_event(&Double, holder, b"", &value)), None);
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! The ids a backend hands out, as they leave the house: sealed, and bound to whom they were given.
+//!
+//! None of these is ever authentication: every request is judged by the key it carries. The binding
+//! only makes an id worthless to anybody else (MCP 2025-11-25, security best practices "Session
+//! Hijacking").
+
+mod event;
+mod sealer;
+mod session;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+pub use event::{open_event, seal_event};
+pub use sealer::{Sealer, Seals};
+pub use session::{Session, open_session, seal_session};
+
+use crate::names::{ProfileName, ServerName};
+
+/// Bytes a sealed id from a client may have; a longer one is refused before it is decoded.
+pub const MAX_SEALED: usize = 4096;
+
+/// Bytes of visible ASCII a backend's own session id may have.
+pub const MAX_BACKEND_SESSION: usize = 1024;
+
+/// Seconds a session lives, 24 h, counted from its last sealing.
+pub const SESSION_TTL: u64 = 24 * 60 * 60;
+
+/// Whom an id is given to.
+#[derive(Debug, Clone, Copy)]
+pub struct Holder<'a> {
+    /// The random id of the user's record (not the name, which may be given to another person).
+    pub user_id: &'a str,
+    /// The server the id belongs to.
+    pub server: &'a ServerName,
+    /// The profile whose secrets the backend was given.
+    pub profile: &'a ProfileName,
+}
+
+impl<'a> Holder<'a> {
+    fn context(&self) -> [&'a [u8]; 3] {
+        [
+            self.user_id.as_bytes(),
+            self.server.as_str().as_bytes(),
+            self.profile.as_str().as_bytes(),
+        ]
+    }
+}
+
+fn encode(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// Refuses padding and stray bits, so that one id has one spelling.
+fn decode(text: &[u8]) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(text).ok()
+}

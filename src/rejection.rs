@@ -1,0 +1,338 @@
+//! The one error a client ever sees, and the one place that decides how it looks.
+//!
+//! A rejection is answered as a JSON-RPC error with the request's id, so that clients show its text.
+//! Codes lie outside -32768..-32000, which JSON-RPC and MCP keep for themselves (MCP 2026-07-28,
+//! basic "Error Codes"), save one: MCP names the code for headers that contradict the body. The
+//! first three digits of ours are the HTTP status that fits best.
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{Response, StatusCode};
+use http_body_util::Full;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+/// What a request was refused for. See [`Kind::row`] for how each is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the table in `row` says what each is")]
+pub enum Kind {
+    NoSuchPath,
+    MethodNotAllowed,
+    ForeignHost,
+    ForeignOrigin,
+    Unauthenticated,
+    KeyExpired,
+    KeyRevoked,
+    UserDisabled,
+    UnknownServer,
+    BodyTooLarge,
+    BodyEncoded,
+    BodyUnreadable,
+    NotJson,
+    NotUtf8,
+    DuplicateKey,
+    TooDeep,
+    NotAMessage,
+    HeaderMismatch,
+    UnknownSession,
+    UnknownEvent,
+    SecretMissing,
+    SecretUnreadable,
+    RecordUnreadable,
+    Overloaded,
+    StoreUnreachable,
+    BackendDown,
+    BackendSilent,
+    BackendRedirects,
+    BackendRefuses,
+    BackendBroken,
+}
+
+/// How a kind is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Row {
+    /// The HTTP status.
+    pub status: u16,
+    /// The HTTP status where there is no request whose id could be answered with a status of 200.
+    pub status_without_id: u16,
+    /// The JSON-RPC error code.
+    pub code: i32,
+    /// What is said when the place that refuses has nothing more exact to say.
+    pub text: &'static str,
+}
+
+impl Kind {
+    /// Every kind, in the order of the table.
+    pub const ALL: [Self; 30] = [
+        Self::NoSuchPath,
+        Self::MethodNotAllowed,
+        Self::ForeignHost,
+        Self::ForeignOrigin,
+        Self::Unauthenticated,
+        Self::KeyExpired,
+        Self::KeyRevoked,
+        Self::UserDisabled,
+        Self::UnknownServer,
+        Self::BodyTooLarge,
+        Self::BodyEncoded,
+        Self::BodyUnreadable,
+        Self::NotJson,
+        Self::NotUtf8,
+        Self::DuplicateKey,
+        Self::TooDeep,
+        Self::NotAMessage,
+        Self::HeaderMismatch,
+        Self::UnknownSession,
+        Self::UnknownEvent,
+        Self::SecretMissing,
+        Self::SecretUnreadable,
+        Self::RecordUnreadable,
+        Self::Overloaded,
+        Self::StoreUnreachable,
+        Self::BackendDown,
+        Self::BackendSilent,
+        Self::BackendRedirects,
+        Self::BackendRefuses,
+        Self::BackendBroken,
+    ];
+
+    /// The table.
+    #[must_use]
+    #[rustfmt::skip]
+    pub const fn row(self) -> Row {
+        let (status, code, text) = match self {
+            Self::NoSuchPath => (404, 4040, "nothing here; MCP servers are at /SERVER/mcp"),
+            Self::MethodNotAllowed => (405, 4050, "use POST, GET or DELETE"),
+            Self::ForeignHost => (421, 4210, "this host is not served here; the operator can add it to `allowed_hosts`"),
+            Self::ForeignOrigin => (403, 4030, "pages of this origin may not call; the operator can add it to `allowed_origins`"),
+            Self::Unauthenticated => (401, 4010, "no valid API key: send `Authorization: Bearer clk_…` (or `X-API-Key`) with a key your administrator issued"),
+            Self::KeyExpired => (401, 4011, "this API key has expired: ask your administrator for a new one (cloakroom key issue USER)"),
+            Self::KeyRevoked => (401, 4012, "this API key was revoked: ask your administrator for a new one (cloakroom key issue USER)"),
+            Self::UserDisabled => (401, 4013, "this user is disabled: ask your administrator (cloakroom user enable USER)"),
+            Self::UnknownServer => (404, 4041, "there is no server of this name here"),
+            Self::BodyTooLarge => (413, 4130, "the body is larger than the operator's `limits.body`"),
+            Self::BodyEncoded => (415, 4150, "compressed bodies are not read: send it without Content-Encoding"),
+            Self::BodyUnreadable => (400, 4000, "the body did not arrive whole"),
+            Self::NotJson => (400, 4001, "the body is not JSON"),
+            Self::NotUtf8 => (400, 4002, "the body is not UTF-8"),
+            Self::DuplicateKey => (400, 4003, "an object in the body has the same key twice"),
+            Self::TooDeep => (400, 4004, "the body is nested deeper than 64 levels"),
+            Self::NotAMessage => (400, 4005, "the body is not a JSON-RPC 2.0 message"),
+            Self::HeaderMismatch => (400, -32020, "a header contradicts the body"),
+            Self::UnknownSession => (404, 4042, "this session is not known (any more): start a new one with `initialize`"),
+            Self::UnknownEvent => (400, 4006, "this Last-Event-ID does not belong to this session: start the stream anew without it"),
+            Self::SecretMissing => (200, 4240, "a secret this server needs is not set"),
+            Self::SecretUnreadable => (200, 4241, "the secrets for this server cannot be opened"),
+            Self::RecordUnreadable => (503, 5030, "your record cannot be read: ask your administrator to look into the log"),
+            Self::Overloaded => (503, 5031, "too much is under way: try again in a moment"),
+            Self::StoreUnreachable => (503, 5032, "keys cannot be checked at the moment: try again in a moment"),
+            Self::BackendDown => (502, 5020, "the server cannot be reached"),
+            Self::BackendSilent => (504, 5040, "the server did not answer in time"),
+            Self::BackendRedirects => (502, 5021, "the server answers with a redirect"),
+            Self::BackendRefuses => (200, 4242, "the server refuses the credential it was given"),
+            Self::BackendBroken => (502, 5022, "the server's answer cannot be used"),
+        };
+        let status_without_id = match self {
+            Self::SecretMissing | Self::SecretUnreadable => 403,
+            Self::BackendRefuses => 502,
+            _ => status,
+        };
+        Row { status, status_without_id, code, text }
+    }
+}
+
+/// Why a request was refused, with what its sender is told. Also in the extensions of the response,
+/// for outer layers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    kind: Kind,
+    text: Option<String>,
+    ids: Ids,
+}
+
+/// The ids of the requests an answer is owed to, as they were written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Ids {
+    /// There is no request: a notification, a response, GET, DELETE, or nothing was read yet.
+    #[default]
+    None,
+    /// One.
+    One(Box<str>),
+    /// Those of a batch.
+    Batch(Vec<Box<str>>),
+}
+
+impl Rejection {
+    /// With the text of the table.
+    #[must_use]
+    pub fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            text: None,
+            ids: Ids::None,
+        }
+    }
+
+    /// With a text that says more than the table. It must hold nothing a client sent and no secret.
+    #[must_use]
+    pub fn with_text(kind: Kind, text: String) -> Self {
+        Self {
+            kind,
+            text: Some(text),
+            ids: Ids::None,
+        }
+    }
+
+    /// To be answered to these requests.
+    #[must_use]
+    pub fn for_ids(mut self, ids: &Ids) -> Self {
+        self.ids = ids.clone();
+        self
+    }
+
+    /// What the request was refused for.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// What its sender is told.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        self.text.as_deref().unwrap_or(self.kind.row().text)
+    }
+
+    /// The HTTP status it is answered with.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        let row = self.kind.row();
+        let answerable = !matches!(self.ids, Ids::None);
+        let status = if answerable {
+            row.status
+        } else {
+            row.status_without_id
+        };
+        StatusCode::from_u16(status).expect("the table holds HTTP statuses, which a test checks")
+    }
+
+    /// The answer.
+    #[must_use]
+    pub fn into_response(self) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::new(self.body()));
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        match self.kind {
+            Kind::Unauthenticated | Kind::KeyExpired | Kind::KeyRevoked | Kind::UserDisabled => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            Kind::Overloaded | Kind::StoreUnreachable | Kind::RecordUnreadable => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            Kind::MethodNotAllowed => {
+                headers.insert(ALLOW, HeaderValue::from_static("POST, GET, DELETE"));
+            }
+            Kind::NoSuchPath => {
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+            }
+            _ => {}
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+
+    fn body(&self) -> Bytes {
+        if self.kind == Kind::NoSuchPath {
+            return format!("{}\n", self.text()).into();
+        }
+        let text = match &self.ids {
+            Ids::None => self.error("null"),
+            Ids::One(id) => self.error(id),
+            Ids::Batch(ids) => {
+                let errors: Vec<_> = ids.iter().map(|id| self.error(id)).collect();
+                format!("[{}]", errors.join(","))
+            }
+        };
+        text.into()
+    }
+
+    fn error(&self, id: &str) -> String {
+        // The id goes back byte for byte: a number must not go through a float.
+        let id: Option<&RawValue> = serde_json::from_str(id).ok();
+        let error = json!({"code": self.kind.row().code, "message": self.text()});
+        let id = id.map_or("null", RawValue::get);
+        format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    fn answer(rejection: Rejection) -> (http::response::Parts, String) {
+        let (parts, body) = rejection.into_response().into_parts();
+        let body = futures_util::FutureExt::now_or_never(body.collect())
+            .unwrap()
+            .unwrap();
+        (parts, String::from_utf8(body.to_bytes().to_vec()).unwrap())
+    }
+
+    #[test]
+    fn every_row_is_a_fit_answer() {
+        let mut codes = std::collections::HashSet::new();
+        for kind in Kind::ALL {
+            let row = kind.row();
+            assert!(codes.insert(row.code), "{kind:?}: a code of its own");
+            if kind != Kind::HeaderMismatch {
+                assert!(!(-32768..=-32000).contains(&row.code), "{kind:?}");
+            }
+            assert!(row.text.len() > 15, "{kind:?}: a text to act on");
+            let (parts, body) = answer(Rejection::new(kind));
+            assert_eq!(parts.status.as_u16(), row.status_without_id, "{kind:?}");
+            let challenged = parts
+                .headers
+                .get(WWW_AUTHENTICATE)
+                .map(HeaderValue::as_bytes);
+            assert_eq!(
+                challenged,
+                (row.status == 401).then_some(&b"Bearer"[..]),
+                "{kind:?}"
+            );
+            assert_eq!(
+                parts.headers.contains_key(RETRY_AFTER),
+                row.status == 503,
+                "{kind:?}"
+            );
+            assert_eq!(parts.extensions.get::<Rejection>().unwrap().kind(), kind);
+            if kind != Kind::NoSuchPath {
+                let json: serde_json::Value = serde_json::from_str(&body).unwrap();
+                assert_eq!(json["error"]["code"], row.code);
+                assert_eq!(json["error"]["message"], row.text);
+                assert_eq!(json["id"], serde_json::Value::Null);
+            }
+        }
+    }
+
+    #[test]
+    fn an_answerable_request_gets_its_id_back_as_written() {
+        let rejection = Rejection::new(Kind::SecretMissing);
+        let (parts, body) = answer(
+            rejection
+                .clone()
+                .for_ids(&Ids::One("12345678901234567890123".into())),
+        );
+        assert_eq!(parts.status, 200);
+        assert!(body.contains(r#""id":12345678901234567890123,"#), "{body}");
+        let (parts, body) = answer(
+            rejection
+                .clone()
+                .for_ids(&Ids::Batch(vec!["1".into(), "\"a\"".into()])),
+        );
+        assert_eq!(parts.status, 200);
+        let json: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!((&json[0]["id"], &json[1]["id"]), (&json!(1), &json!("a")));
+        assert_eq!(answer(rejection).0.status, 403);
+    }
+}

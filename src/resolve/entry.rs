@@ -1,0 +1,122 @@
+//! What the cache holds: records as they were read, keys and users opened, secrets still sealed.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::freshness::Stamp;
+use crate::identity::KeyDigest;
+use crate::store::{Record, RecordId};
+use crate::vault::{KeyRecord, OpenError, Reader, UserId, UserRecord, key_record, user_record};
+
+/// Which record, in the form that is cheapest to look up. Always the full digest or id, so that no
+/// two records ever share a place.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) enum RecordKey {
+    Key(KeyDigest),
+    User(UserId),
+    Secrets(RecordId),
+}
+
+impl RecordKey {
+    pub(super) fn record_id(&self) -> RecordId {
+        match self {
+            Self::Key(digest) => key_record(digest),
+            Self::User(id) => user_record(id),
+            Self::Secrets(id) => id.clone(),
+        }
+    }
+
+    /// `None` for records that are never cached.
+    pub(super) fn of(id: &RecordId) -> Option<Self> {
+        let (kind, rest) = id.as_str().split_once('/')?;
+        match kind {
+            "k" => KeyDigest::from_hex(rest).map(Self::Key),
+            "u" => UserId::from_hex(rest).map(Self::User),
+            "s" => Some(Self::Secrets(id.clone())),
+            _ => None,
+        }
+    }
+}
+
+/// A user's record with the places of his secret sets, found once when it is read.
+pub(super) struct LoadedUser {
+    pub(super) record: UserRecord,
+    /// One for each entry of `record.secrets`, in its order.
+    pub(super) sets: Vec<RecordId>,
+}
+
+/// What was found.
+pub(super) enum Content {
+    Key(Arc<KeyRecord>),
+    User(Arc<LoadedUser>),
+    /// Sealed: it is opened only while a request is built.
+    Secrets(Arc<Record>),
+    Absent,
+    Unreadable(OpenError),
+}
+
+/// A record as it was read at one moment.
+pub(super) struct Entry {
+    pub(super) content: Content,
+    pub(super) stamp: Stamp,
+    /// Tells open streams that the record changed.
+    changed: watch::Sender<()>,
+    weight: u64,
+}
+
+impl Entry {
+    /// Opens what the store gave for `key`.
+    pub(super) fn read(
+        reader: &Reader,
+        key: &RecordKey,
+        found: Option<Record>,
+        stamp: Stamp,
+    ) -> Arc<Self> {
+        // A rough figure of what a record takes besides its bytes: the map's slot, the parsed form.
+        let weight = 512
+            + found
+                .as_ref()
+                .map_or(0, |record| 2 * record.blob.len() as u64);
+        let content = match (key, found) {
+            (_, None) => Content::Absent,
+            (RecordKey::Secrets(_), Some(record)) => Content::Secrets(record.into()),
+            (RecordKey::Key(_), Some(record)) => reader
+                .open_key(&record)
+                .map_or_else(Content::Unreadable, |key| Content::Key(key.into())),
+            (RecordKey::User(id), Some(record)) => match reader.open_user(&record) {
+                Ok(record) => Content::User(LoadedUser::new(reader, id, record).into()),
+                Err(error) => Content::Unreadable(error),
+            },
+        };
+        Arc::new(Self {
+            content,
+            stamp,
+            changed: watch::Sender::new(()),
+            weight,
+        })
+    }
+
+    /// Tells everybody who watches this entry that it is no longer right.
+    pub(super) fn outdate(&self) {
+        self.changed.send_replace(());
+    }
+
+    /// Resolves when the record changed, or this entry was replaced.
+    pub(super) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    pub(super) fn weight(&self) -> u64 {
+        self.weight
+    }
+}
+
+impl LoadedUser {
+    fn new(reader: &Reader, id: &UserId, record: UserRecord) -> Self {
+        let place =
+            |set: &crate::vault::SecretRef| reader.secrets_record(id, &set.server, &set.profile);
+        let sets = record.secrets.iter().map(place).collect();
+        Self { record, sets }
+    }
+}

@@ -1,0 +1,242 @@
+//! Whether what the cache holds may still be used: one pure decision, and the clock it needs.
+//!
+//! While changes are pushed, an entry read in the current epoch is as good as the store. The epoch
+//! moves whenever a change may have been missed: when pushing ends and when it begins again. So
+//! after a loss or a reconnect every entry is read again before it is served. While only the push
+//! is lost, an entry is read again every [`RECHECK`]. While the store cannot be reached at all, an
+//! entry is served for `stale_for` after the last moment at which it was known to be right.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+/// How old an entry may be while no changes are pushed. Under the 5 s that are promised.
+pub(super) const RECHECK: Duration = Duration::from_secs(2);
+/// Pushing counts as lost when nothing was heard for so long, whatever the watcher says: it
+/// reports itself alive at least once a second.
+const SILENCE: Duration = Duration::from_secs(3);
+
+/// When an entry was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    /// The epoch when the read began.
+    pub(super) epoch: u64,
+    /// When the read began, since [`Freshness`] was made.
+    pub(super) checked: Duration,
+}
+
+/// What is known about pushing at one moment.
+#[derive(Debug, Clone, Copy)]
+struct View {
+    now: Duration,
+    epoch: u64,
+    up: bool,
+    alive: Duration,
+    /// The last epoch in which changes were pushed, and until when.
+    lost_epoch: u64,
+    lost_at: Duration,
+}
+
+/// Whether an entry may be served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Yes.
+    Fresh,
+    /// Not before it was read again. It was known to be right so long ago.
+    Recheck { age: Duration },
+}
+
+fn judge(stamp: Stamp, view: View) -> Verdict {
+    let pushed = view.up && view.now.saturating_sub(view.alive) < SILENCE;
+    let recent = view.now.saturating_sub(stamp.checked) < RECHECK;
+    if stamp.epoch == view.epoch && (pushed || recent) {
+        return Verdict::Fresh;
+    }
+    let confirmed = if stamp.epoch == view.epoch && view.up {
+        stamp.checked.max(view.alive)
+    } else if stamp.epoch == view.lost_epoch {
+        stamp.checked.max(view.lost_at)
+    } else {
+        stamp.checked
+    };
+    Verdict::Recheck {
+        age: view.now.saturating_sub(confirmed),
+    }
+}
+
+/// The state of pushing, shared by every thread.
+pub(super) struct Freshness {
+    begun: Instant,
+    epoch: watch::Sender<u64>,
+    /// Copies for the hot path, which takes no lock. `epoch_now` is written before and read after.
+    epoch_now: AtomicU64,
+    up: AtomicBool,
+    alive: AtomicU64,
+    lost_epoch: AtomicU64,
+    lost_at: AtomicU64,
+}
+
+impl Freshness {
+    pub(super) fn new() -> Self {
+        Self {
+            begun: Instant::now(),
+            epoch: watch::Sender::new(1),
+            epoch_now: AtomicU64::new(1),
+            up: AtomicBool::new(false),
+            alive: AtomicU64::new(0),
+            lost_epoch: AtomicU64::new(0),
+            lost_at: AtomicU64::new(0),
+        }
+    }
+
+    /// A stamp for a read that begins now.
+    pub(super) fn stamp(&self) -> Stamp {
+        Stamp {
+            epoch: self.epoch_now.load(Ordering::SeqCst),
+            checked: self.begun.elapsed(),
+        }
+    }
+
+    pub(super) fn judge(&self, stamp: Stamp) -> Verdict {
+        judge(stamp, self.view())
+    }
+
+    /// Whether changes are being pushed.
+    pub(super) fn pushed(&self) -> bool {
+        let view = self.view();
+        view.up && view.now.saturating_sub(view.alive) < SILENCE
+    }
+
+    /// Sees each change of the epoch from now on.
+    pub(super) fn epochs(&self) -> watch::Receiver<u64> {
+        self.epoch.subscribe()
+    }
+
+    pub(super) fn on_up(&self) {
+        self.on_alive();
+        self.next_epoch();
+        self.up.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn on_alive(&self) {
+        self.alive
+            .store(millis(self.begun.elapsed()), Ordering::SeqCst);
+    }
+
+    pub(super) fn on_down(&self) {
+        if self.up.swap(false, Ordering::SeqCst) {
+            self.lost_at
+                .store(self.alive.load(Ordering::SeqCst), Ordering::SeqCst);
+            self.lost_epoch
+                .store(self.epoch_now.load(Ordering::SeqCst), Ordering::SeqCst);
+        }
+        self.next_epoch();
+    }
+
+    fn next_epoch(&self) {
+        let next = self.epoch_now.fetch_add(1, Ordering::SeqCst) + 1;
+        self.epoch.send_replace(next);
+    }
+
+    fn view(&self) -> View {
+        let load = |value: &AtomicU64| value.load(Ordering::SeqCst);
+        View {
+            now: self.begun.elapsed(),
+            epoch: load(&self.epoch_now),
+            up: self.up.load(Ordering::SeqCst),
+            alive: Duration::from_millis(load(&self.alive)),
+            lost_epoch: load(&self.lost_epoch),
+            lost_at: Duration::from_millis(load(&self.lost_at)),
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    duration.as_millis() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn view(now: u64, epoch: u64, up: bool) -> View {
+        View {
+            now: s(now),
+            epoch,
+            up,
+            alive: s(now),
+            lost_epoch: 0,
+            lost_at: s(0),
+        }
+    }
+
+    fn stamp(epoch: u64, checked: u64) -> Stamp {
+        Stamp {
+            epoch,
+            checked: s(checked),
+        }
+    }
+
+    #[test]
+    fn while_pushed_an_entry_of_this_epoch_is_fresh_for_ever() {
+        assert_eq!(judge(stamp(5, 1), view(90_000, 5, true)), Verdict::Fresh);
+    }
+
+    #[test]
+    fn after_a_reconnect_nothing_older_is_served_unchecked() {
+        assert_eq!(
+            judge(stamp(4, 99), view(100, 5, true)),
+            Verdict::Recheck { age: s(1) }
+        );
+    }
+
+    #[test]
+    fn without_pushes_an_entry_is_read_again_after_two_seconds() {
+        assert_eq!(judge(stamp(5, 99), view(100, 5, false)), Verdict::Fresh);
+        assert_eq!(
+            judge(stamp(5, 98), view(100, 5, false)),
+            Verdict::Recheck { age: s(2) }
+        );
+        assert_eq!(
+            judge(stamp(4, 99), view(100, 5, false)),
+            Verdict::Recheck { age: s(1) }
+        );
+    }
+
+    #[test]
+    fn a_silent_watcher_counts_as_lost_and_its_last_word_as_confirmation() {
+        let silent = View {
+            alive: s(90),
+            ..view(100, 5, true)
+        };
+        assert_eq!(judge(stamp(5, 1), silent), Verdict::Recheck { age: s(10) });
+    }
+
+    #[test]
+    fn an_old_entry_was_right_until_the_push_was_lost_but_only_if_it_was_of_that_time() {
+        let lost = View {
+            lost_epoch: 4,
+            lost_at: s(70),
+            ..view(100, 6, false)
+        };
+        assert_eq!(judge(stamp(4, 1), lost), Verdict::Recheck { age: s(30) });
+        assert_eq!(judge(stamp(3, 1), lost), Verdict::Recheck { age: s(99) });
+    }
+
+    #[test]
+    fn a_read_begun_before_a_reconnect_is_stamped_with_the_older_epoch() {
+        let freshness = Freshness::new();
+        let before = freshness.stamp();
+        freshness.on_up();
+        assert!(matches!(freshness.judge(before), Verdict::Recheck { .. }));
+        assert_eq!(freshness.judge(freshness.stamp()), Verdict::Fresh);
+        let before = freshness.stamp();
+        freshness.on_down();
+        assert!(matches!(freshness.judge(before), Verdict::Recheck { .. }));
+    }
+}

@@ -1,0 +1,380 @@
+//! From a key's digest to who it belongs to and what sealed secrets he has: from the cache when it
+//! is known to be right, else from the store, in two round trips at most.
+//!
+//! `freshness` decides whether an entry may be served, `entry` is what is cached, `flights` makes
+//! one read of many. The cache holds keys and users opened and verified, secrets sealed.
+
+mod entry;
+mod flights;
+mod freshness;
+mod identity;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+
+use entry::{Content, Entry, RecordKey};
+use flights::{Flights, Lead, Loaded};
+use freshness::{Freshness, RECHECK, Verdict};
+pub use identity::Identity;
+
+use crate::identity::KeyDigest;
+use crate::store::{Event, Record, Store, StoreError};
+use crate::vault::{OpenError, Reader};
+
+/// How long one read of the store may take; with it an unknown key is answered within a second.
+const READ_TIMEOUT: Duration = Duration::from_millis(900);
+/// After a failed read none is tried for so long.
+const RETRY: Duration = Duration::from_millis(250);
+/// Shortest time between two looks at a key whose stream is open.
+const PAUSE: Duration = Duration::from_millis(50);
+/// A read made dirty by changes is made again so often; then it is served but not cached.
+const READS: usize = 5;
+/// Records that are not there: so many are remembered, in a cache of their own, so that guesses
+/// cannot push known keys out.
+const ABSENT: usize = 10_000;
+
+/// What the resolver may use.
+pub struct Settings {
+    /// Bytes of cached records, about.
+    pub cache_bytes: u64,
+    /// How long what is cached is served while the store cannot be reached.
+    pub stale_for: Duration,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ResolveError {
+    /// No such key, or its user is gone.
+    #[error("the key is not known")]
+    Unknown,
+    /// The record of the key, of the user, or of his secrets cannot be used.
+    #[error("a record cannot be used: {0}")]
+    Unreadable(#[from] Unreadable),
+    /// The store cannot be reached, and what is cached is too old.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a record cannot be used.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Unreadable {
+    /// It does not open.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The user's record lists it, but the store has none.
+    #[error("the record is gone from the store")]
+    Gone,
+    /// The user's record lists a later version.
+    #[error("an earlier state of the record was put back into the store")]
+    PutBack,
+}
+
+#[derive(Clone)]
+struct Weigh;
+
+impl Weighter<RecordKey, Arc<Entry>> for Weigh {
+    fn weight(&self, _: &RecordKey, entry: &Arc<Entry>) -> u64 {
+        entry.weight()
+    }
+}
+
+struct Inner {
+    store: Arc<dyn Store>,
+    reader: Reader,
+    present: Cache<RecordKey, Arc<Entry>, Weigh>,
+    absent: Cache<RecordKey, Arc<Entry>>,
+    flights: Flights,
+    freshness: Freshness,
+    failed: Mutex<Option<(Instant, StoreError)>>,
+    stale_for: Duration,
+    runtime: Handle,
+}
+
+/// Finds out whose a key is. Cheap to clone.
+#[derive(Clone)]
+pub struct Resolver(Arc<Inner>);
+
+impl Resolver {
+    /// A resolver that reads `store` and follows its changes, on the runtime it is made on.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, reader: Reader, settings: &Settings) -> Self {
+        let events = store.watch();
+        let guess = (settings.cache_bytes / 1024).max(16) as usize;
+        let inner = Arc::new(Inner {
+            store,
+            reader,
+            present: Cache::with_weighter(guess, settings.cache_bytes, Weigh),
+            absent: Cache::new(ABSENT),
+            flights: Flights::default(),
+            freshness: Freshness::new(),
+            failed: Mutex::new(None),
+            stale_for: settings.stale_for,
+            runtime: Handle::current(),
+        });
+        // A weak reference: the watch ends with the resolver.
+        tokio::spawn(follow(Arc::downgrade(&inner), events));
+        Self(inner)
+    }
+
+    /// Whose key this is. `wants` is the server and profile whose secrets will be asked for next:
+    /// on a cold key they come with the user's record, in the same round trip. The profile counts
+    /// only where the key names none.
+    ///
+    /// # Errors
+    /// See [`ResolveError`].
+    pub async fn identify(
+        &self,
+        digest: KeyDigest,
+        wants: Option<(&str, &str)>,
+    ) -> Result<Identity, ResolveError> {
+        let inner = &self.0;
+        let key = inner.entry(RecordKey::Key(digest)).await?;
+        let record = match &key.content {
+            Content::Key(record) => record,
+            Content::Unreadable(error) => return Err(Unreadable::Open(error.clone()).into()),
+            _ => return Err(ResolveError::Unknown),
+        };
+        let user_key = RecordKey::User(record.user);
+        let user = match (inner.fresh(&user_key), wants) {
+            (Some(user), _) => user,
+            (None, None) => inner.entry(user_key).await?,
+            (None, Some((server, profile))) => {
+                let profile = record.profile.as_deref().unwrap_or(profile);
+                let set = inner.reader.secrets_record(&record.user, server, profile);
+                inner.first_of([user_key, RecordKey::Secrets(set)]).await?
+            }
+        };
+        if let Content::Unreadable(error) = &user.content {
+            return Err(Unreadable::Open(error.clone()).into());
+        }
+        Identity::new(digest, &key, &user).ok_or(ResolveError::Unknown)
+    }
+
+    /// The sealed secrets of a user for a server and profile; `None` when he has none.
+    ///
+    /// # Errors
+    /// [`Unreadable`] when his record lists a set that is not there, or is older than listed.
+    pub async fn secrets(
+        &self,
+        identity: &Identity,
+        server: &str,
+        profile: &str,
+    ) -> Result<Option<Arc<Record>>, ResolveError> {
+        let user = identity.loaded();
+        let listed = user.record.secrets.iter().zip(&user.sets);
+        let Some((entry, place)) = listed
+            .into_iter()
+            .find(|(set, _)| set.server == server && set.profile == profile)
+        else {
+            return Ok(None);
+        };
+        let key = RecordKey::Secrets(place.clone());
+        let mut found = self.0.entry(key.clone()).await?;
+        // The two records are cached apart: one may have been read before a change and one after.
+        if !matches!(&found.content, Content::Secrets(record) if record.version >= entry.version) {
+            found = self.0.load_one(key).await?;
+        }
+        match &found.content {
+            Content::Secrets(record) if record.version < entry.version => {
+                Err(Unreadable::PutBack.into())
+            }
+            Content::Secrets(record) => Ok(Some(record.clone())),
+            Content::Unreadable(error) => Err(Unreadable::Open(error.clone()).into()),
+            _ => Err(Unreadable::Gone.into()),
+        }
+    }
+
+    /// Waits until something about a key or its user may have changed since `identity` was made,
+    /// or `at_most` has passed. Then [`Resolver::identify`] tells what is so now.
+    pub async fn changed(&self, identity: &Identity, at_most: Duration) {
+        let freshness = &self.0.freshness;
+        let mut epochs = freshness.epochs();
+        let [mut key, mut user] = identity.entries().each_ref().map(|entry| entry.changes());
+        if !freshness.pushed() {
+            return sleep(at_most.min(RECHECK)).await;
+        }
+        // Whatever happened before the subscriptions shows here. The pause keeps callers who go
+        // round from spinning while the store cannot be read.
+        if self.outdated(identity) {
+            return sleep(at_most.min(PAUSE)).await;
+        }
+        tokio::select! {
+            _ = key.changed() => {}
+            _ = user.changed() => {}
+            _ = epochs.changed() => {}
+            () = sleep(at_most) => {}
+        }
+    }
+
+    /// Reads the identity's key again.
+    ///
+    /// # Errors
+    /// See [`ResolveError`].
+    pub async fn again(&self, identity: &Identity) -> Result<Identity, ResolveError> {
+        self.identify(identity.digest(), None).await
+    }
+
+    /// Whether changes of the store are being pushed to us.
+    #[must_use]
+    pub fn pushed(&self) -> bool {
+        self.0.freshness.pushed()
+    }
+
+    fn outdated(&self, identity: &Identity) -> bool {
+        let key = self.0.fresh(&RecordKey::Key(identity.digest()));
+        let user = self.0.fresh(&RecordKey::User(identity.user_id()));
+        let [key_then, user_then] = identity.entries();
+        !key.is_some_and(|now| Arc::ptr_eq(&now, key_then))
+            || !user.is_some_and(|now| Arc::ptr_eq(&now, user_then))
+    }
+}
+
+impl Inner {
+    /// The cached entry, if it may be served as it is.
+    fn fresh(&self, key: &RecordKey) -> Option<Arc<Entry>> {
+        let entry = self.cached(key)?;
+        (self.freshness.judge(entry.stamp) == Verdict::Fresh).then_some(entry)
+    }
+
+    fn cached(&self, key: &RecordKey) -> Option<Arc<Entry>> {
+        self.present.get(key).or_else(|| self.absent.get(key))
+    }
+
+    async fn entry(self: &Arc<Self>, key: RecordKey) -> Result<Arc<Entry>, StoreError> {
+        match self.fresh(&key) {
+            Some(entry) => Ok(entry),
+            None => self.first_of([key]).await,
+        }
+    }
+
+    /// Reads `keys` in one round trip and gives the entry of the first; the stale one when the
+    /// store cannot be reached and the rule allows it.
+    async fn first_of<const N: usize>(
+        self: &Arc<Self>,
+        keys: [RecordKey; N],
+    ) -> Result<Arc<Entry>, StoreError> {
+        match self.load(&keys).await {
+            Ok(entries) => Ok(entries[0].clone()),
+            Err(error) => {
+                let stale = self
+                    .cached(&keys[0])
+                    .filter(|entry| self.may_be_stale(entry));
+                stale.ok_or(error)
+            }
+        }
+    }
+
+    async fn load_one(self: &Arc<Self>, key: RecordKey) -> Result<Arc<Entry>, StoreError> {
+        self.load(&[key]).await.map(|entries| entries[0].clone())
+    }
+
+    fn may_be_stale(&self, entry: &Entry) -> bool {
+        match self.freshness.judge(entry.stamp) {
+            Verdict::Fresh => true,
+            Verdict::Recheck { age } => age < self.stale_for,
+        }
+    }
+
+    async fn load(self: &Arc<Self>, keys: &[RecordKey]) -> Loaded {
+        if let Some((at, error)) = &*self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+            && at.elapsed() < RETRY
+        {
+            return Err(error.clone());
+        }
+        let (ticket, lead) = self.flights.join(keys);
+        if let Some(lead) = lead {
+            self.runtime.spawn(self.clone().fly(lead));
+        }
+        let lost = || Err(StoreError::Unreachable("the read was given up".into()));
+        ticket.await.unwrap_or_else(|_| lost())
+    }
+
+    async fn fly(self: Arc<Self>, Lead { keys, done }: Lead) {
+        let mut loaded = self.read(&keys).await;
+        for _ in 1..READS {
+            if self.flights.land(&keys, || self.remember(&keys, &loaded)) {
+                let _ = done.send(loaded);
+                return;
+            }
+            loaded = self.read(&keys).await;
+        }
+        // Changed at every read: what is at hand is younger than the request, and not kept.
+        while !self.flights.land(&keys, || ()) {}
+        let _ = done.send(loaded);
+    }
+
+    async fn read(&self, keys: &[RecordKey]) -> Loaded {
+        let ids: Vec<_> = keys.iter().map(RecordKey::record_id).collect();
+        let stamp = self.freshness.stamp();
+        let found = match timeout(READ_TIMEOUT, self.store.get_many(&ids)).await {
+            Ok(found) => found,
+            Err(_) => Err(StoreError::Unreachable("no answer within 900 ms".into())),
+        };
+        let failed = found
+            .as_ref()
+            .err()
+            .map(|error| (Instant::now(), error.clone()));
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
+        let entries = keys
+            .iter()
+            .zip(found?)
+            .map(|(key, record)| Entry::read(&self.reader, key, record, stamp));
+        Ok(entries.collect())
+    }
+
+    fn remember(&self, keys: &[RecordKey], loaded: &Loaded) {
+        let Ok(entries) = loaded else { return };
+        for (key, entry) in keys.iter().zip(entries.iter()) {
+            if let Content::Absent = entry.content {
+                self.present.remove(key);
+                self.absent.insert(key.clone(), entry.clone());
+            } else {
+                self.absent.remove(key);
+                self.present.insert(key.clone(), entry.clone());
+            }
+        }
+    }
+
+    fn forget(&self, key: &RecordKey) {
+        self.flights.taint(key, || {
+            for (_, entry) in [self.present.remove(key), self.absent.remove(key)]
+                .into_iter()
+                .flatten()
+            {
+                entry.outdate();
+            }
+        });
+    }
+}
+
+/// Applies the store's events until the resolver is gone.
+async fn follow(inner: std::sync::Weak<Inner>, mut events: mpsc::UnboundedReceiver<Event>) {
+    while let Some(event) = events.recv().await {
+        let Some(inner) = inner.upgrade() else { return };
+        match event {
+            Event::Up => {
+                tracing::info!("changes of the store are pushed to us");
+                inner.freshness.on_up();
+            }
+            Event::Alive => inner.freshness.on_alive(),
+            Event::Down => {
+                tracing::warn!("changes of the store are no longer pushed to us; reading again");
+                inner.freshness.on_down();
+            }
+            Event::Changed(id) => {
+                if let Some(key) = RecordKey::of(&id) {
+                    inner.forget(&key);
+                }
+            }
+        }
+    }
+    if let Some(inner) = inner.upgrade() {
+        inner.freshness.on_down();
+    }
+}

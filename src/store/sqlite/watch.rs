@@ -1,0 +1,141 @@
+//! Watching the file for changes made by anybody, this process included.
+//!
+//! `PRAGMA data_version` moves when another connection commits, and costs about 2 µs; only when it
+//! moved is `changes` read. It stays for a connection's own commits, so the watcher has a connection
+//! of its own that never writes. It also has a thread of its own: a task that blocks for ever would
+//! keep the runtime from ending.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::file::{Identity, reopen};
+use super::{StoreError, failed};
+use crate::store::{Event, RecordId};
+
+const POLL_EVERY: Duration = Duration::from_millis(25);
+const ALIVE_EVERY: Duration = Duration::from_millis(250);
+const RETRY_EVERY: Duration = Duration::from_millis(250);
+
+pub(super) fn start(path: Arc<Path>, events: UnboundedSender<Event>) {
+    let thread = thread::Builder::new().name("store-watch".to_owned());
+    let refused = events.clone();
+    if let Err(error) = thread.spawn(move || run(&path, &events)) {
+        tracing::error!(%error, "Cannot watch the store: no thread for it.");
+        // Nobody listens to a watcher that never was: the caller sees the channel end.
+        let _ = refused.send(Event::Down);
+    }
+}
+
+/// Until nobody listens: watch; after a failure say Down once, and try again.
+fn run(path: &Path, events: &UnboundedSender<Event>) {
+    let mut told = false;
+    while !events.is_closed() {
+        let Err(error) = Watcher::open(path).and_then(|mut watcher| {
+            told = false;
+            watcher.run(path, events)
+        }) else {
+            return;
+        };
+        if !told {
+            tracing::warn!(%error, "The store cannot be watched; trying again.");
+            let _ = events.send(Event::Down);
+            told = true;
+        }
+        thread::sleep(RETRY_EVERY);
+    }
+}
+
+struct Watcher {
+    connection: Connection,
+    identity: Identity,
+    data_version: i64,
+    /// The last change reported, or made before watching began.
+    seen: i64,
+}
+
+impl Watcher {
+    fn open(path: &Path) -> Result<Self, StoreError> {
+        let (identity, connection) = reopen(path)?;
+        // In this order: a commit in between moves the version again, and nothing is missed.
+        let data_version = data_version(&connection)?;
+        let seen = last_change(&connection)?;
+        Ok(Self {
+            connection,
+            identity,
+            data_version,
+            seen,
+        })
+    }
+
+    /// Ends well only when nobody listens.
+    fn run(&mut self, path: &Path, events: &UnboundedSender<Event>) -> Result<(), StoreError> {
+        let mut ok = events.send(Event::Up).is_ok();
+        let mut alive = None::<Instant>;
+        while ok {
+            if Identity::of(path)? != self.identity {
+                return Err(StoreError::Unreachable("the file was replaced".to_owned()));
+            }
+            let news = self.poll()?;
+            let due = alive.is_none_or(|sent| sent.elapsed() >= ALIVE_EVERY);
+            let alive_now = (due || !news.is_empty()).then_some(Event::Alive);
+            if alive_now.is_some() {
+                alive = Some(Instant::now());
+            }
+            ok = !events.is_closed()
+                && news
+                    .into_iter()
+                    .chain(alive_now)
+                    .all(|event| events.send(event).is_ok());
+            thread::sleep(POLL_EVERY);
+        }
+        Ok(())
+    }
+
+    /// What to report now.
+    fn poll(&mut self) -> Result<Vec<Event>, StoreError> {
+        let now = data_version(&self.connection)?;
+        if now == self.data_version {
+            return Ok(Vec::new());
+        }
+        let transaction = self.connection.transaction().map_err(failed)?;
+        let last = last_change(&transaction)?;
+        let rows = transaction
+            .prepare_cached("SELECT seq, id FROM changes WHERE seq > ?1 ORDER BY seq")
+            .and_then(|mut select| {
+                let rows = select.query_map([self.seen], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                rows.collect::<rusqlite::Result<Vec<(i64, String)>>>()
+            })
+            .map_err(failed)?;
+        drop(transaction);
+        let complete = last >= self.seen && rows.len() as i64 == last - self.seen;
+        self.data_version = now;
+        self.seen = last;
+        if !complete {
+            // Trimmed past us, or an earlier state was restored into the same file.
+            return Ok(vec![Event::Down, Event::Up]);
+        }
+        rows.into_iter()
+            .map(|(_, id)| RecordId::parse(&id).map(Event::Changed))
+            .collect::<Option<_>>()
+            .ok_or_else(|| StoreError::Damaged("a record's id among the changes".to_owned()))
+    }
+}
+
+fn data_version(connection: &Connection) -> Result<i64, StoreError> {
+    connection
+        .pragma_query_value(None, "data_version", |row| row.get(0))
+        .map_err(failed)
+}
+
+/// The number of the last change ever made, whether or not it is still kept.
+fn last_change(connection: &Connection) -> Result<i64, StoreError> {
+    connection
+        .prepare_cached("SELECT coalesce(max(seq), 0) FROM changes")
+        .and_then(|mut select| select.query_row([], |row| row.get(0)))
+        .map_err(failed)
+}

@@ -1,0 +1,147 @@
+//! Where records lie: ids that show no name to who reads the store.
+//!
+//! | id | record |
+//! |---|---|
+//! | `k/<digest>` | a key |
+//! | `u/<user id>` | a user |
+//! | `s/<user id>/<mac(server, profile)>` | all secrets of a user for a server and profile |
+//! | `n/<mac(name)>`, `n/<mac(e-mail)>` | whose name or e-mail it is |
+//! | `a/<user id>/<digest>` | that a key belongs to a user, for listing and deleting |
+//! | `c/<mac(key id)>` | check value of a keyring's key |
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::crypto::{Mac, fill_random};
+use crate::identity::{KeyDigest, KeyId};
+use crate::store::RecordId;
+
+/// A user for good: 16 random bytes, so that a name used again is somebody else.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct UserId([u8; 16]);
+
+impl UserId {
+    pub(super) fn generate() -> Self {
+        let mut id = [0; 16];
+        fill_random(&mut id);
+        Self(id)
+    }
+
+    /// The id's bytes: part of what sessions and pools are keyed by.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    pub(crate) fn from_hex(text: &str) -> Option<Self> {
+        u128::from_str_radix(text, 16)
+            .ok()
+            .filter(|_| text.len() == 32)
+            .map(|id| Self(id.to_be_bytes()))
+    }
+}
+
+impl fmt::Display for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "UserId({self})")
+    }
+}
+
+impl Serialize for UserId {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for UserId {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(from)?;
+        Self::from_hex(&text).ok_or_else(|| serde::de::Error::custom("not a user id"))
+    }
+}
+
+/// Where the record of a key is.
+#[must_use]
+pub fn key_record(digest: &KeyDigest) -> RecordId {
+    record_id(format!("k/{}", digest.to_hex()))
+}
+
+/// Where the record of a user is.
+#[must_use]
+pub fn user_record(user: &UserId) -> RecordId {
+    record_id(format!("u/{user}"))
+}
+
+pub(super) fn user_id(id: &RecordId) -> Option<UserId> {
+    UserId::from_hex(id.as_str().strip_prefix("u/")?)
+}
+
+pub(super) fn key_prefix(id: &KeyId) -> String {
+    format!("k/{id}")
+}
+
+pub(super) fn key_digest(id: &RecordId) -> Option<KeyDigest> {
+    KeyDigest::from_hex(id.as_str().rsplit('/').next()?)
+}
+
+pub(super) fn secrets(mac: &Mac, user: &UserId, server: &str, profile: &str) -> RecordId {
+    let tag = mac.tag(&[b"secrets", server.as_bytes(), profile.as_bytes()]);
+    record_id(format!("s/{user}/{}", hex(&tag[..16])))
+}
+
+pub(super) fn secrets_prefix(user: &UserId) -> String {
+    format!("s/{user}/")
+}
+
+pub(super) fn owned_key(user: &UserId, digest: &KeyDigest) -> RecordId {
+    record_id(format!("a/{user}/{}", digest.to_hex()))
+}
+
+pub(super) fn owned_keys_prefix(user: &UserId) -> String {
+    format!("a/{user}/")
+}
+
+pub(super) fn name_index(mac: &Mac, name: &str) -> RecordId {
+    record_id(format!("n/{}", hex(&mac.tag(&[b"name", name.as_bytes()]))))
+}
+
+pub(super) fn email_index(mac: &Mac, email: &str) -> RecordId {
+    let email = email.to_lowercase();
+    record_id(format!(
+        "n/{}",
+        hex(&mac.tag(&[b"email", email.as_bytes()]))
+    ))
+}
+
+pub(super) fn key_check(name: &str) -> RecordId {
+    record_id(format!("c/{}", hex(name.as_bytes())))
+}
+
+fn record_id(text: String) -> RecordId {
+    RecordId::parse(&text).expect("a kind, a slash and hexadecimal digits")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn user_ids_survive_their_text() {
+        let id = UserId::generate();
+        assert_eq!(UserId::from_hex(&id.to_string()), Some(id));
+        assert_eq!(UserId::from_hex("1"), None);
+        let json = serde_json::to_string(&id).unwrap();
+        assert_eq!(serde_json::from_str::<UserId>(&json).unwrap(), id);
+    }
+}

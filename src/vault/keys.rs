@@ -1,0 +1,153 @@
+//! Keys: issue, list, revoke.
+
+use std::time::Duration;
+
+use super::record::KeyRecord;
+use super::{ATTEMPTS, PAGE, Vault, VaultError, ids, now_seconds, opened};
+use crate::identity::{ApiKey, KeyDigest, KeyId};
+use crate::names::{ProfileName, UserName};
+use crate::store::{Record, RecordId};
+
+/// What a new key shall be.
+#[derive(Default)]
+pub struct KeyRequest {
+    /// What its owner calls it.
+    pub name: Option<String>,
+    /// How long it lives; for ever when `None`.
+    pub ttl: Option<Duration>,
+    /// The profile it uses where the path names none.
+    pub profile: Option<ProfileName>,
+}
+
+/// A key that was just made: the only moment at which it can be read.
+pub struct IssuedKey {
+    /// The key itself.
+    pub key: ApiKey,
+    /// How it is named from now on.
+    pub id: KeyId,
+    /// Unix seconds from which it is refused.
+    pub expires: Option<u64>,
+}
+
+/// A key as the vault knows it.
+pub struct KeyInfo {
+    /// How it is named.
+    pub id: KeyId,
+    /// What its record says.
+    pub record: KeyRecord,
+}
+
+impl Vault {
+    /// Makes a key for a user.
+    ///
+    /// # Errors
+    /// When there is no such user or nothing could be written.
+    pub async fn issue_key(
+        &self,
+        user: &UserName,
+        request: KeyRequest,
+    ) -> Result<IssuedKey, VaultError> {
+        let user = self.user(user).await?;
+        let key = ApiKey::generate();
+        let digest = key.digest();
+        let created = now_seconds();
+        let record = KeyRecord {
+            user: user.id,
+            name: request.name,
+            profile: request.profile.map(|profile| profile.to_string()),
+            created,
+            expires: request.ttl.map(|ttl| created.saturating_add(ttl.as_secs())),
+            revoked: None,
+        };
+        // The entry for listing first: a key that works is always listed, and dies with its user.
+        self.put(&ids::owned_key(&user.id, &digest), None, &())
+            .await?;
+        if !self.put(&ids::key_record(&digest), None, &record).await? {
+            return Err(VaultError::Contended);
+        }
+        Ok(IssuedKey {
+            key,
+            id: digest.key_id(),
+            expires: record.expires,
+        })
+    }
+
+    /// The keys of a user, also revoked and expired ones.
+    ///
+    /// # Errors
+    /// When there is no such user, or a record cannot be read.
+    pub async fn keys(&self, user: &UserName) -> Result<Vec<KeyInfo>, VaultError> {
+        let user = self.user(user).await?;
+        let prefix = ids::owned_keys_prefix(&user.id);
+        let mut keys = Vec::new();
+        let mut last: Option<RecordId> = None;
+        loop {
+            let page = self.store.page(&prefix, last.as_ref(), PAGE).await?;
+            let digests: Vec<_> = page.iter().filter_map(|r| ids::key_digest(&r.id)).collect();
+            let records: Vec<_> = digests.iter().map(ids::key_record).collect();
+            for record in self.store.get_many(&records).await?.into_iter().flatten() {
+                keys.push(self.open_key(&record)?);
+            }
+            match page.last() {
+                Some(record) if page.len() == PAGE => last = Some(record.id.clone()),
+                _ => break,
+            }
+        }
+        keys.sort_by_key(|key| key.record.created);
+        Ok(keys)
+    }
+
+    /// Revokes the key with this id. Revoking it again changes nothing.
+    ///
+    /// # Errors
+    /// [`VaultError::NoKey`], or what kept it from being written.
+    pub async fn revoke_key(&self, id: &KeyId) -> Result<KeyInfo, VaultError> {
+        let page = self.store.page(&ids::key_prefix(id), None, 2).await?;
+        match &page[..] {
+            [record] => self
+                .revoke(&record.id)
+                .await?
+                .ok_or_else(|| VaultError::NoKey(id.clone())),
+            _ => Err(VaultError::NoKey(id.clone())),
+        }
+    }
+
+    /// Revokes a key that is at hand itself: one found in a leak.
+    ///
+    /// # Errors
+    /// [`VaultError::UnknownKey`], or what kept it from being written.
+    pub async fn revoke_digest(&self, digest: &KeyDigest) -> Result<KeyInfo, VaultError> {
+        self.revoke(&ids::key_record(digest))
+            .await?
+            .ok_or(VaultError::UnknownKey)
+    }
+
+    async fn revoke(&self, id: &RecordId) -> Result<Option<KeyInfo>, VaultError> {
+        for _ in 0..ATTEMPTS {
+            let Some(found) = self.get(id).await? else {
+                return Ok(None);
+            };
+            let mut key = self.open_key(&found)?;
+            if key.record.revoked.is_some() {
+                return Ok(Some(key));
+            }
+            key.record.revoked = Some(now_seconds());
+            if self.put(id, Some(found.version), &key.record).await? {
+                return Ok(Some(key));
+            }
+        }
+        Err(VaultError::Contended)
+    }
+
+    fn open_key(&self, record: &Record) -> Result<KeyInfo, VaultError> {
+        let digest = ids::key_digest(&record.id).ok_or(VaultError::Open {
+            what: "a key's record",
+            why: super::OpenError::Form,
+        })?;
+        let opened = opened("a key's record", self.reader.open_key(record))?;
+        Ok(KeyInfo {
+            id: digest.key_id(),
+            record: opened,
+        })
+    }
+}
