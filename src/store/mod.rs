@@ -12,8 +12,8 @@
 
 //!
 //! A store in SQLite is for one machine: several processes may share the file, but never over a
-//! network file system. One in Redis may have any number of proxies; what its ACL user needs is
-//! in the documentation of the `redis` submodule.
+//! network file system. One in Redis may have any number of proxies; its ACL user needs
+//! [`REDIS_ACL_RULE`].
 
 mod memory;
 mod open;
@@ -29,6 +29,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 pub use self::open::{OpenError, Settings, open};
+pub use self::redis::ACL_RULE as REDIS_ACL_RULE;
 pub use self::url::{StoreUrl, UrlError};
 
 /// The longest blob a store takes, in bytes.

@@ -63,8 +63,9 @@ pub enum OpenError {
     },
     /// The login works but may not do what Cloakroom needs.
     #[error(
-        "{address} forbids what Cloakroom needs: {reason}; give the user of store.url the ACL rule in \
-         the documentation of the store"
+        "{address} forbids what Cloakroom needs: {reason}; give the user of store.url the ACL rule \
+         {}",
+        redis::ACL_RULE
     )]
     NotAllowed {
         /// `host:port`.
