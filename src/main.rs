@@ -1,2 +1,41 @@
-//! Binary.
-fn main() {}
+//! Arguments -> subcommand -> exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use cloakroom::cli::{self, Args, Command, Failure, Output, open};
+use cloakroom::{demo, serve, telemetry};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let out = Output::new(args.json);
+    let done = match &args.command {
+        Command::Serve => serve(&args, &out),
+        Command::Demo(demo) => demo::run(demo, &out),
+        _ => cli::run(&args, &out),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            out.failure(&failure);
+            failure.exit_code()
+        }
+    }
+}
+
+fn serve(args: &Args, out: &Output) -> Result<(), Failure> {
+    let config = open::Source::of(args.config.as_deref()).load()?;
+    telemetry::init(&config.log);
+    for warning in &config.warnings {
+        out.note(warning);
+    }
+    let running = serve::start(config)?;
+    let url = format!("http://{}", running.addr());
+    out.answer(&serde_json::json!({ "listening": url }), "")?;
+    out.note(&format!("listening on {url}"));
+    running.wait();
+    Ok(())
+}

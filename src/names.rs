@@ -117,7 +117,17 @@ mod tests {
     #[test]
     fn names_are_held_to_their_rule_at_the_edges() {
         assert!(ServerName::parse(&"a".repeat(63)).is_ok());
-        for bad in ["", &"a".repeat(64), "A", "a_b", "mcp", "sse", "message", "oauth", "a/b"] {
+        for bad in [
+            "",
+            &"a".repeat(64),
+            "A",
+            "a_b",
+            "mcp",
+            "sse",
+            "message",
+            "oauth",
+            "a/b",
+        ] {
             assert!(ServerName::parse(bad).is_err(), "{bad}");
         }
         assert!(UserName::parse("a.b_c@d+e-1").is_ok());
@@ -132,6 +142,9 @@ mod tests {
     #[test]
     fn an_error_shows_the_text_without_control_characters() {
         let error = ServerName::parse("a\u{1b}[2J").unwrap_err().to_string();
-        assert!(error.contains("a-z 0-9") && !error.contains('\u{1b}'), "{error}");
+        assert!(
+            error.contains("a-z 0-9") && !error.contains('\u{1b}'),
+            "{error}"
+        );
     }
 }

@@ -1,3 +1,69 @@
 //! The commands, thin over the vault.
+//!
+//! 1. With `--json` a command writes exactly one document on standard output; everything else, and
+//!    without `--json` everything but what was asked for, goes to standard error.
+//! 2. No command takes a secret or a key as an argument: arguments are read by everybody on the
+//!    machine, and shells keep them. They come from a hidden prompt or from standard input.
+//! 3. A failure is one line that says what to do. Exit codes: 0; 1 failure; 2 usage; 64 a bad
+//!    configuration.
+//!
+//! `serve` and `demo` are not here but with those who call them: nothing in this module knows the
+//! proxy.
 
+mod args;
+mod check;
 pub mod client_config;
+mod failure;
+mod input;
+mod key;
+mod keyring;
+pub mod open;
+mod output;
+mod paste;
+mod secret;
+mod user;
+
+pub use args::{Args, Command, DemoArgs};
+pub use failure::Failure;
+pub use output::Output;
+
+use crate::store::Settled;
+use crate::vault::Vault;
+
+/// Runs a command other than `serve` and `demo`.
+///
+/// # Errors
+/// What kept it from being done, and what to do about it.
+pub fn run(args: &Args, out: &Output) -> Result<(), Failure> {
+    open::runtime()?.block_on(dispatch(args, out))
+}
+
+async fn dispatch(args: &Args, out: &Output) -> Result<(), Failure> {
+    let from = open::Source::of(args.config.as_deref());
+    match &args.command {
+        Command::User { command } => user::run(command, &from, out).await,
+        Command::Key { command } => key::run(command, &from, out).await,
+        Command::Secret { command } => secret::run(command, &from, out).await,
+        Command::Keyring { command } => keyring::run(command, &from, out),
+        Command::ClientConfig(args) => paste::run(args, &from, out),
+        Command::Check => check::run(&from, out).await,
+        Command::Serve | Command::Demo(_) => {
+            unreachable!("the caller runs these two, which need the proxy")
+        }
+    }
+}
+
+/// Waits for the store's copies after something was taken away, and says when some did not confirm:
+/// after a failover to such a copy, what was revoked would work again.
+async fn settle(vault: &Vault, out: &Output) -> Result<bool, Failure> {
+    match vault.settle().await? {
+        Settled::Everywhere => Ok(true),
+        Settled::Partly { confirmed, of } => {
+            out.note(&format!(
+                "only {confirmed} of {of} copies of the store confirmed the change in time: run \
+                 the same command again once they are back"
+            ));
+            Ok(false)
+        }
+    }
+}

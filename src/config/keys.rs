@@ -15,7 +15,7 @@ pub(super) const ROOT: &[&str] = &[
 ];
 
 /// `[store]`
-pub(super) const STORE: &[&str] = &["url", "stale_for", "ca_file"];
+pub(super) const STORE: &[&str] = &["url", "stale_for", "cache", "key_prefix", "ca_file"];
 
 /// `[keyring]`
 pub(super) const KEYRING: &[&str] = &["file"];

@@ -26,13 +26,11 @@ mod values;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::{HeaderName, Uri};
-use zeroize::Zeroizing;
 
 pub use error::{ConfigError, ConfigErrors};
 
@@ -79,33 +77,14 @@ pub struct Config {
     pub warnings: Vec<String>,
 }
 
-/// Where records are kept.
+/// Where records are kept, and what is kept of them in memory.
 pub struct Store {
-    /// The store's URL.
-    pub url: StoreUrlText,
-    /// Certificates (PEM) to trust instead of the system's, for a Redis store with TLS.
-    pub ca_file: Option<PathBuf>,
+    /// What the store is opened with.
+    pub settings: crate::store::Settings,
     /// How long secrets are used while the store cannot be reached; zero is not at all.
     pub stale_for: Duration,
-}
-
-/// A store's URL as written: one of the known schemes, the rest unchecked. May hold a password.
-pub struct StoreUrlText {
-    text: Zeroizing<String>,
-}
-
-impl StoreUrlText {
-    /// The URL with the password that may be in it. Never log it.
-    #[must_use]
-    pub fn expose_store_url(&self) -> &str {
-        &self.text
-    }
-}
-
-impl fmt::Debug for StoreUrlText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("StoreUrlText(..)")
-    }
+    /// Bytes of records, sealed, that are kept in memory: 64 KiB to 16 GiB.
+    pub cache: u64,
 }
 
 /// Bounds on what clients send, in bytes.

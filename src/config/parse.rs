@@ -4,18 +4,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use zeroize::Zeroizing;
-
 use super::reader::{Section, text};
-use super::{Config, Limits, LoopbackNames, Store, StoreUrlText, keys, server, values};
-
-const STORE_SCHEMES: [&str; 5] = [
-    "sqlite:",
-    "redis://",
-    "rediss://",
-    "redis+sentinel://",
-    "redis+cluster://",
-];
+use super::{Config, Limits, LoopbackNames, Store, keys, server, values};
+use crate::store::{Settings, StoreUrl};
 
 /// Reads everything, noting all that is wrong; `None` when anything was.
 pub(super) fn config(root: &Section<'_>, folder: &Path) -> Option<Config> {
@@ -177,25 +168,25 @@ fn store(root: &Section<'_>, folder: &Path) -> Option<Store> {
     let day = Duration::from_secs(24 * 60 * 60);
     let url = section.required("url", |value| {
         let url = text(value, "a URL such as \"sqlite:cloakroom.db\"")?;
-        if STORE_SCHEMES
-            .iter()
-            .any(|scheme| url.len() > scheme.len() && url.starts_with(scheme))
-        {
-            return Ok(StoreUrlText {
-                text: Zeroizing::new(url.to_owned()),
-            });
-        }
-        let known = STORE_SCHEMES.join(" ");
-        Err(format!(
-            "not a store's URL; write one that begins with one of {known}"
-        ))
+        StoreUrl::parse(url, folder).map_err(|error| error.to_string())
     });
     let stale_for = section.required("stale_for", |value| {
         values::duration(value, Duration::ZERO, day)
     });
-    let in_a_file = url
-        .as_ref()
-        .is_some_and(|url| url.expose_store_url().starts_with("sqlite:"));
+    let cache = section.required("cache", |value| values::size(value, 64 << 10, 16 << 30));
+    let key_prefix = section.required("key_prefix", |value| {
+        let prefix = text(value, "a text such as \"cloakroom:\"")?;
+        let fits = prefix.len() <= 64
+            && prefix
+                .bytes()
+                .all(|b| b.is_ascii_graphic() && !b"{}*?[]\\".contains(&b));
+        if fits {
+            Ok(prefix.to_owned())
+        } else {
+            Err("write at most 64 letters, digits and marks such as : - _ .".to_owned())
+        }
+    });
+    let in_a_file = url.as_ref().is_some_and(StoreUrl::is_file);
     let ca_file = if in_a_file && section.has("ca_file") {
         section.fail_key("ca_file", "is for a Redis store with TLS only; remove it");
         None
@@ -205,10 +196,15 @@ fn store(root: &Section<'_>, folder: &Path) -> Option<Store> {
             server::existing_file(path, folder)
         })
     };
-    Some(Store {
+    let settings = Settings {
         url: url?,
         ca_file: ca_file?,
+        key_prefix: key_prefix?,
+    };
+    Some(Store {
+        settings,
         stale_for: stale_for?,
+        cache: cache?,
     })
 }
 

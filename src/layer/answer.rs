@@ -20,7 +20,9 @@ pub(super) fn judge(door: &Door, status: StatusCode, headers: &HeaderMap) -> Res
     let server = door.server();
     if status.is_redirection() {
         // The target is the backend's word: it goes to the log, for the operator.
-        let to = headers.get(LOCATION).map(|to| String::from_utf8_lossy(to.as_bytes()).into_owned());
+        let to = headers
+            .get(LOCATION)
+            .map(|to| String::from_utf8_lossy(to.as_bytes()).into_owned());
         tracing::warn!(%server, %status, to, "the server redirects; configure the address it leads to");
         let text = format!(
             "the server `{server}` answers with a redirect, which is not followed: the operator is \
@@ -29,8 +31,17 @@ pub(super) fn judge(door: &Door, status: StatusCode, headers: &HeaderMap) -> Res
         return Err(Rejection::with_text(Kind::BackendRedirects, text));
     }
     if matches!(status.as_u16(), 401 | 403 | 407) {
-        let names: Vec<_> = door.slots().secret_names().iter().map(|n| format!("`{n}`")).collect();
-        let secrets = if names.is_empty() { "no secret is configured for it".to_owned() } else { names.join(", ") };
+        let names: Vec<_> = door
+            .slots()
+            .secret_names()
+            .iter()
+            .map(|n| format!("`{n}`"))
+            .collect();
+        let secrets = if names.is_empty() {
+            "no secret is configured for it".to_owned()
+        } else {
+            names.join(", ")
+        };
         let text = format!(
             "the server `{server}` refuses the credential it was given (HTTP {}), which was made of: \
              {secrets}; if it is out of date set it anew with `cloakroom secret set USER {server} NAME`",
@@ -39,7 +50,10 @@ pub(super) fn judge(door: &Door, status: StatusCode, headers: &HeaderMap) -> Res
         tracing::warn!(%server, %status, "the server refuses the user's credential");
         return Err(Rejection::with_text(Kind::BackendRefuses, text));
     }
-    if headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+    if headers
+        .get(CONTENT_ENCODING)
+        .is_some_and(|coding| coding != "identity")
+    {
         tracing::warn!(%server, "the server compressed an answer although it was told not to");
         return Err(Rejection::new(Kind::BackendBroken));
     }
@@ -73,11 +87,22 @@ pub(super) fn head_for_client(
     let mut session = sealing.known.cloned();
     if let Some(id) = backend.headers.get(MCP_SESSION_ID) {
         let now = now_seconds();
-        let capabilities = sealing.known.map_or(sealing.capabilities, |known| known.capabilities);
-        let new = Session::new(Some(id.as_bytes()), 0, capabilities, sealing.secret_version, now)
-            .ok_or_else(|| Rejection::new(Kind::BackendBroken))?;
+        let capabilities = sealing
+            .known
+            .map_or(sealing.capabilities, |known| known.capabilities);
+        let new = Session::new(
+            Some(id.as_bytes()),
+            0,
+            capabilities,
+            sealing.secret_version,
+            now,
+        )
+        .ok_or_else(|| Rejection::new(Kind::BackendBroken))?;
         let holder = sealing.holding.holder(sealing.door);
-        parts.headers.insert(MCP_SESSION_ID, seal_session(sealing.door.sealer(), &holder, &new));
+        parts.headers.insert(
+            MCP_SESSION_ID,
+            seal_session(sealing.door.sealer(), &holder, &new),
+        );
         session = Some(new);
     }
     Ok((parts, session))
@@ -86,7 +111,11 @@ pub(super) fn head_for_client(
 /// Whether the answer is an event stream.
 pub(super) fn is_stream(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|value| {
-        let kind = value.as_bytes().split(|&b| b == b';').next().unwrap_or_default();
+        let kind = value
+            .as_bytes()
+            .split(|&b| b == b';')
+            .next()
+            .unwrap_or_default();
         kind.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
     })
 }

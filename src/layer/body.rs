@@ -21,16 +21,23 @@ pub(super) type Denied = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 pin_project! {
     /// The body of a response that leaves the layer.
+    pub struct AnswerBody<R> {
+        #[pin]
+        inner: Inner<R>,
+    }
+}
+
+pin_project! {
     #[project = Projected]
-    pub enum AnswerBody<R> {
-        /// One of our own answers.
+    enum Inner<R> {
+        // One of our own answers.
         Own { body: Full<Bytes> },
-        /// The backend's bytes as they are.
+        // The backend's bytes as they are.
         Plain {
             #[pin]
             body: R,
         },
-        /// The backend's event stream.
+        // The backend's event stream.
         Events {
             #[pin]
             body: R,
@@ -40,7 +47,7 @@ pin_project! {
 }
 
 /// An event stream under way.
-pub struct Stream {
+struct Stream {
     seal: SealEventIds<Seal>,
     ready: VecDeque<Bytes>,
     pieces: Vec<Bytes>,
@@ -49,6 +56,19 @@ pub struct Stream {
 }
 
 impl<R> AnswerBody<R> {
+    /// One of our own answers.
+    pub(crate) fn own(body: Full<Bytes>) -> Self {
+        Self {
+            inner: Inner::Own { body },
+        }
+    }
+
+    pub(super) fn plain(body: R) -> Self {
+        Self {
+            inner: Inner::Plain { body },
+        }
+    }
+
     pub(super) fn events(body: R, seal: Seal, denied: Denied) -> Self {
         let stream = Stream {
             seal: SealEventIds::new(seal),
@@ -57,7 +77,9 @@ impl<R> AnswerBody<R> {
             denied,
             ended: false,
         };
-        Self::Events { body, stream }
+        Self {
+            inner: Inner::Events { body, stream },
+        }
     }
 }
 
@@ -73,36 +95,42 @@ where
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match self.project() {
-            Projected::Own { body } => {
-                Pin::new(body).poll_frame(cx).map_err(|never| match never {})
+        match self.project().inner.project() {
+            Projected::Own { body } => Pin::new(body)
+                .poll_frame(cx)
+                .map_err(|never| match never {}),
+            Projected::Plain { body } => {
+                poll_data(body, cx).map(|data| Some(data?.map(Frame::data)))
             }
-            Projected::Plain { body } => poll_data(body, cx).map(|data| Some(data?.map(Frame::data))),
-            Projected::Events { body, stream } => {
-                stream.poll(body, cx).map(|data| Some(data?.map(Frame::data)))
-            }
+            Projected::Events { body, stream } => stream
+                .poll(body, cx)
+                .map(|data| Some(data?.map(Frame::data))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Own { body } => body.is_end_stream(),
-            Self::Plain { body } => body.is_end_stream(),
-            Self::Events { .. } => false,
+        match &self.inner {
+            Inner::Own { body } => body.is_end_stream(),
+            Inner::Plain { body } => body.is_end_stream(),
+            Inner::Events { .. } => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Own { body } => body.size_hint(),
-            Self::Plain { body } => body.size_hint(),
-            Self::Events { .. } => SizeHint::default(),
+        match &self.inner {
+            Inner::Own { body } => body.size_hint(),
+            Inner::Plain { body } => body.size_hint(),
+            Inner::Events { .. } => SizeHint::default(),
         }
     }
 }
 
 impl Stream {
-    fn poll<R>(&mut self, mut body: Pin<&mut R>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BoxError>>>
+    fn poll<R>(
+        &mut self,
+        mut body: Pin<&mut R>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, BoxError>>>
     where
         R: Body<Data = Bytes>,
         R::Error: Into<BoxError>,
@@ -148,7 +176,10 @@ impl Stream {
 }
 
 /// The next data of a body; trailers are dropped.
-fn poll_data<R>(mut body: Pin<&mut R>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BoxError>>>
+fn poll_data<R>(
+    mut body: Pin<&mut R>,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Bytes, BoxError>>>
 where
     R: Body<Data = Bytes>,
     R::Error: Into<BoxError>,

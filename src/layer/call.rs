@@ -29,7 +29,11 @@ impl Judged {
     /// A request without a body: GET or DELETE, whose era only the header can tell.
     pub(super) fn bodiless(headers: &HeaderMap) -> Result<Self, Rejection> {
         check_batch_headers(headers).map_err(|error| mismatch(&error))?;
-        Ok(Self { ids: Ids::None, era: Era::of_header(headers), capabilities: Capabilities::default() })
+        Ok(Self {
+            ids: Ids::None,
+            era: Era::of_header(headers),
+            capabilities: Capabilities::default(),
+        })
     }
 
     /// A body that was read whole.
@@ -40,23 +44,37 @@ impl Judged {
         match scan(body).map_err(|error| unreadable(&error))? {
             Body::One(message) => {
                 let ids = id(body, &message).map_or(Ids::None, Ids::One);
-                check_headers(headers, &message)
-                    .map_err(|error| mismatch(&error).for_ids(&ids))?;
+                check_headers(headers, &message).map_err(|error| mismatch(&error).for_ids(&ids))?;
                 let era = Era::of(headers, &message);
-                Ok(Self { ids, era, capabilities: message.capabilities })
+                Ok(Self {
+                    ids,
+                    era,
+                    capabilities: message.capabilities,
+                })
             }
             Body::Batch(messages) => {
                 check_batch_headers(headers).map_err(|error| mismatch(&error))?;
                 let ids: Vec<_> = messages.iter().filter_map(|m| id(body, m)).collect();
-                let ids = if ids.is_empty() { Ids::None } else { Ids::Batch(ids) };
-                Ok(Self { ids, era: Era::Legacy, capabilities: Capabilities::default() })
+                let ids = if ids.is_empty() {
+                    Ids::None
+                } else {
+                    Ids::Batch(ids)
+                };
+                Ok(Self {
+                    ids,
+                    era: Era::Legacy,
+                    capabilities: Capabilities::default(),
+                })
             }
         }
     }
 }
 
 fn id(body: &[u8], message: &Message<'_>) -> Option<Box<str>> {
-    let range = message.id.clone().filter(|_| message.shape == Shape::Request)?;
+    let range = message
+        .id
+        .clone()
+        .filter(|_| message.shape == Shape::Request)?;
     std::str::from_utf8(&body[range]).ok().map(Into::into)
 }
 
@@ -84,7 +102,11 @@ pub(super) struct Holding {
 
 impl Holding {
     pub(super) fn holder<'a>(&'a self, door: &'a Door) -> Holder<'a> {
-        Holder { user_id: &self.user, server: door.server(), profile: &self.profile }
+        Holder {
+            user_id: &self.user,
+            server: door.server(),
+            profile: &self.profile,
+        }
     }
 }
 
@@ -124,13 +146,18 @@ impl Opened {
                     .ok_or_else(|| Rejection::new(Kind::UnknownEvent))?,
             ),
         };
-        Ok(Self { session, last_event })
+        Ok(Self {
+            session,
+            last_event,
+        })
     }
 }
 
 /// What event ids of a session are bound to.
 pub(super) fn session_bytes(session: Option<&Session>) -> &[u8] {
-    session.and_then(Session::backend_id).map_or(b"", HeaderValue::as_bytes)
+    session
+        .and_then(Session::backend_id)
+        .map_or(b"", HeaderValue::as_bytes)
 }
 
 /// The head of the request as it goes to the backend, the slots not yet filled.
@@ -148,7 +175,10 @@ pub(super) fn head_for_backend(client: Parts, opened: &Opened) -> Parts {
         parts.headers.insert(LAST_EVENT_ID, id.clone());
     }
     // Answers are looked into: event ids must be found in them.
-    parts.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    parts.headers.insert(
+        header::ACCEPT_ENCODING,
+        HeaderValue::from_static("identity"),
+    );
     parts.method = client.method;
     // The path for services that route by it; the query stays here, it may hold anything.
     parts.uri = client.uri.path().parse().unwrap_or_default();

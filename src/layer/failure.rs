@@ -26,16 +26,21 @@ pub enum Failure {
 pub(super) fn rejection(server: &ServerName, error: &BoxError) -> Rejection {
     let failure = error.downcast_ref::<Failure>();
     let (kind, text) = match failure {
-        Some(Failure::Down(_)) => {
-            (Kind::BackendDown, format!("the server `{server}` cannot be reached at the moment"))
-        }
+        Some(Failure::Down(_)) => (
+            Kind::BackendDown,
+            format!("the server `{server}` cannot be reached at the moment"),
+        ),
         Some(Failure::Silent(after)) => (
             Kind::BackendSilent,
-            format!("the server `{server}` did not answer within {} s", after.as_secs_f32()),
+            format!(
+                "the server `{server}` did not answer within {} s",
+                after.as_secs_f32()
+            ),
         ),
-        Some(Failure::Broken(_)) | None => {
-            (Kind::BackendBroken, format!("the server `{server}` gave an answer that cannot be used"))
-        }
+        Some(Failure::Broken(_)) | None => (
+            Kind::BackendBroken,
+            format!("the server `{server}` gave an answer that cannot be used"),
+        ),
     };
     tracing::warn!(%server, error = %error, "no answer from the server");
     Rejection::with_text(kind, text)

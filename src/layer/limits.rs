@@ -20,7 +20,10 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { body: 4 << 20, in_flight: 1 << 30 }
+        Self {
+            body: 4 << 20,
+            in_flight: 1 << 30,
+        }
     }
 }
 
@@ -56,7 +59,10 @@ impl Held {
 
 impl Budget {
     pub(super) fn new(limits: Limits) -> Self {
-        Self { used: Arc::default(), limits }
+        Self {
+            used: Arc::default(),
+            limits,
+        }
     }
 
     /// Reads a body whole. Trailers are dropped: one could carry what no header may.
@@ -69,12 +75,17 @@ impl Budget {
         if body.size_hint().lower() > max as u64 {
             return Err(too_large());
         }
-        let mut held = Held { budget: self.clone(), counted: 0 };
+        let mut held = Held {
+            budget: self.clone(),
+            counted: 0,
+        };
         let mut body = std::pin::pin!(body);
         let (mut first, mut rest) = (Bytes::new(), BytesMut::new());
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| Rejection::new(Kind::BodyUnreadable))?;
-            let Ok(mut data) = frame.into_data() else { continue };
+            let Ok(mut data) = frame.into_data() else {
+                continue;
+            };
             let len = data.remaining();
             if first.len() + rest.len() + len > max {
                 return Err(too_large());
@@ -90,7 +101,11 @@ impl Budget {
                 rest.extend_from_slice(&data.copy_to_bytes(len));
             }
         }
-        let whole = if rest.is_empty() { first } else { rest.freeze() };
+        let whole = if rest.is_empty() {
+            first
+        } else {
+            rest.freeze()
+        };
         Ok((whole, held))
     }
 }
@@ -105,27 +120,45 @@ mod tests {
     use super::*;
 
     fn pieces(list: &[&'static str]) -> impl Body<Data = Bytes> {
-        let frames: Vec<_> =
-            list.iter().map(|piece| Ok::<_, std::io::Error>(Frame::data(Bytes::from(*piece)))).collect();
+        let frames: Vec<_> = list
+            .iter()
+            .map(|piece| Ok::<_, std::io::Error>(Frame::data(Bytes::from(*piece))))
+            .collect();
         StreamBody::new(stream::iter(frames))
     }
 
     fn read<B: Body>(budget: &Budget, body: B) -> Result<(Bytes, Held), Kind> {
-        budget.read(body).now_or_never().unwrap().map_err(|rejection| rejection.kind())
+        budget
+            .read(body)
+            .now_or_never()
+            .unwrap()
+            .map_err(|rejection| rejection.kind())
     }
 
     #[test]
     fn bodies_are_held_to_the_limit_exactly() {
-        let budget = Budget::new(Limits { body: 4, in_flight: 6 });
+        let budget = Budget::new(Limits {
+            body: 4,
+            in_flight: 6,
+        });
         assert_eq!(read(&budget, pieces(&["ab", "cd"])).ok().unwrap().0, "abcd");
-        assert_eq!(read(&budget, pieces(&["ab", "cde"])).err(), Some(Kind::BodyTooLarge));
-        assert_eq!(read(&budget, Full::new(Bytes::from("abcde"))).err(), Some(Kind::BodyTooLarge));
+        assert_eq!(
+            read(&budget, pieces(&["ab", "cde"])).err(),
+            Some(Kind::BodyTooLarge)
+        );
+        assert_eq!(
+            read(&budget, Full::new(Bytes::from("abcde"))).err(),
+            Some(Kind::BodyTooLarge)
+        );
         assert_eq!(read(&budget, pieces(&[])).ok().unwrap().0, "");
     }
 
     #[test]
     fn what_is_held_counts_until_it_is_dropped() {
-        let budget = Budget::new(Limits { body: 4, in_flight: 6 });
+        let budget = Budget::new(Limits {
+            body: 4,
+            in_flight: 6,
+        });
         let (_, held) = read(&budget, pieces(&["abc"])).ok().unwrap();
         let (_, second) = read(&budget, pieces(&["abc"])).ok().unwrap();
         assert_eq!(read(&budget, pieces(&["a"])).err(), Some(Kind::Overloaded));

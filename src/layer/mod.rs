@@ -58,7 +58,8 @@ struct Shared {
 impl Shared {
     /// A client that sends what a slot sets is replaced, and counted: it may be an attempt.
     fn count_replaced(&self, door: &Door, client: &HeaderMap) {
-        let ours = |name: &str| usize::from(client.contains_key(name) && door.slots().has_header(name));
+        let ours =
+            |name: &str| usize::from(client.contains_key(name) && door.slots().has_header(name));
         // The header that carries the key is no attempt.
         let replaced = door.slots().replaced(client) - ours("authorization") - ours("x-api-key");
         if replaced > 0 {
@@ -78,8 +79,15 @@ impl CloakroomLayer {
     /// A layer that lets requests through `gate` to where `routes` say.
     #[must_use]
     pub fn new(gate: Arc<Gate>, routes: Routes, limits: Limits) -> Self {
-        let shared = Shared { gate, routes, budget: Budget::new(limits), replaced: AtomicU64::new(0) };
-        Self { shared: Arc::new(shared) }
+        let shared = Shared {
+            gate,
+            routes,
+            budget: Budget::new(limits),
+            replaced: AtomicU64::new(0),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 
     /// How many values clients sent where a slot sets one.

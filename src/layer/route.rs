@@ -38,19 +38,38 @@ mod tests {
     #[test]
     fn paths_lead_to_servers_exactly() {
         let github = ServerName::parse("github").unwrap();
-        let routes = Routes::ByPath { default_server: Some(github.clone()) };
+        let routes = Routes::ByPath {
+            default_server: Some(github.clone()),
+        };
         for path in ["/github/mcp", "/mcp"] {
             assert_eq!(routes.server(path), Some(github.clone()), "{path}");
         }
         for path in [
-            "/", "", "/github", "/github/", "/github/mcp/", "/github//mcp", "//mcp", "/GitHub/mcp",
-            "/git%68ub/mcp", "/../github/mcp", "/.well-known/mcp", "/mcp/mcp", "/mcp/", "/github/sse",
+            "/",
+            "",
+            "/github",
+            "/github/",
+            "/github/mcp/",
+            "/github//mcp",
+            "//mcp",
+            "/GitHub/mcp",
+            "/git%68ub/mcp",
+            "/../github/mcp",
+            "/.well-known/mcp",
+            "/mcp/mcp",
+            "/mcp/",
+            "/github/sse",
             "/.well-known/oauth-protected-resource/github/mcp",
         ] {
             assert_eq!(routes.server(path), None, "{path}");
         }
-        let none = Routes::ByPath { default_server: None };
+        let none = Routes::ByPath {
+            default_server: None,
+        };
         assert_eq!(none.server("/mcp"), None);
-        assert_eq!(Routes::One(github.clone()).server("/anything"), Some(github));
+        assert_eq!(
+            Routes::One(github.clone()).server("/anything"),
+            Some(github)
+        );
     }
 }

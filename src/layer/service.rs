@@ -56,13 +56,16 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let exchange = Exchange { inner: self.inner.clone(), shared: self.shared.clone() };
+        let exchange = Exchange {
+            inner: self.inner.clone(),
+            shared: self.shared.clone(),
+        };
         Box::pin(async move {
             let (parts, body) = request.into_parts();
             Ok(exchange.run(parts, body).await.unwrap_or_else(|rejection| {
                 let (kind, status) = (rejection.kind(), rejection.status().as_u16());
                 tracing::debug!(?kind, status, "refused");
-                rejection.into_response().map(|body| AnswerBody::Own { body })
+                rejection.into_response().map(AnswerBody::own)
             }))
         })
     }
@@ -75,7 +78,11 @@ struct Exchange<S> {
 }
 
 impl<S> Exchange<S> {
-    async fn run<B, R>(mut self, parts: Parts, body: B) -> Result<Response<AnswerBody<R>>, Rejection>
+    async fn run<B, R>(
+        mut self,
+        parts: Parts,
+        body: B,
+    ) -> Result<Response<AnswerBody<R>>, Rejection>
     where
         S: Service<Request<Full<Bytes>>, Response = Response<R>>,
         S::Error: Into<BoxError>,
@@ -90,7 +97,9 @@ impl<S> Exchange<S> {
             .server(parts.uri.path())
             .ok_or_else(|| Rejection::new(Kind::NoSuchPath))?;
         let identity = gate.authenticate(&parts.headers, Some(&server)).await?;
-        let door = gate.door(&server).ok_or_else(|| Rejection::new(Kind::UnknownServer))?;
+        let door = gate
+            .door(&server)
+            .ok_or_else(|| Rejection::new(Kind::UnknownServer))?;
         // What is held counts until the answer's head is here: the body may have to be sent again.
         let (body, judged, _held) = match has_body(&parts.method) {
             Some(true) => {
@@ -102,8 +111,16 @@ impl<S> Exchange<S> {
             None => return Err(Rejection::new(Kind::MethodNotAllowed)),
         };
         let profile = gate.profile(&identity);
-        let holding = Holding { user: identity.user_id().to_string(), profile };
-        let context = Exchanged { identity, door, holding, judged };
+        let holding = Holding {
+            user: identity.user_id().to_string(),
+            profile,
+        };
+        let context = Exchanged {
+            identity,
+            door,
+            holding,
+            judged,
+        };
         let answered = self.forward(parts, body, &context).await;
         answered.map_err(|rejection| rejection.for_ids(&context.judged.ids))
     }
@@ -120,14 +137,26 @@ impl<S> Exchange<S> {
         R: Body<Data = Bytes>,
         R::Error: Into<BoxError>,
     {
-        let Exchanged { identity, door, holding, judged } = context;
+        let Exchanged {
+            identity,
+            door,
+            holding,
+            judged,
+        } = context;
         let opened = Opened::from_headers(&parts.headers, judged.era, door, holding)?;
-        let grant = self.shared.gate.admit(identity, door, &holding.profile).await?;
+        let grant = self
+            .shared
+            .gate
+            .admit(identity, door, &holding.profile)
+            .await?;
         self.shared.count_replaced(door, &parts.headers);
         let secret_version = grant.secret_version();
         let head = head_for_backend(parts, &opened);
         let request = granted(head, body, grant, context);
-        let answer = self.call(request).await.map_err(|e| failure::rejection(door.server(), &e))?;
+        let answer = self
+            .call(request)
+            .await
+            .map_err(|e| failure::rejection(door.server(), &e))?;
         let (backend, body) = answer.into_parts();
         answer::judge(door, backend.status, &backend.headers)?;
         let sealing = Sealing {
@@ -141,7 +170,7 @@ impl<S> Exchange<S> {
         let body = if answer::is_stream(&backend.headers) {
             self.stream(body, context, session_bytes(session.as_ref()))
         } else {
-            AnswerBody::Plain { body }
+            AnswerBody::plain(body)
         };
         Ok(Response::from_parts(head, body))
     }
@@ -151,7 +180,9 @@ impl<S> Exchange<S> {
         S: Service<Request<Full<Bytes>>, Response = Response<R>>,
         S::Error: Into<BoxError>,
     {
-        poll_fn(|cx| self.inner.poll_ready(cx)).await.map_err(Into::into)?;
+        poll_fn(|cx| self.inner.poll_ready(cx))
+            .await
+            .map_err(Into::into)?;
         self.inner.call(request).await.map_err(Into::into)
     }
 
@@ -162,7 +193,11 @@ impl<S> Exchange<S> {
         let (user, profile) = (user.clone(), profile.clone());
         let seal = move |id: &[u8]| match shared.gate.door(&server) {
             Some(door) => {
-                let holder = Holder { user_id: &user, server: &server, profile: &profile };
+                let holder = Holder {
+                    user_id: &user,
+                    server: &server,
+                    profile: &profile,
+                };
                 seal_event(door.sealer(), &holder, &session, id)
             }
             // Doors do not vanish from a gate; were it so, no id is better than an unsealed one.

@@ -89,6 +89,12 @@ impl StoreUrl {
         Err(UrlError::UnknownScheme)
     }
 
+    /// Whether it is a file, which has neither login nor certificates.
+    #[must_use]
+    pub fn is_file(&self) -> bool {
+        matches!(self.0, Place::Sqlite(_))
+    }
+
     /// The URL as it may be shown: a password is `***`.
     #[must_use]
     pub fn shown(&self) -> String {

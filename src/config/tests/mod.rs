@@ -82,8 +82,15 @@ fn two_lines_are_enough_and_the_rest_are_the_defaults() {
     assert_eq!((config.log.as_str(), config.threads >= 1), ("info", true));
     assert_eq!(config.allowed_hosts, ["localhost", "127.0.0.1", "[::1]"]);
     assert_eq!(config.allowed_origins.len(), 6);
-    assert_eq!(config.store.url.expose_store_url(), "sqlite:cloakroom.db");
+    assert_eq!(config.store.settings.url.shown(), "sqlite:cloakroom.db");
     assert_eq!(config.store.stale_for, Duration::from_secs(60));
+    assert_eq!(
+        (
+            config.store.cache,
+            config.store.settings.key_prefix.as_str()
+        ),
+        (64 << 20, "cloakroom:")
+    );
     assert_eq!(config.keyring_file, Path::new("master.keys"));
     let limits = (
         config.limits.body,

@@ -24,10 +24,9 @@ fn variables_win_over_the_file() {
         ("debug", 2048, 3)
     );
     assert_eq!(
-        config.store.url.expose_store_url(),
-        "redis://:hunter2@127.0.0.1/0"
+        config.store.settings.url.shown(),
+        "redis://:***@127.0.0.1/0"
     );
-    assert_eq!(format!("{:?}", config.store.url), "StoreUrlText(..)");
     let names: Vec<_> = config.servers.keys().map(|name| name.as_str()).collect();
     assert_eq!(names, ["github", "my-api"]);
     let github = &config.servers[&"github".parse().unwrap()];

@@ -5,14 +5,12 @@
 //! Hijacking").
 
 mod event;
-mod sealer;
 mod session;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 pub use event::{open_event, seal_event};
-pub use sealer::{Sealer, Seals};
 pub use session::{Session, open_session, seal_session};
 
 use crate::names::{ProfileName, ServerName};
@@ -54,4 +52,10 @@ fn encode(bytes: &[u8]) -> String {
 /// Refuses padding and stray bits, so that one id has one spelling.
 fn decode(text: &[u8]) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text).ok()
+}
+
+#[cfg(test)]
+fn test_sealer() -> crate::vault::Sealer {
+    let server = ServerName::parse("github").unwrap();
+    crate::vault::Sealer::new(&crate::vault::Keyring::generate(), &server).unwrap()
 }

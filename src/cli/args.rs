@@ -1,0 +1,266 @@
+//! What can be written on the command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+use crate::names::{ProfileName, ServerName, UserName};
+
+/// Lets many people use MCP servers that were written for one.
+#[derive(Parser)]
+#[command(name = "cloakroom", version, arg_required_else_help = true)]
+pub struct Args {
+    /// The configuration [default: cloakroom.toml]
+    #[arg(long, global = true, env = "CLOAKROOM_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Write one JSON document on standard output
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What there is to do.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Serve until interrupted
+    Serve,
+    /// Check the configuration, the keyring and the store, and say what to mend
+    Check,
+    /// Try everything on this machine: a folder, two users, a small MCP server
+    Demo(DemoArgs),
+    /// The people and service accounts whose secrets are kept
+    User {
+        /// What about them.
+        #[command(subcommand)]
+        command: UserCommand,
+    },
+    /// The keys by which users call
+    Key {
+        /// What about them.
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
+    /// The secrets users keep for servers
+    Secret {
+        /// What about them.
+        #[command(subcommand)]
+        command: SecretCommand,
+    },
+    /// The keys that seal everything in the store
+    Keyring {
+        /// What about them.
+        #[command(subcommand)]
+        command: KeyringCommand,
+    },
+    /// Print what to paste into Claude Code, Cursor, VS Code and others
+    ClientConfig(ClientConfigArgs),
+}
+
+/// `demo`.
+#[derive(clap::Args)]
+pub struct DemoArgs {
+    /// The folder to make, or to use again
+    #[arg(long, value_name = "DIR", default_value = "cloakroom-demo")]
+    pub dir: PathBuf,
+}
+
+/// `user …`.
+#[derive(Subcommand)]
+pub enum UserCommand {
+    /// Add a user
+    Add {
+        /// 1 to 128 of a-z 0-9 . _ @ + -
+        name: UserName,
+        /// For finding the user
+        #[arg(long, value_parser = email)]
+        email: Option<String>,
+    },
+    /// List all users
+    List,
+    /// Show a user
+    Show {
+        /// Who
+        name: UserName,
+    },
+    /// Refuse all keys of a user until enabled again
+    Disable {
+        /// Who
+        name: UserName,
+    },
+    /// Accept the keys of a disabled user again
+    Enable {
+        /// Who
+        name: UserName,
+    },
+    /// Delete a user with all keys and secrets
+    Delete {
+        /// Who
+        name: UserName,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// `key …`.
+#[derive(Subcommand)]
+pub enum KeyCommand {
+    /// Make a key; it is shown this once
+    Issue {
+        /// Whose it will be
+        user: UserName,
+        /// What its owner calls it, such as "laptop"
+        #[arg(long, value_parser = label)]
+        name: Option<String>,
+        /// How long it lives, such as 90d or 12h [default: until revoked]
+        #[arg(long, value_parser = ttl)]
+        ttl: Option<Duration>,
+        /// The profile it uses where the path names none
+        #[arg(long)]
+        profile: Option<ProfileName>,
+    },
+    /// List the keys of a user
+    List {
+        /// Whose
+        user: UserName,
+    },
+    /// Revoke a key for good
+    Revoke {
+        /// The key's id, or - to give the key itself on standard input
+        // Not parsed here: a complaint would repeat it, and some will give the key itself.
+        #[arg(value_name = "ID|-")]
+        id: String,
+    },
+}
+
+/// `secret …`.
+#[derive(Subcommand)]
+pub enum SecretCommand {
+    /// Set a secret: from a hidden prompt, or standard input (one newline at its end is dropped)
+    Set {
+        /// Whose it is
+        user: UserName,
+        /// The server it is for
+        server: ServerName,
+        /// Its name, as the server's slots write it: ${NAME}
+        // Not parsed here, for the same reason as the id of a key.
+        name: String,
+        /// The set it belongs to
+        #[arg(long, default_value = "default")]
+        profile: ProfileName,
+        /// Caught so that a value given here is not repeated in a complaint.
+        #[arg(hide = true, num_args = 0..)]
+        value: Vec<std::ffi::OsString>,
+    },
+    /// List the names of a user's secrets
+    List {
+        /// Whose
+        user: UserName,
+    },
+    /// Delete a secret, or all for a server
+    Delete {
+        /// Whose it is
+        user: UserName,
+        /// The server it is for
+        server: ServerName,
+        /// Its name
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        name: Option<String>,
+        /// All secrets for the server, in the profile
+        #[arg(long)]
+        all: bool,
+        /// The set it belongs to
+        #[arg(long, default_value = "default")]
+        profile: ProfileName,
+    },
+}
+
+/// `keyring …`.
+#[derive(Subcommand)]
+pub enum KeyringCommand {
+    /// Make the file the configuration names, with new keys of all kinds
+    Init,
+    /// Write the keys one server's sidecar needs on standard output
+    Export {
+        /// Which server
+        #[arg(long, value_name = "NAME")]
+        server: ServerName,
+    },
+}
+
+/// `client-config`.
+#[derive(clap::Args)]
+#[command(override_usage = "cloakroom client-config [USER] <SERVER> [OPTIONS]")]
+pub struct ClientConfigArgs {
+    /// Who will use it (optional), and the server
+    #[arg(required = true, num_args = 1..=2, value_name = "USER> <SERVER")]
+    pub names: Vec<String>,
+    /// `-`: read the key from standard input instead of leaving its place open
+    #[arg(long, value_name = "-")]
+    pub key: Option<String>,
+    /// How clients reach Cloakroom, such as https://mcp.example.com [default: the listen address]
+    #[arg(long, value_name = "BASE", value_parser = base_url)]
+    pub url: Option<String>,
+}
+
+fn ttl(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(ttl) if ttl.as_secs() > 0 => Ok(ttl),
+        Ok(_) => Err("write at least 1s".to_owned()),
+        Err(_) => Err("write a number and a unit, such as 90d, 12h or 30m".to_owned()),
+    }
+}
+
+fn email(text: &str) -> Result<String, String> {
+    let fits = text.len() <= 254
+        && text
+            .split_once('@')
+            .is_some_and(|(who, at)| !who.is_empty() && !at.is_empty())
+        && !text.chars().any(|c| c.is_whitespace() || c.is_control());
+    fits.then(|| text.to_owned())
+        .ok_or_else(|| "write an address such as alice@example.com".to_owned())
+}
+
+fn label(text: &str) -> Result<String, String> {
+    let fits = !text.is_empty() && text.len() <= 128 && !text.chars().any(char::is_control);
+    fits.then(|| text.to_owned())
+        .ok_or_else(|| "write 1 to 128 bytes without control characters".to_owned())
+}
+
+fn base_url(text: &str) -> Result<String, String> {
+    const WRITE: &str = "write http:// or https:// and a host, such as https://mcp.example.com";
+    let uri: http::Uri = text.parse().map_err(|_| WRITE)?;
+    let known = matches!(uri.scheme_str(), Some("http" | "https"));
+    let bare = uri.query().is_none() && uri.authority().is_some_and(|a| !a.as_str().contains('@'));
+    if !known || !bare || text.contains('#') {
+        return Err(WRITE.to_owned());
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_declaration_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn values_are_held_to_their_form() {
+        assert_eq!(ttl("90d"), Ok(Duration::from_secs(90 * 24 * 3600)));
+        assert!(ttl("0s").is_err() && ttl("5ms").is_err() && ttl("soon").is_err());
+        assert!(email("a@b.c").is_ok() && email("a b@c").is_err() && email("@b").is_err());
+        assert!(label("my laptop").is_ok() && label("a\nb").is_err() && label("").is_err());
+        assert_eq!(base_url("https://h/").as_deref(), Ok("https://h"));
+        assert_eq!(base_url("https://h/base/").as_deref(), Ok("https://h/base"));
+        for bad in ["h", "ftp://h", "http://a:b@h", "http://h/?q", "http://h/#f"] {
+            assert!(base_url(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! How one server is reached, and opening a connection to it.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::HeaderValue;
+use http::uri::{PathAndQuery, Scheme, Uri};
+use http_body_util::Full;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use crate::layer::Failure;
+
+/// Bytes of an answer's head, and of what is read ahead of the client. An answer is passed on as it
+/// comes, so more would only be memory a slow client holds.
+const READ_AHEAD: usize = 64 * 1024;
+
+/// Sends requests on one connection.
+pub(super) type Sender = SendRequest<Full<Bytes>>;
+
+/// One server, as configured.
+pub struct Backend {
+    host: String,
+    port: u16,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+    /// The `Host` of every request.
+    pub(super) authority: HeaderValue,
+    /// The target of every request: the client's path and query are dropped.
+    pub(super) target: PathAndQuery,
+    connect_timeout: Duration,
+    /// How long it may be silent before the head of its answer.
+    pub(super) answer_timeout: Duration,
+}
+
+/// Why a URL cannot be a backend's.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct BackendError(String);
+
+impl Backend {
+    /// A backend at `url`; `tls` is what certificates are checked with, needed for `https`.
+    ///
+    /// # Errors
+    /// When the URL names no host or `https` comes without `tls`.
+    pub fn new(
+        url: &Uri,
+        tls: Option<Arc<rustls::ClientConfig>>,
+        connect_timeout: Duration,
+        answer_timeout: Duration,
+    ) -> Result<Self, BackendError> {
+        let error = |text: &str| BackendError(text.to_owned());
+        let authority = url
+            .authority()
+            .ok_or_else(|| error("the URL names no host"))?;
+        let secure = url.scheme() == Some(&Scheme::HTTPS);
+        let host = authority.host().trim_matches(['[', ']']).to_owned();
+        let tls = match (secure, tls) {
+            (false, _) => None,
+            (true, None) => return Err(error("https needs certificates to check with")),
+            (true, Some(config)) => {
+                let name = ServerName::try_from(host.clone())
+                    .map_err(|_| error("the URL's host cannot stand in a certificate"))?;
+                Some((TlsConnector::from(config), name))
+            }
+        };
+        Ok(Self {
+            port: authority
+                .port_u16()
+                .unwrap_or(if secure { 443 } else { 80 }),
+            host,
+            tls,
+            authority: HeaderValue::from_str(authority.as_str())
+                .map_err(|_| error("the URL's host cannot stand in a header"))?,
+            target: url
+                .path_and_query()
+                .cloned()
+                .unwrap_or_else(|| PathAndQuery::from_static("/")),
+            connect_timeout,
+            answer_timeout,
+        })
+    }
+
+    /// Opens a connection, driven by a task on the current runtime.
+    pub(super) async fn connect(&self) -> Result<Sender, Failure> {
+        let connected = timeout(self.connect_timeout, self.open()).await;
+        match connected {
+            Ok(Ok(sender)) => Ok(sender),
+            Ok(Err(error)) => Err(Failure::Down(error.to_string())),
+            Err(_) => Err(Failure::Down(format!(
+                "no connection within {:?}",
+                self.connect_timeout
+            ))),
+        }
+    }
+
+    async fn open(&self) -> io::Result<Sender> {
+        let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
+        stream.set_nodelay(true)?;
+        match &self.tls {
+            None => handshake(stream).await,
+            Some((connector, name)) => {
+                handshake(connector.connect(name.clone(), stream).await?).await
+            }
+        }
+    }
+}
+
+async fn handshake<T>(stream: T) -> io::Result<Sender>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = http1::Builder::new()
+        .max_buf_size(READ_AHEAD)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(io::Error::other)?;
+    tokio::spawn(async move {
+        // What goes wrong on it reaches whoever waits for an answer; an idle connection may end.
+        let _ = connection.await;
+    });
+    Ok(sender)
+}

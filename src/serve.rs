@@ -1,0 +1,172 @@
+//! Puts the house together: configuration, keyring and store in; a listener out.
+//!
+//! Requests are served on a thread per core (see [`crate::proxy`]). Everything else, accepting, the
+//! store, its watch, lives on a runtime of its own, so that nothing slow ever holds up a core.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cli::Failure;
+use crate::cli::open;
+use crate::config::{Backend as BackendConfig, Config, Server};
+use crate::gate::{Door, Gate};
+use crate::inject::Slots;
+use crate::layer::{CloakroomLayer, Limits, Routes};
+use crate::names::ServerName;
+use crate::proxy::{self, Backend, BackendError, Guard, Listener, Options, TlsError};
+use crate::resolve::{Resolver, Settings};
+use crate::vault::{Keyring, Reader, Sealer, SecretOpener, Vault};
+
+/// How long requests may take to finish after a signal to stop.
+const GRACE: Duration = Duration::from_secs(5);
+/// Threads of the runtime for everything but requests.
+const BACKGROUND: usize = 1;
+
+/// Why it does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The keyring lacks a key for a server of the configuration.
+    #[error(
+        "the keyring holds no key for the server `{0}`: use the whole keyring, or one exported for \
+         it (cloakroom keyring export --server {0})"
+    )]
+    NoServerKey(ServerName),
+    /// A server cannot be reached as configured.
+    #[error("servers.{0}: {1}")]
+    Backend(ServerName, BackendError),
+    /// There is nothing to check a server's certificate with.
+    #[error("servers.{0}: {1}")]
+    Tls(ServerName, TlsError),
+    /// The listener does not start.
+    #[error(transparent)]
+    Listener(#[from] proxy::StartError),
+    /// The system gives no runtime.
+    #[error("the system gives no event loop: {0}")]
+    Runtime(std::io::Error),
+}
+
+/// Serving, until it is dropped or told to stop.
+pub struct Running {
+    runtime: Runtime,
+    listener: Listener,
+}
+
+/// Starts to serve; returns once it listens.
+///
+/// # Errors
+/// Whatever keeps it from serving every request it should, with what to do.
+pub fn start(config: Config) -> Result<Running, Failure> {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(BACKGROUND)
+        .thread_name("cloakroom-background")
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(StartError::Runtime(error)))?;
+    let listener = runtime.block_on(listen(config))?;
+    Ok(Running { runtime, listener })
+}
+
+impl Running {
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.listener.address()
+    }
+
+    /// Blocks until SIGINT or SIGTERM, then lets requests finish.
+    pub fn wait(self) {
+        let Self { runtime, listener } = self;
+        runtime.block_on(async {
+            stop_signal().await;
+            tracing::info!("stopping");
+            if !listener.drain(GRACE).await {
+                tracing::info!("streams were still open");
+            }
+        });
+        runtime.shutdown_timeout(Duration::from_millis(100));
+    }
+}
+
+async fn stop_signal() {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    ) else {
+        // Without handlers the signals end the process as they would anyway.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+async fn listen(config: Config) -> Result<Listener, Failure> {
+    let ring = Arc::new(open::keyring(&config.keyring_file)?);
+    let store = open::store(&config).await?;
+    Vault::new(store.clone(), ring.clone())
+        .check_keyring()
+        .await?;
+    let settings = Settings {
+        cache_bytes: config.store.cache,
+        stale_for: config.store.stale_for,
+    };
+    let resolver = Resolver::new(store, Reader::new(ring.clone()), &settings);
+    let options = options(config, &ring, resolver).map_err(Failure::new)?;
+    let listener = Listener::start(options).await;
+    listener.map_err(|error| Failure::new(StartError::from(error)))
+}
+
+fn options(config: Config, ring: &Keyring, resolver: Resolver) -> Result<Options, StartError> {
+    let mut doors = Vec::with_capacity(config.servers.len());
+    let mut backends = BTreeMap::new();
+    for (name, server) in config.servers {
+        backends.insert(name.clone(), backend(&name, &server)?);
+        doors.push(door(name, server, ring)?);
+    }
+    let gate = Arc::new(Gate::new(resolver, doors, config.key_prefixes));
+    let routes = Routes::ByPath {
+        default_server: config.default_server,
+    };
+    let limits = Limits {
+        body: config.limits.body,
+        in_flight: config.limits.in_flight,
+    };
+    Ok(Options {
+        listen: config.listen,
+        threads: config.threads,
+        head_max: config.limits.headers,
+        guard: Guard::new(config.allowed_hosts, config.allowed_origins),
+        layer: CloakroomLayer::new(gate, routes, limits),
+        backends,
+    })
+}
+
+fn door(name: ServerName, server: Server, ring: &Keyring) -> Result<Door, StartError> {
+    let lacking = || StartError::NoServerKey(name.clone());
+    let opener = SecretOpener::new(ring, &name).ok_or_else(lacking)?;
+    let sealer = Sealer::new(ring, &name).ok_or_else(lacking)?;
+    Ok(Door::new(name, Slots::new(server.headers), opener, sealer))
+}
+
+fn backend(name: &ServerName, server: &Server) -> Result<Backend, StartError> {
+    let BackendConfig::Http {
+        url,
+        ca_file,
+        connect_timeout,
+    } = &server.backend;
+    let tls = match url.scheme_str() {
+        Some("https") => {
+            let config = proxy::client_config(ca_file.as_deref());
+            Some(config.map_err(|error| StartError::Tls(name.clone(), error))?)
+        }
+        _ => None,
+    };
+    Backend::new(url, tls, *connect_timeout, server.answer_timeout)
+        .map_err(|error| StartError::Backend(name.clone(), error))
+}

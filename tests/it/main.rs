@@ -1,0 +1,7 @@
+//! The integration tests: one binary, real servers.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod cli;
+mod demo;
+mod store_suite;
+mod support;

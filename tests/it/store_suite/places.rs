@@ -1,0 +1,153 @@
+//! The kinds of stores, and the rules instantiated for each.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cloakroom::store::{OpenError, Settings, Store, StoreUrl, open};
+
+use crate::support::redis::{Options, Server};
+
+/// Where a store is, for the time of one test.
+pub(super) struct Place {
+    pub(super) settings: Settings,
+    /// How soon a change made elsewhere must be reported.
+    pub(super) heard_within: Duration,
+    /// Two opens of `memory:` are two stores, so there it is one.
+    only: Option<Arc<dyn Store>>,
+    _keep: Keep,
+}
+
+#[allow(
+    dead_code,
+    reason = "only kept: dropping them ends the server or removes the folder"
+)]
+enum Keep {
+    Nothing,
+    Folder(tempfile::TempDir),
+    Server(Server),
+}
+
+impl Place {
+    pub(super) async fn open(&self) -> Arc<dyn Store> {
+        match &self.only {
+            Some(store) => Arc::clone(store),
+            None => open(&self.settings).await.unwrap(),
+        }
+    }
+}
+
+pub(super) fn settings(url: &str) -> Settings {
+    Settings::new(StoreUrl::parse(url, Path::new("/nonexistent")).unwrap())
+}
+
+pub(super) async fn refusal(settings: &Settings) -> OpenError {
+    match open(settings).await {
+        Ok(_) => panic!("it was opened"),
+        Err(error) => error,
+    }
+}
+
+pub(super) async fn memory() -> Place {
+    let settings = settings("memory:");
+    let only = Some(open(&settings).await.unwrap());
+    Place {
+        settings,
+        heard_within: Duration::from_millis(50),
+        only,
+        _keep: Keep::Nothing,
+    }
+}
+
+pub(super) async fn sqlite() -> Place {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(&format!("sqlite:{}/store.db", folder.path().display()));
+    let heard_within = Duration::from_millis(150);
+    Place {
+        settings,
+        heard_within,
+        only: None,
+        _keep: Keep::Folder(folder),
+    }
+}
+
+pub(super) async fn redis() -> Place {
+    let server = Server::plain();
+    let settings = settings(&server.url());
+    let heard_within = Duration::from_millis(50);
+    Place {
+        settings,
+        heard_within,
+        only: None,
+        _keep: Keep::Server(server),
+    }
+}
+
+/// TLS, and exactly the user the documentation tells to make.
+pub(super) async fn redis_tls_acl() -> Place {
+    let lines = format!("user default off\n{}", documented_rule());
+    let server = Server::start(Options {
+        tls: true,
+        lines: &lines,
+    });
+    let url = format!("rediss://cloakroom:p%40ss@localhost:{}", server.port);
+    let settings = Settings {
+        ca_file: Some(server.ca_file()),
+        ..settings(&url)
+    };
+    let heard_within = Duration::from_millis(50);
+    Place {
+        settings,
+        heard_within,
+        only: None,
+        _keep: Keep::Server(server),
+    }
+}
+
+/// The rule in the documentation of the Redis store, with the password `p@ss`.
+pub(super) fn documented_rule() -> String {
+    let source = include_str!("../../../src/store/redis/mod.rs");
+    let lines = source.lines().filter_map(|line| line.strip_prefix("//! "));
+    let rule = lines.skip_while(|line| !line.starts_with("user cloakroom"));
+    let rule: Vec<_> = rule
+        .take_while(|line| !line.starts_with("```"))
+        .map(str::trim)
+        .collect();
+    rule.join(" ").replace("PASSWORD", "p@ss")
+}
+
+/// Runs each rule of `$rules` in every kind of store.
+macro_rules! for_every_place {
+    ($($rules:ident :: $rule:ident),+ $(,)?) => {
+        for_every_place!(@ memory [$($rules::$rule)+]);
+        for_every_place!(@ sqlite [$($rules::$rule)+]);
+        for_every_place!(@ redis [$($rules::$rule)+]);
+        for_every_place!(@ redis_tls_acl [$($rules::$rule)+]);
+    };
+    (@ $place:ident [$($rules:ident :: $rule:ident)+]) => {
+        mod $place {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $rule() {
+                    let place = super::$place().await;
+                    super::super::$rules::$rule(&place).await;
+                }
+            )+
+        }
+    };
+}
+
+for_every_place!(
+    rules::compares_and_swaps,
+    rules::one_writer_wins_each_round,
+    rules::no_update_is_lost,
+    rules::pages_are_ordered_and_complete,
+    rules::a_walk_sees_what_stays,
+    rules::handles_see_each_other,
+    rules::takes_any_size_up_to_the_limit,
+    rules::works_from_another_runtime,
+    rules::settles,
+    watching::hears_every_change_in_time,
+    watching::says_it_is_alive,
+    watching::ends_with_its_receiver,
+);

@@ -1,0 +1,64 @@
+//! Watching, where nothing fails.
+
+use std::time::{Duration, Instant};
+
+use cloakroom::store::Event;
+
+use super::places::Place;
+use super::{id, news, record};
+
+const LONG: Duration = Duration::from_secs(5);
+
+/// Changes made through another handle: creation, update, deletion.
+pub(super) async fn hears_every_change_in_time(place: &Place) {
+    let (one, other) = (place.open().await, place.open().await);
+    let mut events = one.watch();
+    assert_eq!(news(&mut events, LONG).await, Event::Up);
+    let mut delays = Vec::new();
+    for round in 0..15_u64 {
+        let name = ["k/ab", "u/0123", "s/ffff/00", "a/77"][round as usize % 4];
+        let changed = Event::Changed(id(name));
+        for step in 0..3 {
+            let done = match step {
+                0 => other.put_if(record(name, 1, "x"), None).await,
+                1 => other.put_if(record(name, 2, "y"), Some(1)).await,
+                _ => other.delete_if(&id(name), 2).await,
+            };
+            let since = Instant::now();
+            done.unwrap();
+            assert_eq!(
+                news(&mut events, LONG).await,
+                changed,
+                "round {round}, step {step}"
+            );
+            delays.push(since.elapsed());
+        }
+    }
+    delays.sort();
+    // All but two: this machine may be busy with other things.
+    let most = delays[delays.len() - 3];
+    assert!(most <= place.heard_within, "{delays:?}");
+}
+
+pub(super) async fn says_it_is_alive(place: &Place) {
+    let store = place.open().await;
+    let mut events = store.watch();
+    assert_eq!(events.recv().await, Some(Event::Up));
+    for _ in 0..3 {
+        let next = tokio::time::timeout(Duration::from_millis(1500), events.recv()).await;
+        assert_eq!(next.unwrap(), Some(Event::Alive));
+    }
+}
+
+/// Dropping the receiver must not leave anything behind that fails later.
+pub(super) async fn ends_with_its_receiver(place: &Place) {
+    let store = place.open().await;
+    for _ in 0..5 {
+        assert_eq!(store.watch().recv().await, Some(Event::Up));
+    }
+    store.put_if(record("k/ab", 1, "x"), None).await.unwrap();
+    let mut events = store.watch();
+    assert_eq!(events.recv().await, Some(Event::Up));
+    store.delete_if(&id("k/ab"), 1).await.unwrap();
+    assert_eq!(news(&mut events, LONG).await, Event::Changed(id("k/ab")));
+}
