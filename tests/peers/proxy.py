@@ -45,10 +45,9 @@ class Proxy:
         self.folder = folder
         folder.mkdir()
         self.config = folder / "cloakroom.toml"
-        self.port, health = free_port(), free_port()
+        self.port = free_port()
         self.origin = f"http://127.0.0.1:{self.port}"
         text = f"""listen = "127.0.0.1:{self.port}"
-health_listen = "127.0.0.1:{health}"
 default_server = "{next(iter(servers))}"
 log = "debug"
 [store]
