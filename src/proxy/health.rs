@@ -31,7 +31,10 @@ pub type Ready = Arc<dyn Fn() -> bool + Send + Sync>;
 /// # Errors
 /// When the address cannot be had.
 pub async fn serve_health(listen: SocketAddr, ready: Ready) -> Result<SocketAddr, StartError> {
-    let bind = |why| StartError::Bind { address: listen, why };
+    let bind = |why| StartError::Bind {
+        address: listen,
+        why,
+    };
     let listener = TcpListener::bind(listen).await.map_err(bind)?;
     let address = listener.local_addr().map_err(bind)?;
     tokio::spawn(async move {
@@ -62,9 +65,10 @@ fn answer(request: &Request<Incoming>, ready: &Ready) -> Response<Full<Bytes>> {
     let (status, text) = match (request.method(), request.uri().path()) {
         (&Method::GET | &Method::HEAD, "/livez") => (StatusCode::OK, "ok\n"),
         (&Method::GET | &Method::HEAD, "/readyz") if ready() => (StatusCode::OK, "ok\n"),
-        (&Method::GET | &Method::HEAD, "/readyz") => {
-            (StatusCode::SERVICE_UNAVAILABLE, "changes of the store are not being pushed\n")
-        }
+        (&Method::GET | &Method::HEAD, "/readyz") => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "changes of the store are not being pushed\n",
+        ),
         _ => (StatusCode::NOT_FOUND, "there are /livez and /readyz\n"),
     };
     let mut response = Response::new(Full::from(text));
