@@ -18,6 +18,7 @@
 mod memory;
 mod open;
 mod redis;
+mod settings;
 mod sqlite;
 mod url;
 
@@ -28,8 +29,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-pub use self::open::{OpenError, Settings, open};
-pub use self::redis::ACL_RULE as REDIS_ACL_RULE;
+pub use self::open::open;
+pub use self::settings::{OpenError, REDIS_ACL_RULE, Settings};
 pub use self::url::{StoreUrl, UrlError};
 
 /// The longest blob a store takes, in bytes.

@@ -3,7 +3,7 @@
 //! A record is one string: its version (8 bytes, big-endian), then the blob. See [`layout`] for the
 //! keys. Writes are one Lua script, so that compare, swap and index are one step.
 //!
-//! What its ACL user needs is in [`ACL_RULE`]; [`Redis::open`] tries every command, so a rule that lacks
+//! What its ACL user needs is in [`super::REDIS_ACL_RULE`]; [`Redis::open`] tries every command, so a rule that lacks
 //! something is told at start, not at the first revocation.
 //!
 //! **Deployment caveat.** Redis acknowledges before its replicas have a write, and before it is on
@@ -37,13 +37,6 @@ use super::{
     Event, OpenError, Record, RecordId, Settings, Settled, Store, StoreError, WriteError,
     check_size,
 };
-
-/// The smallest ACL rule with which a Redis store works, for the default `store.key_prefix` (`~` says
-/// which keys). To be used as `ACL SETUSER cloakroom on >PASSWORD` and this; a database other than 0 needs
-/// `+select` too.
-pub const ACL_RULE: &str = "resetchannels -@all ~cloakroom:* \
-    +get +set +getrange +del +mget +zadd +zrem +zrangebylex +eval +evalsha \
-    +ping +role +wait +client|tracking";
 
 /// A read is on the path of somebody's request; a healthy server answers in a millisecond.
 const READ_TIMEOUT: Duration = Duration::from_millis(500);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
-use super::super::open::SCHEMA;
+use super::super::settings::SCHEMA;
 use super::{BUSY_TIMEOUT, OpenError, StoreError};
 
 /// "clkr": tells our files from other people's, also to `file(1)`.
