@@ -133,6 +133,7 @@ fn shapes_follow_json_rpc_and_mcp() {
 
 #[test]
 fn a_batch_has_1_to_1024_messages_and_each_is_judged() {
+    assert_eq!(MAX_BATCH, 1024);
     let message = r#"{"jsonrpc":"2.0","method":"m"}"#;
     let batch = |n: usize| format!("[{}]", vec![message; n].join(","));
     for n in [1, 2, MAX_BATCH] {
@@ -158,6 +159,7 @@ fn a_batch_has_1_to_1024_messages_and_each_is_judged() {
 
 #[test]
 fn depth_64_passes_and_65_does_not() {
+    assert_eq!(MAX_DEPTH, 64);
     // The message and its params are two levels.
     for (open, close) in [("[", "]"), ("{\"k\":", "}")] {
         let nested = |n: usize| with_value(&format!("{}0{}", open.repeat(n), close.repeat(n)));
@@ -323,6 +325,7 @@ fn the_grammar_is_kept_to_the_letter() {
         "\"\n\"",
         "\"\0\"",
         "\"\u{1f}\"",
+        "\"0123456789abc\u{1f}def0123456789\"",
         "[}",
         "1//",
         "\u{a0}1",
@@ -340,6 +343,7 @@ fn the_grammar_is_kept_to_the_letter() {
         r#""\ud83d\ud83d""#,
         r#""\ud83dx""#,
         r#""\ude00\ud83d""#,
+        r#""\ude00\ude00""#,
     ] {
         assert_eq!(refused(with_value(lone)), LoneSurrogate);
         assert_eq!(
