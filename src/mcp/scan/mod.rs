@@ -17,6 +17,8 @@
 //! [`MAX_BATCH`] messages. A message without escapes in the texts we read is scanned without any
 //! allocation.
 
+#[cfg(test)]
+mod agreement;
 mod envelope;
 mod error;
 mod keys;
