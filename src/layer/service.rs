@@ -165,6 +165,7 @@ impl<S> Exchange<S> {
             capabilities: judged.capabilities,
             secret_version,
             known: opened.session.as_ref(),
+            era: judged.era,
         };
         let (head, session) = answer::head_for_client(&backend, &sealing)?;
         let body = if answer::is_stream(&backend.headers) {
