@@ -3,5 +3,7 @@
 
 mod cli;
 mod demo;
+mod mix_up;
+mod revocation;
 mod store_suite;
 mod support;
