@@ -43,7 +43,7 @@
 //!
 //! Edges: [`layer`] (a tower Layer around any service), [`proxy`] (the listener and the service that
 //! reaches backends; `cloakroom serve` is the layer around it), [`cli`], [`demo`], [`config`],
-//! [`telemetry`]; [`serve`] wires all. `tests/architecture.rs` holds who may use whom.
+//! [`telemetry`], [`sys`]; [`serve`] wires all. `tests/architecture.rs` holds who may use whom.
 //!
 //! # Invariants, mostly of what is absent
 //!
@@ -92,5 +92,6 @@ pub mod rejection;
 pub mod resolve;
 pub mod serve;
 pub mod store;
+pub mod sys;
 pub mod telemetry;
 pub mod vault;

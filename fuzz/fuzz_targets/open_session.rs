@@ -17,7 +17,7 @@ static SEALER: LazyLock<Sealer> = LazyLock::new(|| {
 
 fuzz_target!(|value: &[u8]| {
     let holder = Holder {
-        user_id: "u",
+        user_id: b"u",
         server: &SERVER,
         profile: &PROFILE,
     };

@@ -76,7 +76,7 @@ mod tests {
     use crate::mcp::sse::MAX_EVENT_ID;
     use crate::names::{ProfileName, ServerName};
 
-    fn with_holder<T>(user_id: &str, run: impl FnOnce(&Holder<'_>) -> T) -> T {
+    fn with_holder<T>(user_id: &[u8], run: impl FnOnce(&Holder<'_>) -> T) -> T {
         let (server, profile) = (
             ServerName::parse("github").unwrap(),
             ProfileName::default_profile(),
@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn an_event_id_opens_for_its_holder_and_session_only() {
         let sealer = test_sealer();
-        let sealed = with_holder("u1", |holder| {
+        let sealed = with_holder(b"u1", |holder| {
             seal_event(&sealer, holder, b"s1", b"stream_7")
         });
         assert!(sealed.starts_with(b"stream_7."));
@@ -99,17 +99,17 @@ mod tests {
             with_holder(user, |holder| open_event(&sealer, holder, session, value))
         };
         assert_eq!(
-            open("u1", b"s1", &sealed).as_deref(),
+            open(b"u1", b"s1", &sealed).as_deref(),
             Some(&b"stream_7"[..])
         );
-        assert_eq!(open("u2", b"s1", &sealed), None);
-        assert_eq!(open("u1", b"s2", &sealed), None);
-        assert_eq!(open("u1", b"", &sealed), None);
-        assert_eq!(open("u1", b"s1", b"stream_7"), None);
-        assert_eq!(open("u1", b"s1", &sealed[1..]), None);
+        assert_eq!(open(b"u2", b"s1", &sealed), None);
+        assert_eq!(open(b"u1", b"s2", &sealed), None);
+        assert_eq!(open(b"u1", b"", &sealed), None);
+        assert_eq!(open(b"u1", b"s1", b"stream_7"), None);
+        assert_eq!(open(b"u1", b"s1", &sealed[1..]), None);
         let respelled = [b"=c3RyZWFtXzc", &sealed[8..]].concat();
-        assert_eq!(open("u1", b"s1", &respelled), None);
-        assert_eq!(open("u1", b"s1", &[b'a'; MAX_SEALED + 1]), None);
+        assert_eq!(open(b"u1", b"s1", &respelled), None);
+        assert_eq!(open(b"u1", b"s1", &[b'a'; MAX_SEALED + 1]), None);
     }
 
     proptest! {
@@ -123,7 +123,7 @@ mod tests {
             ]
         ) {
             let sealer = test_sealer();
-            with_holder("u1", |holder| {
+            with_holder(b"u1", |holder| {
                 let sealed = seal_event(&sealer, holder, b"", &id);
                 assert!(sealed.len() <= MAX_SEALED && sealed[0] != b' ');
                 assert!(HeaderValue::from_bytes(&sealed).unwrap().to_str().is_ok());
@@ -134,7 +134,7 @@ mod tests {
         #[test]
         fn arbitrary_values_are_refused(value in proptest::collection::vec(any::<u8>(), 0..80)) {
             let sealer = test_sealer();
-            assert_eq!(with_holder("u1", |holder| open_event(&sealer, holder, b"", &value)), None);
+            assert_eq!(with_holder(b"u1", |holder| open_event(&sealer, holder, b"", &value)), None);
         }
     }
 }

@@ -28,7 +28,7 @@ pub const SESSION_TTL: u64 = 24 * 60 * 60;
 #[derive(Debug, Clone, Copy)]
 pub struct Holder<'a> {
     /// The random id of the user's record (not the name, which may be given to another person).
-    pub user_id: &'a str,
+    pub user_id: &'a [u8],
     /// The server the id belongs to.
     pub server: &'a ServerName,
     /// The profile whose secrets the backend was given.
@@ -38,7 +38,7 @@ pub struct Holder<'a> {
 impl<'a> Holder<'a> {
     fn context(&self) -> [&'a [u8]; 3] {
         [
-            self.user_id.as_bytes(),
+            self.user_id,
             self.server.as_str().as_bytes(),
             self.profile.as_str().as_bytes(),
         ]

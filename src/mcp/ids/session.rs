@@ -175,7 +175,7 @@ mod tests {
         );
         let sealer = test_sealer();
         let holder = Holder {
-            user_id: "u1",
+            user_id: b"u1",
             server: &github,
             profile: &main,
         };
@@ -190,7 +190,7 @@ mod tests {
             assert_eq!(
                 open(
                     &Holder {
-                        user_id: "u2",
+                        user_id: b"u2",
                         ..holder
                     },
                     NOW
@@ -235,7 +235,7 @@ mod tests {
         let profile = ProfileName::default_profile();
         let sealer = test_sealer();
         let holder = Holder {
-            user_id: "u1",
+            user_id: b"u1",
             server: &server,
             profile: &profile,
         };

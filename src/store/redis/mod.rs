@@ -3,16 +3,8 @@
 //! A record is one string: its version (8 bytes, big-endian), then the blob. See [`layout`] for the
 //! keys. Writes are one Lua script, so that compare, swap and index are one step.
 //!
-//! The smallest ACL rule that works, for the default `store.key_prefix`:
-//!
-//! ```text
-//! user cloakroom on >PASSWORD resetchannels -@all ~cloakroom:*
-//!      +get +set +getrange +del +mget +zadd +zrem +zrangebylex +eval +evalsha
-//!      +ping +role +wait +client|tracking
-//! ```
-//!
-//! and `+select` when the URL names a database. [`Redis::open`] tries what it needs, so a rule that
-//! lacks something is told at start, not at the first revocation.
+//! What its ACL user needs is in [`super::REDIS_ACL_RULE`]; [`Redis::open`] tries every command, so a rule that lacks
+//! something is told at start, not at the first revocation.
 //!
 //! **Deployment caveat.** Redis acknowledges before its replicas have a write, and before it is on
 //! disk unless `appendfsync always` is set: a crash can bring back a revoked key. [`Store::settle`]
@@ -50,7 +42,7 @@ use super::{
 const READ_TIMEOUT: Duration = Duration::from_millis(500);
 /// A write of 16 MiB may take its time, and a write given up is a write nobody knows the fate of.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
-/// [`super::open`] promises an answer within 3 seconds.
+/// [`super::open()`] promises an answer within 3 seconds.
 const OPEN_TIMEOUT: Duration = Duration::from_millis(2800);
 /// How long replicas may take to confirm, in milliseconds.
 const SETTLE_MS: u32 = 1000;

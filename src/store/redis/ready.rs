@@ -5,7 +5,7 @@ use redis::{Pipeline, RedisError, Value, pipe};
 use super::link::ConnectError;
 use super::{Inner, READ_TIMEOUT, SWAP, SWAP_HASH};
 use crate::store::OpenError;
-use crate::store::open::SCHEMA;
+use crate::store::settings::SCHEMA;
 
 impl Inner {
     /// Connects, checks the schema (writing it to a server that has none) and the permissions.

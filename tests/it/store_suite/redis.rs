@@ -194,6 +194,21 @@ async fn installations_share_a_server() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_prefix_may_be_empty() {
+    let server = Server::plain();
+    let settings = Settings {
+        key_prefix: String::new(),
+        ..settings(&server.url())
+    };
+    let store = open(&settings).await.unwrap();
+    let mut events = store.watch();
+    assert_eq!(news(&mut events, LONG).await, Event::Up);
+    store.put_if(record("i/ab", 1, "x"), None).await.unwrap();
+    assert_eq!(news(&mut events, LONG).await, Event::Changed(id("i/ab")));
+    assert_eq!(store.page("i/", None, 9).await.unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_foreign_value_is_damage_not_absence() {
     let server = Server::plain();
     let store = open(&settings(&server.url())).await.unwrap();
