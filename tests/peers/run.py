@@ -23,7 +23,7 @@ from proxy import Proxy, User, build
 
 # Each client script and how many checks it must report: fewer means it stopped half-way.
 CLIENTS = (
-    ("Python SDK 2.3.0", [PYTHON, "python_sdk.py"], 24),
+    ("Python SDK 2.3.0", [PYTHON, "python_sdk.py"], 27),
     ("TypeScript SDK 1.32.2", [NODE, "typescript_sdk.mjs"], 8),
     ("TypeScript client 2.4.0", [NODE, "typescript_client.mjs"], 19),
     ("inspector 2.12.0", [PYTHON, "inspector.py"], 7),

@@ -54,7 +54,6 @@ async def nothing_else_sent(mode: str) -> None:
     """What the backend sees of a client's request: the design's list, and the slot."""
     extra = {
         "Cookie": "a=b",
-        "X-API-Key": PEERS.alice.key,
         "X-Forwarded-For": "203.0.113.9",
         "Forwarded": "for=203.0.113.9",
         "X-Unasked": "1",
@@ -72,6 +71,15 @@ async def nothing_else_sent(mode: str) -> None:
     same(seen["host"], PEERS.backend_host, "host")
 
 
+async def other_header(mode: str) -> None:
+    """The key may come in X-API-Key instead; it does not reach the backend either."""
+    async with httpx2.AsyncClient(headers={"X-API-Key": PEERS.bob.key}, timeout=30) as http:
+        async with Client(streamable_http_client(PEERS.url, http_client=http), mode=mode) as bob:
+            same(said(await bob.call_tool("whoami")), PEERS.bob.fingerprint)
+            text = said(await bob.call_tool("seen_headers"))
+            assert PEERS.bob.key not in text and "x-api-key" not in text, f"the backend saw {text}"
+
+
 async def streamed(mode: str) -> None:
     """Progress arrives while it is made, not with the answer."""
     arrived: list[float] = []
@@ -84,9 +92,10 @@ async def streamed(mode: str) -> None:
         await alice.call_tool("count", {"steps": 5, "pause_ms": 300}, progress_callback=progress)
         ended = time.monotonic()
     same(len(arrived), 5, "notifications")
-    gaps = [later - sooner for sooner, later in zip(arrived, arrived[1:], strict=False)]
-    assert arrived[0] - started < 0.3, f"the first came after {arrived[0] - started:.2f} s"
-    assert min(gaps) > 0.1 and ended - arrived[0] > 1.2, f"bunched: gaps {[round(gap, 2) for gap in gaps]}"
+    first, last = arrived[0], arrived[-1]
+    assert first - started < 0.9, f"the first came after {first - started:.2f} s"
+    assert last - first > 0.6, f"all came within {last - first:.2f} s"
+    assert ended - last > 0.1, f"the last came {ended - last:.2f} s before the answer"
 
 
 async def asked(mode: str) -> None:
@@ -111,7 +120,7 @@ async def asked(mode: str) -> None:
         assert "accept" in text and '"username": "who"' in text, text
         same(said(await alice.call_tool("test_sampling", {"prompt": "stressed"})), "LLM response: desserts")
         # In the session era this question travels on the GET stream: it must be open first.
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.8)
         same(said(await alice.call_tool("ask_for_roots")), "roots: file:///home/alice")
 
 
@@ -129,7 +138,7 @@ async def announced_on_get_stream() -> None:
         client(PEERS.alice, "legacy", message_handler=listener("alice")) as alice,
         client(PEERS.bob, "legacy", message_handler=listener("bob")),
     ):
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.8)
         await alice.call_tool("announce")
         await asyncio.sleep(0.5)
     same([type(one).__name__ for one in heard["alice"]], ["ResourceUpdatedNotification"], "alice heard")
@@ -178,6 +187,7 @@ async def main() -> None:
         await check(f"{mode}: connects, lists, reads, prompts, completes", basics(mode))
         await check(f"{mode}: each user's call carries their own secret", own_secret(mode))
         await check(f"{mode}: nothing else of the client's reaches the server", nothing_else_sent(mode))
+        await check(f"{mode}: a key in X-API-Key does as well", other_header(mode))
         await check(f"{mode}: progress arrives as it is made", streamed(mode))
         await check(f"{mode}: the server's questions are answered", asked(mode))
         await check(f"{mode}: a key of nobody is refused with 401", refused(mode, PEERS.wrong_key))

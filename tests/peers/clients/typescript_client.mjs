@@ -53,7 +53,7 @@ for (const [mode, revision] of Object.entries(MODES)) {
     const { client } = await connect(mode, peers.alice.key, answer, { elicitation: {}, roots: {} });
     const elicited = said(await client.callTool({ name: 'test_elicitation', arguments: { message: 'who' } }));
     if (!elicited.includes('"username": "who"')) throw new Error(elicited);
-    await pause(300);
+    await pause(800);
     same(said(await client.callTool({ name: 'ask_for_roots' })), 'roots: file:///home/alice');
     await client.close();
   });

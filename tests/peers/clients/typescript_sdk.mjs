@@ -54,7 +54,7 @@ await check("the server's questions are answered", async () => {
   const elicited = said(await client.callTool({ name: 'test_elicitation', arguments: { message: 'who' } }));
   if (!elicited.includes('"username": "who"')) throw new Error(elicited);
   same(said(await client.callTool({ name: 'test_sampling', arguments: { prompt: 'x' } })), 'LLM response: said');
-  await pause(300);
+  await pause(800);
   same(said(await client.callTool({ name: 'ask_for_roots' })), 'roots: file:///home/alice');
   await client.close();
 });
@@ -65,7 +65,7 @@ await check('a notification on the GET stream arrives', async () => {
   const { client } = await connect(peers.alice.key, (one) =>
     one.setNotificationHandler(types.ResourceUpdatedNotificationSchema, heard),
   );
-  await pause(300);
+  await pause(800);
   await client.callTool({ name: 'announce' });
   same((await arrived).params.uri, 'test://watched-resource');
   await client.close();
