@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -37,6 +38,8 @@ pub struct Backend {
     connect_timeout: Duration,
     /// How long it may be silent before the head of its answer.
     pub(super) answer_timeout: Duration,
+    /// It once sent bytes nobody had asked for.
+    babbles: Arc<AtomicBool>,
 }
 
 /// Why a URL cannot be a backend's.
@@ -84,7 +87,15 @@ impl Backend {
                 .unwrap_or_else(|| PathAndQuery::from_static("/")),
             connect_timeout,
             answer_timeout,
+            babbles: Arc::default(),
         })
+    }
+
+    /// Whether a connection may serve another request. Not if the backend ever sent bytes nobody had
+    /// asked for: what it sends a moment too late would be taken for the answer to the user's next
+    /// request.
+    pub(super) fn may_be_reused(&self) -> bool {
+        !self.babbles.load(Ordering::Relaxed)
     }
 
     /// Opens a connection, driven by a task on the current runtime.
@@ -104,26 +115,42 @@ impl Backend {
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
         stream.set_nodelay(true)?;
         match &self.tls {
-            None => handshake(stream).await,
+            None => self.handshake(stream).await,
             Some((connector, name)) => {
-                handshake(connector.connect(name.clone(), stream).await?).await
+                let stream = connector.connect(name.clone(), stream).await?;
+                self.handshake(stream).await
             }
         }
     }
+
+    async fn handshake<T>(&self, stream: T) -> io::Result<Sender>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(READ_AHEAD)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(io::Error::other)?;
+        let (babbles, host) = (self.babbles.clone(), self.host.clone());
+        tokio::spawn(async move {
+            // What goes wrong in an exchange reaches whoever waits for the answer; an idle
+            // connection may end, but must not speak.
+            let ended = connection.await;
+            if ended.is_err_and(|error| unasked(&error)) && !babbles.swap(true, Ordering::Relaxed) {
+                tracing::warn!(
+                    host,
+                    "the server sent more than was asked for; from now on its connections serve \
+                     one request each"
+                );
+            }
+        });
+        Ok(sender)
+    }
 }
 
-async fn handshake<T>(stream: T) -> io::Result<Sender>
-where
-    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let (sender, connection) = http1::Builder::new()
-        .max_buf_size(READ_AHEAD)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(io::Error::other)?;
-    tokio::spawn(async move {
-        // What goes wrong on it reaches whoever waits for an answer; an idle connection may end.
-        let _ = connection.await;
-    });
-    Ok(sender)
+/// Whether a connection ended because something came that no request was waiting for. hyper tells
+/// it from other errors only by its text.
+fn unasked(error: &hyper::Error) -> bool {
+    error.to_string() == "received unexpected message from connection"
 }

@@ -61,7 +61,13 @@ impl Forward {
             Ok(done) => done?,
             Err(_) => return Err(Failure::Silent(backend.answer_timeout).into()),
         };
-        Ok(response.map(|body| Pooled::new(body, self.pool.clone(), owner, sender)))
+        Ok(response.map(|body| {
+            if backend.may_be_reused() {
+                Pooled::new(body, self.pool.clone(), owner, sender)
+            } else {
+                Pooled::last(body)
+            }
+        }))
     }
 
     /// Tries the idle connection first. Only a request that hyper hands back unsent is sent again:
@@ -72,7 +78,9 @@ impl Forward {
         owner: &Owner,
         mut request: Request<Full<Bytes>>,
     ) -> Result<(Sender, Response<hyper::body::Incoming>), Failure> {
-        if let Some(mut sender) = self.pool.take(owner).await {
+        if backend.may_be_reused()
+            && let Some(mut sender) = self.pool.take(owner).await
+        {
             match sender.try_send_request(request).await {
                 Ok(response) => return Ok((sender, response)),
                 Err(mut error) => match error.take_message() {

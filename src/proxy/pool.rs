@@ -110,6 +110,11 @@ impl Pooled {
         }
     }
 
+    /// The last body on its connection, which ends with it.
+    pub(super) fn last(body: Incoming) -> Self {
+        Self { body, lease: None }
+    }
+
     fn give_back(&mut self) {
         if let Some(Lease {
             pool,

@@ -369,6 +369,8 @@ async fn follow(inner: std::sync::Weak<Inner>, mut events: mpsc::UnboundedReceiv
         match event {
             Event::Up => {
                 tracing::info!("changes of the store are pushed to us");
+                // It can be reached again: not for another moment is anything served unchecked.
+                *inner.failed.lock().unwrap_or_else(PoisonError::into_inner) = None;
                 inner.freshness.on_up();
             }
             Event::Alive => inner.freshness.on_alive(),

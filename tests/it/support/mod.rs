@@ -1,2 +1,39 @@
 //! What several tests need.
+pub(crate) mod backend;
+pub(crate) mod chaos;
+pub(crate) mod client;
+pub(crate) mod proxy;
 pub(crate) mod redis;
+pub(crate) mod relay;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use aws_lc_rs::digest::{SHA256, digest};
+
+/// What backends say of a credential instead of the credential.
+pub(crate) fn fingerprint(credential: &[u8]) -> String {
+    let hash = digest(&SHA256, credential);
+    hash.as_ref().iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Chance for tests (xorshift64): cheap, and no secret depends on it.
+pub(crate) struct Chance(u64);
+
+impl Chance {
+    pub(crate) fn new(seed: u64) -> Self {
+        let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        Self((clock.as_nanos() as u64) ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
+    }
+
+    /// A number from 0 to `end - 1`.
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+}

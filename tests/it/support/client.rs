@@ -1,0 +1,140 @@
+//! An MCP client of the simplest kind, on one connection.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpStream;
+
+pub(crate) struct Client {
+    address: SocketAddr,
+    idle: Option<SendRequest<Full<Bytes>>>,
+}
+
+/// An answer that was read to its end.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The message, of a JSON answer or of the last event of a stream that has data.
+    pub(crate) fn message(&self) -> Value {
+        let text = self.text();
+        let events = text.lines().filter_map(|line| line.strip_prefix("data: "));
+        let json = events
+            .filter(|data| !data.is_empty())
+            .next_back()
+            .unwrap_or(&text);
+        serde_json::from_str(json).unwrap_or(Value::Null)
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .get(name)
+            .map(|value| value.to_str().unwrap_or("?"))
+    }
+}
+
+impl Client {
+    pub(crate) fn new(address: SocketAddr) -> Self {
+        Self {
+            address,
+            idle: None,
+        }
+    }
+
+    /// Sends a request; the connection is kept only by [`Client::exchange`], which reads it all.
+    pub(crate) async fn open(
+        &mut self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(SendRequest<Full<Bytes>>, Response<Incoming>), String> {
+        let words = |error: &dyn std::fmt::Display| error.to_string();
+        let idle = match self.idle.take() {
+            Some(mut sender) => sender.ready().await.is_ok().then_some(sender),
+            None => None,
+        };
+        let mut sender = match idle {
+            Some(sender) => sender,
+            None => {
+                let stream = TcpStream::connect(self.address)
+                    .await
+                    .map_err(|e| words(&e))?;
+                stream.set_nodelay(true).map_err(|e| words(&e))?;
+                let (sender, connection) = http1::handshake(TokioIo::new(stream))
+                    .await
+                    .map_err(|e| words(&e))?;
+                tokio::spawn(connection);
+                sender
+            }
+        };
+        let response = sender.send_request(request).await.map_err(|e| words(&e))?;
+        Ok((sender, response))
+    }
+
+    /// Dropped before its end, the connection is closed: the client went away.
+    pub(crate) async fn exchange(
+        &mut self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Answer, String> {
+        let (sender, response) = self.open(request).await?;
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.map_err(|e| e.to_string())?.to_bytes();
+        self.idle = Some(sender);
+        Ok(Answer {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body,
+        })
+    }
+
+    /// A tool call that must be answered somehow.
+    pub(crate) async fn call(&mut self, server: &str, key: &str, nonce: &str) -> Answer {
+        self.exchange(call(server, key, 0, nonce)).await.unwrap()
+    }
+}
+
+/// A request with headers a client sends.
+pub(crate) fn post(server: &str, key: &str, body: String) -> Request<Full<Bytes>> {
+    Request::post(format!("/{server}/mcp"))
+        .header("host", "127.0.0.1")
+        .header("authorization", format!("Bearer {key}"))
+        .header("accept", "application/json, text/event-stream")
+        .header("content-type", "application/json")
+        .body(Full::new(body.into()))
+        .unwrap()
+}
+
+/// A tool call. The nonce is an argument; also in a header, for backends that answer before they
+/// read a body.
+pub(crate) fn call(server: &str, key: &str, id: u64, nonce: &str) -> Request<Full<Bytes>> {
+    let body = format!(
+        r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"echo","arguments":{{"nonce":"{nonce}"}}}}}}"#
+    );
+    let mut request = post(server, key, body);
+    request
+        .headers_mut()
+        .insert("mcp-param-nonce", nonce.parse().unwrap());
+    request
+}
+
+/// Opens a stream for what the server has to say.
+pub(crate) fn listen(server: &str, key: &str) -> Request<Full<Bytes>> {
+    Request::get(format!("/{server}/mcp"))
+        .header("host", "127.0.0.1")
+        .header("authorization", format!("Bearer {key}"))
+        .header("accept", "text/event-stream")
+        .body(Full::default())
+        .unwrap()
+}

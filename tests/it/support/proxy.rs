@@ -1,0 +1,223 @@
+//! The real `cloakroom serve` on a free loopback port, in a folder of its own; gone when dropped.
+
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use cloakroom::cli::open;
+use cloakroom::names::{ProfileName, SecretName, ServerName, UserName};
+use cloakroom::store::Store;
+use cloakroom::vault::{IssuedKey, KeyRequest, SecretValue, Vault};
+use tempfile::TempDir;
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
+
+use super::client::Client;
+use super::redis;
+use crate::cli::cloakroom;
+
+/// Where the proxy keeps its records.
+pub(crate) enum Place<'a> {
+    Sqlite,
+    Redis(&'a redis::Server),
+    /// The proxy reaches the server through a relay on this port, the vault of the test directly.
+    Relayed(&'a redis::Server, u16),
+}
+
+/// What is special about a configuration. Lines of TOML.
+#[derive(Default)]
+pub(crate) struct Lines<'a> {
+    pub(crate) root: &'a str,
+    pub(crate) store: &'a str,
+    /// Under `[servers.NAME.headers]`; a bearer token unless said.
+    pub(crate) slots: Option<&'a str>,
+}
+
+/// The secret the usual slot takes.
+pub(crate) const SECRET: &str = "TOKEN";
+
+pub(crate) struct Proxy {
+    pub(crate) address: SocketAddr,
+    pub(crate) vault: Arc<Vault>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) folder: TempDir,
+    pub(crate) child: Child,
+    printed: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Proxy {
+    /// Starts it in front of these servers (name and URL).
+    pub(crate) async fn start(
+        place: &Place<'_>,
+        lines: &Lines<'_>,
+        servers: &[(&str, String)],
+    ) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (url, direct) = match place {
+            Place::Sqlite => ("sqlite:store.db".to_owned(), "sqlite:store.db".to_owned()),
+            Place::Redis(server) => (server.url(), server.url()),
+            Place::Relayed(server, port) => (format!("redis://127.0.0.1:{port}"), server.url()),
+        };
+        let write = |name: &str, url: &str| {
+            std::fs::write(folder.path().join(name), config(url, lines, servers)).unwrap();
+        };
+        write("cloakroom.toml", &url);
+        write("direct.toml", &direct);
+        let init = cloakroom()
+            .current_dir(folder.path())
+            .args(["keyring", "init", "--config", "direct.toml"])
+            .output()
+            .unwrap();
+        assert!(init.status.success(), "{init:?}");
+        let path = folder.path().join("direct.toml");
+        let config = cloakroom::config::load(Some(&path), std::iter::empty()).unwrap();
+        let store = open::store(&config).await.unwrap();
+        let ring = Arc::new(open::keyring(&config.keyring_file).unwrap());
+        let vault = Vault::new(store.clone(), ring);
+        vault.check_keyring().await.unwrap();
+        let (child, address, printed) = serve(&folder);
+        Self {
+            address,
+            vault: Arc::new(vault),
+            store,
+            folder,
+            child,
+            printed,
+        }
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.address)
+    }
+
+    /// All it wrote on standard output and standard error until now.
+    pub(crate) fn printed(&self) -> Vec<u8> {
+        self.printed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(crate) async fn add_user(&self, name: &str) {
+        self.vault.add_user(&user(name), None).await.unwrap();
+    }
+
+    pub(crate) async fn set_secret(&self, name: &str, server: &str, value: &str) {
+        let value = SecretValue::new(value.as_bytes().to_vec().into()).unwrap();
+        let (server, secret) = (
+            ServerName::parse(server).unwrap(),
+            SecretName::parse(SECRET).unwrap(),
+        );
+        let (user, profile) = (user(name), ProfileName::default_profile());
+        let set = self
+            .vault
+            .set_secret(&user, &server, &profile, &secret, &value);
+        set.await.unwrap();
+    }
+
+    pub(crate) async fn issue_key(&self, name: &str, ttl: Option<Duration>) -> IssuedKey {
+        let request = KeyRequest {
+            ttl,
+            ..KeyRequest::default()
+        };
+        self.vault.issue_key(&user(name), request).await.unwrap()
+    }
+
+    /// A user with one secret for each of `servers`, `NAME-SERVER-secret`, and a key.
+    pub(crate) async fn settle_in(&self, name: &str, servers: &[&str]) -> String {
+        self.add_user(name).await;
+        for server in servers {
+            self.set_secret(name, server, &first_secret(name, server))
+                .await;
+        }
+        self.issue_key(name, None).await.key.reveal().to_owned()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let printed = self.printed();
+            let text = String::from_utf8_lossy(&printed);
+            let lines: Vec<_> = text.lines().collect();
+            let last = &lines[lines.len().saturating_sub(40)..];
+            eprintln!("the proxy's last words:\n{}", last.join("\n"));
+        }
+    }
+}
+
+pub(crate) fn user(name: &str) -> UserName {
+    UserName::parse(name).unwrap()
+}
+
+pub(crate) fn first_secret(name: &str, server: &str) -> String {
+    format!("{name}-{server}-secret")
+}
+
+/// Tests that measure, or load the machine, run one at a time.
+pub(crate) async fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: AsyncMutex<()> = AsyncMutex::const_new(());
+    ALONE.lock().await
+}
+
+fn config(url: &str, lines: &Lines<'_>, servers: &[(&str, String)]) -> String {
+    let Lines { root, store, slots } = lines;
+    let mut text = format!("listen = \"127.0.0.1:0\"\n{root}\n[store]\nurl = \"{url}\"\n{store}\n");
+    let usual = format!("Authorization = \"Bearer ${{{SECRET}}}\"");
+    let slots = slots.unwrap_or(&usual);
+    for (name, url) in servers {
+        write!(
+            text,
+            "[servers.{name}]\nurl = \"{url}\"\n[servers.{name}.headers]\n{slots}\n"
+        )
+        .unwrap();
+    }
+    text
+}
+
+fn serve(folder: &TempDir) -> (Child, SocketAddr, Arc<Mutex<Vec<u8>>>) {
+    let mut child = cloakroom()
+        .current_dir(folder.path())
+        .args(["serve", "--json"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let printed = Arc::new(Mutex::new(Vec::new()));
+    collect(child.stderr.take().unwrap(), printed.clone());
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    if out.read_line(&mut line).unwrap() == 0 {
+        std::thread::sleep(Duration::from_millis(200));
+        let said = printed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        panic!(
+            "the proxy does not start: {}",
+            String::from_utf8_lossy(&said)
+        );
+    }
+    let document: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let url = document["listening"].as_str().unwrap();
+    let address = url.strip_prefix("http://").unwrap().parse().unwrap();
+    collect(out, printed.clone());
+    (child, address, printed)
+}
+
+fn collect(mut from: impl Read + Send + 'static, to: Arc<Mutex<Vec<u8>>>) {
+    std::thread::spawn(move || {
+        let mut buffer = [0; 8192];
+        while let Ok(read) = from.read(&mut buffer)
+            && read > 0
+        {
+            let mut to = to.lock().unwrap_or_else(PoisonError::into_inner);
+            to.extend_from_slice(&buffer[..read]);
+        }
+    });
+}
