@@ -8,6 +8,8 @@ pub(crate) struct Source {
     pub(crate) path: String,
     tokens: Vec<String>,
     lines: usize,
+    /// Modules in files of their own that are there for tests only.
+    tests: Vec<String>,
 }
 
 /// Every product file of `src`.
@@ -15,6 +17,15 @@ pub(crate) fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = Vec::new();
     collect(&root, "", &mut found);
+    let tests: Vec<_> = found.iter().flat_map(Source::test_modules).collect();
+    found.retain(|source| {
+        let inner = source.path.trim_end_matches(".rs");
+        let inside = |test: &String| {
+            let rest = inner.strip_prefix(test.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        !tests.iter().any(inside)
+    });
     assert!(found.len() > 50, "the sources are where they should be");
     found
 }
@@ -24,13 +35,9 @@ fn collect(folder: &Path, prefix: &str, found: &mut Vec<Source>) {
         let entry = entry.unwrap();
         let name = entry.file_name().into_string().unwrap();
         let path = format!("{prefix}{name}");
-        let test = name == "tests" || name == "tests.rs" || name.ends_with("_tests.rs");
-        if test {
-            continue;
-        }
         if entry.file_type().unwrap().is_dir() {
             collect(&entry.path(), &format!("{path}/"), found);
-        } else if name.ends_with(".rs") {
+        } else if name.ends_with(".rs") && !name.ends_with("_tests.rs") {
             let text = std::fs::read_to_string(entry.path()).unwrap();
             found.push(Source::new(&path, &text));
         }
@@ -39,12 +46,21 @@ fn collect(folder: &Path, prefix: &str, found: &mut Vec<Source>) {
 
 impl Source {
     pub(crate) fn new(path: &str, text: &str) -> Self {
-        let tokens = without_tests(lex(text));
+        let (tokens, tests) = without_tests(lex(text));
         Self {
             path: path.to_owned(),
             lines: text.trim().lines().count() - test_lines(text),
+            tests,
             tokens: tokens.into_iter().map(|(token, _)| token).collect(),
         }
+    }
+
+    /// Where the modules lie that are there for tests only, without `.rs`.
+    fn test_modules(&self) -> Vec<String> {
+        let inner = self.path.trim_end_matches(".rs");
+        let folder = inner.trim_end_matches("mod").trim_end_matches('/');
+        let in_folder = |name| format!("{folder}/{name}");
+        self.tests.iter().map(in_folder).collect()
     }
 
     /// The top-level module it is in.
@@ -215,20 +231,24 @@ fn character(rest: &str) -> Option<usize> {
     (chars.next() == Some('\'')).then(|| prefix + 1 + one.len_utf8() + 1)
 }
 
-/// Cuts out every item after `#[cfg(test)]`.
-fn without_tests(tokens: Vec<(String, usize)>) -> Vec<(String, usize)> {
-    let mut left = Vec::new();
+/// Cuts out every item after `#[cfg(test)]`; also returns those that are a file of their own.
+fn without_tests(tokens: Vec<(String, usize)>) -> (Vec<(String, usize)>, Vec<String>) {
+    let (mut left, mut tests) = (Vec::new(), Vec::new());
     let mut i = 0;
     while i < tokens.len() {
-        match test_item(&tokens, i) {
-            Some(end) => i = end,
-            None => {
-                left.push(tokens[i].clone());
-                i += 1;
-            }
+        let Some(end) = test_item(&tokens, i) else {
+            left.push(tokens[i].clone());
+            i += 1;
+            continue;
+        };
+        if let [.., (keyword, _), (name, _), (last, _)] = &tokens[i..end]
+            && (keyword.as_str(), last.as_str()) == ("mod", ";")
+        {
+            tests.push(name.clone());
         }
+        i = end;
     }
-    left
+    (left, tests)
 }
 
 /// Lines of the items after `#[cfg(test)]`.
