@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http_body::Body;
@@ -32,6 +33,8 @@ impl Default for Limits {
 pub(super) struct Budget {
     used: Arc<AtomicUsize>,
     limits: Limits,
+    /// How long one body may take to arrive.
+    patience: Duration,
 }
 
 /// A body that counts against the budget until it is dropped.
@@ -62,14 +65,25 @@ impl Budget {
         Self {
             used: Arc::default(),
             limits,
+            // Whoever sends a byte now and then would hold a connection and memory for ever.
+            patience: Duration::from_secs(30 + (limits.body >> 20) as u64),
         }
+    }
+
+    /// Reads a body whole, if it arrives in time.
+    ///
+    /// # Errors
+    /// Larger than the limit, too much held already, or not arrived whole.
+    pub(super) async fn read_in_time<B: Body>(&self, body: B) -> Result<(Bytes, Held), Rejection> {
+        let read = tokio::time::timeout(self.patience, self.read(body)).await;
+        read.unwrap_or_else(|_| Err(Rejection::new(Kind::BodyUnreadable)))
     }
 
     /// Reads a body whole. Trailers are dropped: one could carry what no header may.
     ///
     /// # Errors
     /// Larger than the limit, too much held already, or not arrived whole.
-    pub(super) async fn read<B: Body>(&self, body: B) -> Result<(Bytes, Held), Rejection> {
+    async fn read<B: Body>(&self, body: B) -> Result<(Bytes, Held), Rejection> {
         let max = self.limits.body;
         let too_large = || Rejection::new(Kind::BodyTooLarge);
         if body.size_hint().lower() > max as u64 {
@@ -112,8 +126,8 @@ impl Budget {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::FutureExt as _;
     use futures_util::stream;
+    use futures_util::{FutureExt as _, StreamExt as _};
     use http_body::Frame;
     use http_body_util::{Full, StreamBody};
 
@@ -166,5 +180,21 @@ mod tests {
         assert!(read(&budget, pieces(&["abc"])).is_ok());
         drop(second);
         assert_eq!(budget.used.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_never_ends_is_not_waited_for_and_not_counted_any_more() {
+        let mut budget = Budget::new(Limits {
+            body: 4,
+            in_flight: 6,
+        });
+        budget.patience = Duration::from_millis(1);
+        let first = stream::iter([Ok::<_, std::io::Error>(Frame::data(Bytes::from("ab")))]);
+        let endless = StreamBody::new(first.chain(stream::pending()));
+        let refused = budget.read_in_time(endless).await.err().unwrap();
+        assert_eq!(refused.kind(), Kind::BodyUnreadable);
+        assert_eq!(budget.used.load(Ordering::Relaxed), 0);
+        let whole = budget.read_in_time(pieces(&["ab"])).await;
+        assert_eq!(whole.ok().unwrap().0, "ab");
     }
 }

@@ -103,7 +103,7 @@ impl<S> Exchange<S> {
         // What is held counts until the answer's head is here: the body may have to be sent again.
         let (body, judged, _held) = match has_body(&parts.method) {
             Some(true) => {
-                let (body, held) = shared.budget.read(body).await?;
+                let (body, held) = shared.budget.read_in_time(body).await?;
                 let judged = Judged::body(&parts.headers, &body)?;
                 (body, judged, Some(held))
             }
