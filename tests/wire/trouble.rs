@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::{BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
+use std::time::Duration;
 
 use cloakroom::rejection::Kind;
 use rcgen::{CertificateParams, Issuer, KeyPair};
@@ -53,18 +54,24 @@ fn a_backend_that_accepts_and_says_nothing() {
         if request.method == "GET" {
             // A head in time is all that is asked for; what follows may take as long as it likes.
             stream.write_all(&stream_head("")).unwrap();
-            std::thread::sleep(std::time::Duration::from_millis(700));
+            std::thread::sleep(Duration::from_secs(3));
             stream.write_all(b"0\r\n\r\n").unwrap();
             return Next::Keep;
         }
         std::thread::sleep(crate::support::PATIENCE);
         Next::Close
     });
-    let server = Server("one", backend.url(), "answer_timeout = \"300ms\"");
-    let house = House::new("", &[server]);
+    let server = |name, timeout| Server(name, backend.url(), timeout);
+    let house = House::new(
+        "",
+        &[
+            server("one", "answer_timeout = \"300ms\""),
+            server("slow", "answer_timeout = \"2s\""),
+        ],
+    );
     refused(&house.ask(&house.post(CALL)), Kind::BackendSilent);
     assert_eq!(backend.count(), 1, "not tried again");
-    let stream = Request::new("GET", "/one/mcp").key(&house.alice);
+    let stream = Request::new("GET", "/slow/mcp").key(&house.alice);
     assert_eq!(house.ask(&stream).status(), 200);
 }
 
