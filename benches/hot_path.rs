@@ -15,7 +15,7 @@ use cloakroom::mcp::scan::scan;
 use cloakroom::names::{ProfileName, SecretName, ServerName, UserName};
 use cloakroom::resolve::{Resolver, Settings as Cache};
 use cloakroom::store::{self, Record, Settings, StoreUrl};
-use cloakroom::vault::{KeyRequest, Keyring, Reader, Sealer, SecretOpener, SecretValue, Vault};
+use cloakroom::vault::{KeyRequest, Keyring, Reader, SecretOpener, SecretValue, Vault};
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderName};
 use zeroize::Zeroizing;
@@ -71,9 +71,7 @@ async fn house() -> House {
         stale_for: Duration::from_secs(60),
     };
     let resolver = Resolver::new(store, Reader::new(ring.clone()), &cache);
-    let opener = SecretOpener::new(&ring, &server).unwrap();
-    let sealer = Sealer::new(&ring, &server).unwrap();
-    let door = Door::new(server.clone(), slots(), opener, sealer);
+    let door = Door::open(&ring, server.clone(), slots()).unwrap();
     let gate = Gate::new(resolver, [door], Vec::new());
     let mut headers = HeaderMap::new();
     headers.insert("authorization", format!("Bearer {key}").parse().unwrap());
