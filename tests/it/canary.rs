@@ -20,6 +20,8 @@ use crate::support::redis::Server;
 const SECRET: &str = "canary/+\"secret\\7q%Zk&w=3 fT~x";
 const SLOTS: &str = "Authorization = \"Basic ${base64(TOKEN:TOKEN)}\"\nX-Token = \"${TOKEN}\"";
 
+// Fails when a line such as `tracing::trace!(headers = ?parts.headers)` is added to `layer/service.rs`.
+
 /// Something that must not be found.
 struct Canary {
     name: &'static str,
