@@ -1,4 +1,10 @@
 //! The integration tests: one binary, real servers.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that panics has failed, which is what it is for; and it says its figures"
+)]
+
 mod canary;
 mod cli;
 mod demo;
