@@ -1,4 +1,82 @@
-//! Cloakroom.
+//! Cloakroom lets many people use MCP servers that were written for one person.
+//!
+//! A client sends `Authorization: Bearer clk_…`. Cloakroom finds out whose key it is, unseals that
+//! person's secrets for the server being called, puts them where that unmodified server expects
+//! them, and streams the exchange through. The ticket buys you your own coat, nobody else's.
+//!
+//! # The way of one request
+//!
+//! ```text
+//! proxy::listener   accepts, hands the connection to the core that serves fewest
+//! proxy::worker     reads the head (limits, deadline)
+//! proxy::guard      one Host, allowed; Origin, if any, allowed
+//! layer             which server is asked for
+//! gate              key -> checksum, digest (no I/O) -> resolve -> policy: does the key stand?
+//! layer             body read whole, within the budget -> mcp::scan: judged whole or refused
+//!                   session and event ids opened; headers that mirror the body agree with it
+//! gate              secrets unsealed -> inject: the plan (data, not mutation)
+//! layer             the allow-list of headers, then the plan, nothing else of the client's
+//! proxy::forward    the backend, on a connection of this user, server and profile alone
+//! layer             the answer as it comes: allow-list of headers, session and event ids sealed;
+//!                   an open stream ends when its key no longer stands
+//! ```
+//!
+//! Whatever goes wrong on the way is one [`rejection::Rejection`]; the table there is the only place
+//! that decides status, code and text.
+//!
+//! # The house
+//!
+//! Core, which knows no sockets, no configuration and no command line:
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`names`] | names of servers, users, profiles, secrets as checked types; a leaf |
+//! | [`identity`] | keys as they are presented: shape, checksum, digest |
+//! | [`vault`] | keyring, blob format, secret types; the one write path |
+//! | [`store`] | sealed records by id: SQLite, Redis, memory |
+//! | [`resolve`] | a key's digest -> whose it is; the cache, and when it may be trusted |
+//! | [`policy`] | which requests a known key may make |
+//! | [`inject`] | slots, templates, the plan for one request |
+//! | [`mcp`] | scanning bodies, headers, event streams, sealed ids |
+//! | [`rejection`] | the one error a client sees |
+//! | [`gate`] | the one read path: authenticate, admit |
+//!
+//! Edges: [`layer`] (a tower Layer around any service), [`proxy`] (the listener and the service that
+//! reaches backends; `cloakroom serve` is the layer around it), [`cli`], [`demo`], [`config`],
+//! [`telemetry`], [`sys`]; [`serve`] wires all. `tests/architecture.rs` holds who may use whom.
+//!
+//! # Invariants, mostly of what is absent
+//!
+//! 1. No request carries another user's secret and no answer reaches another user: pools, caches,
+//!    sessions and event ids are keyed by user *and* server *and* profile, in full, never by a hash
+//!    of it. A backend connection never serves a second user, not even later.
+//! 2. Nothing but the key a request carries authenticates it. A session id authenticates nobody.
+//! 3. Nothing of a client's request reaches a backend but an allow-list of headers and a body that
+//!    was read and judged whole; nothing of a backend's answer reaches a client but an allow-list.
+//! 4. Secret types have no `Debug`, `Display`, `Serialize` or `Clone`; they are zeroed on drop and
+//!    read by methods named `expose_…`. The cache holds sealed records. Honestly: header values,
+//!    buffers of HTTP and TLS, the kernel and the backend hold copies that nobody zeroes.
+//! 5. A [`gate::Grant`] is made by the gate alone, and the layer sends nothing without one.
+//! 6. Errors deny. A secret that is missing or does not open stops its request, never falls back.
+//! 7. On the path of a cached key there is no I/O but the two sockets, no second parse, and no lock
+//!    that all cores take for longer than a look-up.
+//! 8. `store` knows no users, keys or ciphers; `vault::crypto` alone calls ciphers; only `store`
+//!    knows Redis and SQLite; only `config` knows TOML and the environment.
+//!
+//! # Where this differs from the written design
+//!
+//! - The keyring has a sixth kind, `index`: the HMAC key that turns names into record ids. Were it
+//!   derived from a realm key, rotating that key would lose every record.
+//! - A `server` key of scope `*` is a root from which each server's key is derived, so that an
+//!   export for one server opens no other even when no keys were made per server.
+//! - Blobs bind the wrap kind too, so that a blob cannot be relabelled once a second one exists.
+//! - `vault` uses `identity` (it issues keys), and `names` is a module of its own that all share.
+//! - Ciphers come from aws-lc, which TLS brings anyway: one library, one set of advisories.
+//! - A record's version is the clock's microseconds, forced upward, so that a record deleted and
+//!   made again never takes a version it had before.
+//! - A Redis key carries its shard (the first two characters of the id) as hash tag, so that a
+//!   record and its index lie in one Cluster slot and one script changes both.
+
 pub mod cli;
 pub mod config;
 pub mod demo;
@@ -14,5 +92,6 @@ pub mod rejection;
 pub mod resolve;
 pub mod serve;
 pub mod store;
+pub mod sys;
 pub mod telemetry;
 pub mod vault;

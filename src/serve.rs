@@ -20,6 +20,7 @@ use crate::layer::{CloakroomLayer, Limits, Routes};
 use crate::names::ServerName;
 use crate::proxy::{self, Backend, BackendError, Guard, Listener, Options, TlsError};
 use crate::resolve::{Resolver, Settings};
+use crate::sys;
 use crate::vault::{Keyring, Reader, Sealer, SecretOpener, Vault};
 
 /// How long requests may take to finish after a signal to stop.
@@ -61,6 +62,7 @@ pub struct Running {
 /// # Errors
 /// Whatever keeps it from serving every request it should, with what to do.
 pub fn start(config: Config) -> Result<Running, Failure> {
+    sys::keep_memory_private();
     let runtime = Builder::new_multi_thread()
         .worker_threads(BACKGROUND)
         .thread_name("cloakroom-background")
@@ -117,6 +119,12 @@ async fn listen(config: Config) -> Result<Listener, Failure> {
         stale_for: config.store.stale_for,
     };
     let resolver = Resolver::new(store, Reader::new(ring.clone()), &settings);
+    if let Some(address) = config.health_listen {
+        let resolver = resolver.clone();
+        let health = proxy::serve_health(address, Arc::new(move || resolver.pushed())).await;
+        let bound = health.map_err(|error| Failure::new(StartError::from(error)))?;
+        tracing::info!(%bound, "health");
+    }
     let options = options(config, &ring, resolver).map_err(Failure::new)?;
     let listener = Listener::start(options).await;
     listener.map_err(|error| Failure::new(StartError::from(error)))

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::open::{self, Source};
 use super::{Failure, Output};
 use crate::config::{self, Config};
+use crate::names::ServerName;
 use crate::vault::{Keyring, Vault};
 
 /// What was looked at, and what was found: nothing, something to know, or something to mend.
@@ -32,7 +33,8 @@ pub(super) async fn run(from: &Source, out: &Output) -> Result<(), Failure> {
             return report(&findings, 64, out);
         }
     };
-    let mut findings = vec![well("config", format!("{} servers", config.servers.len()))];
+    let servers: Vec<_> = config.servers.keys().map(ServerName::as_str).collect();
+    let mut findings = vec![well("config", format!("servers: {}", servers.join(", ")))];
     findings.extend(
         config
             .warnings

@@ -26,6 +26,9 @@ pub(super) fn run(args: &ClientConfigArgs, from: &Source, out: &Output) -> Resul
             "put a key where it says {PLACEHOLDER}; a new one: cloakroom key issue {user}"
         ));
     }
+    if args.url.is_none() && !config.listen.ip().is_loopback() {
+        out.note("the address is this machine's own: say how others reach it with --url BASE");
+    }
     let base = args.url.clone().unwrap_or_else(|| base_url(config.listen));
     let connection = Connection {
         name: &server,

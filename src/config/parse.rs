@@ -29,12 +29,9 @@ pub(super) fn config(root: &Section<'_>, folder: &Path) -> Option<Config> {
     let limits = limits(root);
     let servers = server::read_all(root, folder, &mut warnings);
     let default_server = default_server(root);
-    for key in ["health_listen", "admin_listen"] {
-        if root.has(key) {
-            warnings.push(format!(
-                "{key}: checked, but nothing listens there in this release"
-            ));
-        }
+    if root.has("admin_listen") {
+        warnings
+            .push("admin_listen: checked, but nothing listens there in this release".to_owned());
     }
     let names = names?;
     Some(Config {

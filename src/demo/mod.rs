@@ -39,14 +39,10 @@ const KEY_NAME: &str = "demo";
 /// # Errors
 /// What kept it from starting, and what to do about it.
 pub fn run(args: &DemoArgs, out: &Output) -> Result<(), Failure> {
-    let backend =
-        server::start().map_err(|error| system("the demo's MCP server has no port", &error))?;
-    let listen = free_address().map_err(|error| system("no port of 127.0.0.1 is free", &error))?;
-    let folder = Folder::prepare(&args.dir, listen, backend)?;
-    let config = open::Source::of(Some(&folder.config())).load_without_environment()?;
-    let guests = open::runtime()?.block_on(invite(&config))?;
+    let backend = server::start()
+        .map_err(|error| Failure::new(format!("the demo's MCP server has no port: {error}")))?;
     telemetry::init("warn");
-    let running = serve::start(config)?;
+    let (running, folder, guests) = start(args, backend)?;
     let shown = text::Shown {
         address: running.addr(),
         folder: &folder,
@@ -55,6 +51,27 @@ pub fn run(args: &DemoArgs, out: &Output) -> Result<(), Failure> {
     out.answer(&shown.document(), &shown.text())?;
     running.wait();
     Ok(())
+}
+
+/// Starts the proxy, once more when somebody took the port between finding and opening it.
+fn start(
+    args: &DemoArgs,
+    backend: SocketAddr,
+) -> Result<(serve::Running, Folder, Vec<Guest>), Failure> {
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        let listen = free_address()
+            .map_err(|error| Failure::new(format!("no port of 127.0.0.1 is free: {error}")))?;
+        let folder = Folder::prepare(&args.dir, listen, backend)?;
+        let config = open::Source::of(Some(&folder.config())).load_without_environment()?;
+        let guests = open::runtime()?.block_on(invite(&config))?;
+        match serve::start(config) {
+            Ok(running) => return Ok((running, folder, guests)),
+            Err(_) if attempts < 5 && TcpListener::bind(listen).is_err() => {}
+            Err(failure) => return Err(failure),
+        }
+    }
 }
 
 /// A user of the demo and the key just made for them.
@@ -127,8 +144,4 @@ fn free_address() -> std::io::Result<SocketAddr> {
         None => bind(0)?,
     };
     listener.local_addr()
-}
-
-fn system(what: &str, error: &std::io::Error) -> Failure {
-    Failure::new(format!("{what}: {error}"))
 }

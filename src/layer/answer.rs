@@ -1,12 +1,13 @@
 //! A backend's answer on its way to the client: what of it passes.
 
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
-use http::{HeaderMap, StatusCode, response};
+use http::{HeaderMap, HeaderValue, StatusCode, response};
 
 use super::call::Holding;
 use crate::gate::Door;
 use crate::mcp::headers::{MCP_SESSION_ID, Passage, to_client};
 use crate::mcp::ids::{Session, seal_session};
+use crate::mcp::revision::Era;
 use crate::mcp::scan::Capabilities;
 use crate::rejection::{Kind, Rejection};
 use crate::vault::now_seconds;
@@ -50,10 +51,13 @@ pub(super) fn judge(door: &Door, status: StatusCode, headers: &HeaderMap) -> Res
         tracing::warn!(%server, %status, "the server refuses the user's credential");
         return Err(Rejection::with_text(Kind::BackendRefuses, text));
     }
-    if headers
-        .get(CONTENT_ENCODING)
-        .is_some_and(|coding| coding != "identity")
-    {
+    // 101 hands the connection over to a protocol nobody here judges.
+    if status.is_informational() {
+        tracing::warn!(%server, %status, "the server wants to switch protocols");
+        return Err(Rejection::new(Kind::BackendBroken));
+    }
+    let identity = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"identity");
+    if !headers.get_all(CONTENT_ENCODING).iter().all(identity) {
         tracing::warn!(%server, "the server compressed an answer although it was told not to");
         return Err(Rejection::new(Kind::BackendBroken));
     }
@@ -67,6 +71,7 @@ pub(super) struct Sealing<'a> {
     pub(super) capabilities: Capabilities,
     pub(super) secret_version: u64,
     pub(super) known: Option<&'a Session>,
+    pub(super) era: Era,
 }
 
 /// The head for the client, and the session the answer's events belong to.
@@ -85,7 +90,9 @@ pub(super) fn head_for_client(
         }
     }
     let mut session = sealing.known.cloned();
-    if let Some(id) = backend.headers.get(MCP_SESSION_ID) {
+    // A modern client has no sessions; one it never sends back would only be clutter.
+    let given = backend.headers.get(MCP_SESSION_ID);
+    if let Some(id) = given.filter(|_| sealing.era == Era::Legacy) {
         let now = now_seconds();
         let capabilities = sealing
             .known

@@ -13,13 +13,13 @@ use crate::mcp::revision::Era;
 use crate::mcp::scan::{Body, Capabilities, Message, ScanError, ScanErrorKind, Shape, scan};
 use crate::names::ProfileName;
 use crate::rejection::{Ids, Kind, Rejection};
-use crate::vault::now_seconds;
+use crate::vault::{UserId, now_seconds};
 
 /// What a body says, as far as the proxy needs it.
 pub(super) struct Judged {
     /// The requests an answer is owed to.
     pub(super) ids: Ids,
-    /// For the log: the method of a single message, one of a few names (never what a client made up).
+    /// How it tells who it is.
     pub(super) era: Era,
     /// What the client declared; of `initialize` it is remembered in the session.
     pub(super) capabilities: Capabilities,
@@ -96,14 +96,14 @@ fn unreadable(error: &ScanError) -> Rejection {
 
 /// Whom ids of this request are bound to.
 pub(super) struct Holding {
-    pub(super) user: String,
+    pub(super) user: UserId,
     pub(super) profile: ProfileName,
 }
 
 impl Holding {
     pub(super) fn holder<'a>(&'a self, door: &'a Door) -> Holder<'a> {
         Holder {
-            user_id: &self.user,
+            user_id: self.user.as_bytes(),
             server: door.server(),
             profile: &self.profile,
         }

@@ -112,7 +112,7 @@ impl<S> Exchange<S> {
         };
         let profile = gate.profile(&identity);
         let holding = Holding {
-            user: identity.user_id().to_string(),
+            user: identity.user_id(),
             profile,
         };
         let context = Exchanged {
@@ -165,6 +165,7 @@ impl<S> Exchange<S> {
             capabilities: judged.capabilities,
             secret_version,
             known: opened.session.as_ref(),
+            era: judged.era,
         };
         let (head, session) = answer::head_for_client(&backend, &sealing)?;
         let body = if answer::is_stream(&backend.headers) {
@@ -190,11 +191,11 @@ impl<S> Exchange<S> {
         let (shared, session) = (self.shared.clone(), session.to_vec());
         let server = context.door.server().clone();
         let Holding { user, profile } = &context.holding;
-        let (user, profile) = (user.clone(), profile.clone());
+        let (user, profile) = (*user, profile.clone());
         let seal = move |id: &[u8]| match shared.gate.door(&server) {
             Some(door) => {
                 let holder = Holder {
-                    user_id: &user,
+                    user_id: user.as_bytes(),
                     server: &server,
                     profile: &profile,
                 };

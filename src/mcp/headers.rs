@@ -67,11 +67,20 @@ pub enum Passage {
 pub fn to_backend(name: &HeaderName) -> Passage {
     if *name == MCP_SESSION_ID || *name == LAST_EVENT_ID {
         Passage::Sealed
-    } else if TO_BACKEND.contains(name) || name.as_str().starts_with("mcp-") {
+    } else if TO_BACKEND.contains(name) || is_mcp(name.as_str()) {
         Passage::AsIs
     } else {
         Passage::Dropped
     }
+}
+
+/// `mcp-session_id` is `Mcp-Session-Id` to a backend behind CGI or WSGI, which write every `-` as
+/// `_`. So an underscore may stand only in the part of a parameter's name that its server chose.
+fn is_mcp(name: &str) -> bool {
+    let fixed = name
+        .strip_prefix("mcp-param-")
+        .map_or(name, |_| "mcp-param-");
+    fixed.starts_with("mcp-") && !fixed.contains('_')
 }
 
 /// What becomes of a backend's response header on the way to a client.
@@ -287,6 +296,10 @@ mod tests {
             ("connection", Passage::Dropped),
             ("accept", Passage::AsIs),
             ("mcp-param-region", Passage::AsIs),
+            ("mcp-param-region_1", Passage::AsIs),
+            ("mcp-session_id", Passage::Dropped),
+            ("mcp-param_region", Passage::Dropped),
+            ("mcp_session_id", Passage::Dropped),
             ("mcp-protocol-version", Passage::AsIs),
             ("mcp-session-id", Passage::Sealed),
             ("last-event-id", Passage::Sealed),

@@ -13,15 +13,19 @@ pub struct Revision(u32);
 
 impl Revision {
     /// HTTP+SSE.
-    pub const V2024_11_05: Self = Self(2024_11_05);
+    pub const V2024_11_05: Self = Self::on(2024, 11, 5);
     /// Streamable HTTP, sessions, batches.
-    pub const V2025_03_26: Self = Self(2025_03_26);
+    pub const V2025_03_26: Self = Self::on(2025, 3, 26);
     /// No batches; the `MCP-Protocol-Version` header.
-    pub const V2025_06_18: Self = Self(2025_06_18);
+    pub const V2025_06_18: Self = Self::on(2025, 6, 18);
     /// Polling by `Last-Event-ID`, URL elicitation.
-    pub const V2025_11_25: Self = Self(2025_11_25);
+    pub const V2025_11_25: Self = Self::on(2025, 11, 25);
     /// No sessions: every request says everything about itself.
-    pub const V2026_07_28: Self = Self(2026_07_28);
+    pub const V2026_07_28: Self = Self::on(2026, 7, 28);
+
+    const fn on(year: u32, month: u32, day: u32) -> Self {
+        Self(year * 10_000 + month * 100 + day)
+    }
 
     /// Reads `YYYY-MM-DD`; anything else is not a revision.
     #[must_use]
@@ -65,7 +69,7 @@ impl fmt::Display for Revision {
         write!(
             f,
             "{:04}-{:02}-{:02}",
-            date / 1_0000,
+            date / 10_000,
             date / 100 % 100,
             date % 100
         )

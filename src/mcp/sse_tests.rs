@@ -89,6 +89,7 @@ fn bytes_that_pass_are_slices_of_the_chunk() {
 
 #[test]
 fn an_id_may_have_1024_bytes_and_no_more() {
+    assert_eq!(MAX_EVENT_ID, 1024);
     for prefix in ["id:", "id: "] {
         for (length, fits) in [(MAX_EVENT_ID, true), (MAX_EVENT_ID + 1, false)] {
             let line = format!("{prefix}{}\n\n", "7".repeat(length));

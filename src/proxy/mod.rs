@@ -7,6 +7,7 @@
 mod backend;
 mod forward;
 mod guard;
+mod health;
 mod listener;
 mod pool;
 mod tls;
@@ -15,6 +16,7 @@ mod worker;
 pub use backend::{Backend, BackendError};
 pub use forward::Forward;
 pub use guard::Guard;
+pub use health::{Ready, serve_health};
 pub use listener::{Listener, Options, StartError};
 pub use pool::Pooled;
 pub use tls::{TlsError, client_config};

@@ -79,22 +79,28 @@ async fn work(
     let mut serving = JoinSet::new();
     let mut sweep = tokio::time::interval(Duration::from_secs(1));
     let draining = drain.clone();
+    let start = |stream, serving: &mut JoinSet<()>| {
+        let counted = Counted(open.clone());
+        let (parts, draining) = (parts.clone(), draining.clone());
+        serving.spawn(async move {
+            let _counted = counted;
+            if let Err(error) = serve(stream, parts, draining).await {
+                tracing::debug!(%error, "a connection ended");
+            }
+        });
+    };
     loop {
         tokio::select! {
-            Some(stream) = incoming.recv() => {
-                let counted = Counted(open.clone());
-                let (parts, draining) = (parts.clone(), draining.clone());
-                serving.spawn(async move {
-                    let _counted = counted;
-                    if let Err(error) = serve(stream, parts, draining).await {
-                        tracing::debug!(%error, "a connection ended");
-                    }
-                });
-            }
+            Some(stream) = incoming.recv() => start(stream, &mut serving),
             Some(_) = serving.join_next(), if !serving.is_empty() => {}
             _ = sweep.tick() => parts.forward.sweep(),
             _ = drain.wait_for(|&now| now) => break,
         }
+    }
+    // What was accepted may have a request on it already.
+    incoming.close();
+    while let Ok(stream) = incoming.try_recv() {
+        start(stream, &mut serving);
     }
     while serving.join_next().await.is_some() {}
 }

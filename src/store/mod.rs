@@ -12,12 +12,13 @@
 
 //!
 //! A store in SQLite is for one machine: several processes may share the file, but never over a
-//! network file system. One in Redis may have any number of proxies; what its ACL user needs is
-//! in the documentation of the `redis` submodule.
+//! network file system. One in Redis may have any number of proxies; its ACL user needs
+//! [`REDIS_ACL_RULE`].
 
 mod memory;
 mod open;
 mod redis;
+mod settings;
 mod sqlite;
 mod url;
 
@@ -28,7 +29,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-pub use self::open::{OpenError, Settings, open};
+pub use self::open::open;
+pub use self::settings::{OpenError, REDIS_ACL_RULE, Settings};
 pub use self::url::{StoreUrl, UrlError};
 
 /// The longest blob a store takes, in bytes.

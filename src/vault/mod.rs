@@ -18,6 +18,8 @@ mod record;
 mod sealer;
 mod secret;
 mod secrets;
+#[cfg(test)]
+mod tests;
 mod users;
 
 use std::sync::Arc;

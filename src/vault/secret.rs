@@ -163,9 +163,7 @@ mod tests {
     use super::*;
 
     fn value(text: &[u8]) -> SecretValue {
-        SecretValue::new(Zeroizing::new(text.to_vec()))
-            .ok()
-            .expect("a fit value")
+        SecretValue::new(Zeroizing::new(text.to_vec())).expect("a fit value")
     }
 
     fn name(text: &str) -> SecretName {

@@ -2,7 +2,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a test that panics has failed, which is what it is for; and it says its figures"
+    reason = "a panic is how a test fails; and some say their figures"
 )]
 
 mod canary;

@@ -134,13 +134,13 @@ fn a_ca_file_must_be_there_and_of_use() {
 
 #[test]
 fn what_is_probably_not_meant_is_warned_of() {
-    let text = "health_listen = '127.0.0.1:1'\n[servers.a]\nurl = 'http://far/'\nheaders = { X-Api-Key = '${K}', Authorization = 'Bearer x' }";
+    let text = "admin_listen = '127.0.0.1:1'\n[servers.a]\nurl = 'http://far/'\nheaders = { X-Api-Key = '${K}', Authorization = 'Bearer x' }";
     assert_eq!(
         good(text).warnings,
         [
             "servers.a.url: secrets travel unencrypted to far; use https:// unless that network is yours alone",
             "servers.a.headers.authorization: has no ${SECRET}, so every user is the same to this server",
-            "health_listen: checked, but nothing listens there in this release",
+            "admin_listen: checked, but nothing listens there in this release",
         ]
     );
 }

@@ -25,7 +25,7 @@ fn variables_win_over_the_file() {
     );
     assert_eq!(
         config.store.settings.url.shown(),
-        "redis://:***@127.0.0.1/0"
+        "redis://:***@127.0.0.1:6379"
     );
     let names: Vec<_> = config.servers.keys().map(|name| name.as_str()).collect();
     assert_eq!(names, ["github", "my-api"]);
@@ -52,7 +52,7 @@ CLOAKROOM_PORT: unknown variable; write a key of config/default.toml in capitals
 CLOAKROOM_SERVERS__A__URI: unknown variable; did you mean `CLOAKROOM_SERVERS__A__URL`?
 CLOAKROOM_SERVERS__B__SSE_URL: servers.b.sse_url: comes in a later release; this one serves `url` only
 CLOAKROOM_STORE_URL: unknown variable; did you mean `CLOAKROOM_STORE__URL`?
-CLOAKROOM_STORE__URL: store.url: not a store's URL; write one that begins with one of sqlite: redis:// rediss:// redis+sentinel:// redis+cluster://
+CLOAKROOM_STORE__URL: store.url: the store's URL must start with sqlite: (as in sqlite:cloakroom.db), redis:// or rediss://
 CLOAKROOM_STROE__URL: unknown variable; did you mean `CLOAKROOM_STORE__URL`?
 CLOAKROOM_THREADS: threads: write a number from 1 to 1024, without quotes
 CLOAKROOM_WHATEVER: unknown variable; write a key of config/default.toml in capitals, with two underscores for a dot, as in `CLOAKROOM_STORE__URL`

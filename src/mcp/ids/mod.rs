@@ -5,14 +5,12 @@
 //! Hijacking").
 
 mod event;
-mod sealer;
 mod session;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 pub use event::{open_event, seal_event};
-pub use sealer::{Sealer, Seals};
 pub use session::{Session, open_session, seal_session};
 
 use crate::names::{ProfileName, ServerName};
@@ -30,7 +28,7 @@ pub const SESSION_TTL: u64 = 24 * 60 * 60;
 #[derive(Debug, Clone, Copy)]
 pub struct Holder<'a> {
     /// The random id of the user's record (not the name, which may be given to another person).
-    pub user_id: &'a str,
+    pub user_id: &'a [u8],
     /// The server the id belongs to.
     pub server: &'a ServerName,
     /// The profile whose secrets the backend was given.
@@ -40,7 +38,7 @@ pub struct Holder<'a> {
 impl<'a> Holder<'a> {
     fn context(&self) -> [&'a [u8]; 3] {
         [
-            self.user_id.as_bytes(),
+            self.user_id,
             self.server.as_str().as_bytes(),
             self.profile.as_str().as_bytes(),
         ]
@@ -54,4 +52,10 @@ fn encode(bytes: &[u8]) -> String {
 /// Refuses padding and stray bits, so that one id has one spelling.
 fn decode(text: &[u8]) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text).ok()
+}
+
+#[cfg(test)]
+fn test_sealer() -> crate::vault::Sealer {
+    let server = ServerName::parse("github").unwrap();
+    crate::vault::Sealer::new(&crate::vault::Keyring::generate(), &server).unwrap()
 }

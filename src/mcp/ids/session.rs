@@ -2,8 +2,9 @@
 
 use http::HeaderValue;
 
-use super::{Holder, MAX_BACKEND_SESSION, MAX_SEALED, SESSION_TTL, Sealer, decode, encode};
+use super::{Holder, MAX_BACKEND_SESSION, MAX_SEALED, SESSION_TTL, decode, encode};
 use crate::mcp::scan::Capabilities;
+use crate::vault::Sealer;
 
 const PURPOSE: &str = "mcp session id";
 /// The first byte of the plaintext. Other forms get other numbers.
@@ -146,7 +147,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::mcp::ids::sealer::double::Double;
+    use crate::mcp::ids::test_sealer;
     use crate::names::{ProfileName, ServerName};
 
     const NOW: u64 = 1_790_000_000;
@@ -172,23 +173,24 @@ mod tests {
             ProfileName::default_profile(),
             ProfileName::parse("work").unwrap(),
         );
+        let sealer = test_sealer();
         let holder = Holder {
-            user_id: "u1",
+            user_id: b"u1",
             server: &github,
             profile: &main,
         };
         for backend in [None, Some(&b"abc"[..]), Some(&[b'~'; MAX_BACKEND_SESSION])] {
-            let value = seal_session(&Double, &holder, &session(backend));
+            let value = seal_session(&sealer, &holder, &session(backend));
             assert!(value.as_bytes().iter().all(u8::is_ascii_graphic) && value.len() <= MAX_SEALED);
             let open =
-                |holder: &Holder<'_>, now| open_session(&Double, holder, value.as_bytes(), now);
+                |holder: &Holder<'_>, now| open_session(&sealer, holder, value.as_bytes(), now);
             assert_eq!(open(&holder, NOW), Some(session(backend)));
             assert_eq!(open(&holder, NOW + SESSION_TTL - 1), Some(session(backend)));
             assert_eq!(open(&holder, NOW + SESSION_TTL), None);
             assert_eq!(
                 open(
                     &Holder {
-                        user_id: "u2",
+                        user_id: b"u2",
                         ..holder
                     },
                     NOW
@@ -231,12 +233,13 @@ mod tests {
         }
         let server = ServerName::parse("github").unwrap();
         let profile = ProfileName::default_profile();
+        let sealer = test_sealer();
         let holder = Holder {
-            user_id: "u1",
+            user_id: b"u1",
             server: &server,
             profile: &profile,
         };
-        let value = seal_session(&Double, &holder, &session(None));
+        let value = seal_session(&sealer, &holder, &session(None));
         let text = value.to_str().unwrap();
         for bad in [
             format!("{text}="),
@@ -244,7 +247,7 @@ mod tests {
             text[1..].to_owned(),
             "A".repeat(4097),
         ] {
-            assert_eq!(open_session(&Double, &holder, bad.as_bytes(), NOW), None);
+            assert_eq!(open_session(&sealer, &holder, bad.as_bytes(), NOW), None);
         }
         let mut other_format = session(None).to_bytes();
         other_format[0] = 2;

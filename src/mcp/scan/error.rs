@@ -6,7 +6,8 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScanError {
     kind: ScanErrorKind,
-    at: usize,
+    /// 32 bits, so that a result of the scanner's inner loops fits a register.
+    at: u32,
 }
 
 /// The reasons for a [`ScanError`].
@@ -35,7 +36,11 @@ pub enum ScanErrorKind {
 
 impl ScanError {
     pub(super) fn new(kind: ScanErrorKind, at: usize) -> Self {
-        Self { kind, at }
+        // No body is scanned past MAX_BODY, 2^30.
+        Self {
+            kind,
+            at: at as u32,
+        }
     }
 
     /// What is wrong.
@@ -47,7 +52,7 @@ impl ScanError {
     /// The byte of the body where it was noticed, counted from 0. At most the length of the body.
     #[must_use]
     pub fn at(&self) -> usize {
-        self.at
+        self.at as usize
     }
 
     /// Whether JSON-RPC calls this a parse error (-32700) rather than an invalid request (-32600).

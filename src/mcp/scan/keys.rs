@@ -93,7 +93,7 @@ fn duplicate(key: Str) -> ScanError {
 }
 
 fn same_raw(text: &str, a: Str, b: Str) -> bool {
-    a.raw(text) == b.raw(text)
+    a.raw_bytes(text) == b.raw_bytes(text)
 }
 
 fn same(text: &str, a: Str, b: Str) -> bool {
@@ -152,7 +152,7 @@ fn hash(hasher: &RandomState, text: &str, key: Str) -> u64 {
     if key.escaped() {
         hasher.hash_one(key.decode(text).as_bytes())
     } else {
-        hasher.hash_one(key.raw(text).as_bytes())
+        hasher.hash_one(key.raw_bytes(text))
     }
 }
 
@@ -165,9 +165,9 @@ mod tests {
         let mut at = 0;
         let mut keys = Vec::new();
         while at < text.len() {
-            let (key, next) = string(text.as_bytes(), at).unwrap();
+            let key = string(text.as_bytes(), at).unwrap();
             keys.push(key);
-            at = next;
+            at = key.after();
         }
         keys
     }

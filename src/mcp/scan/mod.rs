@@ -17,6 +17,8 @@
 //! [`MAX_BATCH`] messages. A message without escapes in the texts we read is scanned without any
 //! allocation.
 
+#[cfg(test)]
+mod agreement;
 mod envelope;
 mod error;
 mod keys;
@@ -41,6 +43,10 @@ pub const MAX_BODY: usize = 1 << 30;
 
 /// A body that is JSON-RPC 2.0 as MCP speaks it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a box would cost every request an allocation"
+)]
 pub enum Body<'a> {
     /// One message.
     One(Message<'a>),
@@ -136,7 +142,9 @@ pub fn scan(body: &[u8]) -> Result<Body<'_>, ScanError> {
     }
     let text = simdutf8::compat::from_utf8(body)
         .map_err(|error| ScanError::new(ScanErrorKind::NotUtf8, error.valid_up_to()))?;
-    match walk::Walker::new(text).run()?.into_parts() {
+    let mut walker = walk::Walker::new(text);
+    walker.run()?;
+    match walker.collector.into_parts() {
         (_, Some(batch)) => Ok(Body::Batch(batch)),
         (Some(message), None) => Ok(Body::One(message)),
         // The walker ends after one value; one that is no message was refused when it ended.

@@ -28,6 +28,12 @@ impl Str {
         &text[start..start + (self.len_escaped >> 1) as usize]
     }
 
+    /// The same as bytes, which need no look at where characters begin.
+    pub(super) fn raw_bytes(self, text: &str) -> &[u8] {
+        let start = self.start as usize;
+        &text.as_bytes()[start..start + (self.len_escaped >> 1) as usize]
+    }
+
     /// Whether the content has escapes.
     pub(super) fn escaped(self) -> bool {
         self.len_escaped & 1 == 1
@@ -36,6 +42,11 @@ impl Str {
     /// Where the content begins.
     pub(super) fn start(self) -> usize {
         self.start as usize
+    }
+
+    /// The offset after the closing quote.
+    pub(super) fn after(self) -> usize {
+        self.start as usize + (self.len_escaped >> 1) as usize + 1
     }
 
     /// The content, escapes decoded.
@@ -49,16 +60,16 @@ impl Str {
     }
 }
 
-/// Reads a string whose opening quote is at `open`; returns it and the offset after its closing
-/// quote.
-pub(super) fn string(bytes: &[u8], open: usize) -> Result<(Str, usize), ScanError> {
+/// Reads a string whose opening quote is at `open`.
+#[inline]
+pub(super) fn string(bytes: &[u8], open: usize) -> Result<Str, ScanError> {
     let start = open + 1;
     let mut at = start;
     let mut escaped = false;
     loop {
         at = plain(bytes, at);
         match bytes.get(at) {
-            Some(b'"') => return Ok((Str::new(start, at, escaped), at + 1)),
+            Some(b'"') => return Ok(Str::new(start, at, escaped)),
             Some(b'\\') => {
                 escaped = true;
                 at = escape(bytes, at)?;
@@ -70,6 +81,7 @@ pub(super) fn string(bytes: &[u8], open: usize) -> Result<(Str, usize), ScanErro
 
 /// The first byte from `at` on that cannot simply stand in a string: a quote, a backslash, a
 /// control character, or the end.
+#[inline]
 fn plain(bytes: &[u8], mut at: usize) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const TOPS: u64 = 0x8080_8080_8080_8080;
@@ -184,8 +196,12 @@ impl Iterator for Unescape<'_> {
 /// Such readers exist (Go's encoding/json, Jackson and .NET when told to), and they fold by
 /// Unicode, not by ASCII: the long s, the Kelvin sign and the Turkish i's are letters to them.
 pub(super) fn equals_ignoring_case(key: &str, known: &str) -> bool {
-    if key.is_ascii() {
+    if key.len() == known.len() {
         return key.eq_ignore_ascii_case(known);
+    }
+    // The letters meant below are longer than those they fold to.
+    if key.len() < known.len() || key.is_ascii() {
+        return false;
     }
     let folded = key.chars().map(|c| match c {
         '\u{17f}' => 's',

@@ -25,7 +25,7 @@ pub(super) struct Walker<'a> {
     frames: [Frame; MAX_DEPTH],
     depth: usize,
     keys: Keys,
-    collector: Collector<'a>,
+    pub(super) collector: Collector<'a>,
 }
 
 /// What is expected next.
@@ -54,24 +54,25 @@ impl<'a> Walker<'a> {
         }
     }
 
-    pub(super) fn run(mut self) -> Result<Collector<'a>, ScanError> {
+    pub(super) fn run(&mut self) -> Result<(), ScanError> {
         let mut next = Next::Value(Slot::Body);
         loop {
             next = match next {
                 Next::Value(slot) => self.value(slot)?,
                 Next::AfterValue => self.after_value()?,
-                Next::End => return Ok(self.collector),
+                Next::End => return Ok(()),
             };
         }
     }
 
+    #[inline]
     fn value(&mut self, slot: Slot) -> Result<Next, ScanError> {
         self.space();
         let start = self.at;
         let kind = match self.peek() {
             Some(b'"') => {
-                let (content, end) = string(self.bytes, start)?;
-                self.at = end;
+                let content = string(self.bytes, start)?;
+                self.at = content.after();
                 Kind::String(content)
             }
             Some(b'{') => return self.open(slot, true),
@@ -85,12 +86,18 @@ impl<'a> Walker<'a> {
             Some(b'n') => self.word(b"null", Kind::Null)?,
             _ => return Err(self.not_json()),
         };
-        self.collector.value(slot, kind, start, self.at)?;
+        if slot != Slot::Other {
+            self.collector.value(slot, kind, start, self.at)?;
+        }
         Ok(Next::AfterValue)
     }
 
+    #[inline]
     fn open(&mut self, slot: Slot, object: bool) -> Result<Next, ScanError> {
-        let slot = self.collector.open(slot, object, self.at)?;
+        let slot = match slot {
+            Slot::Other => slot,
+            known => self.collector.open(known, object, self.at)?,
+        };
         let frame = Frame {
             start: self.at as u32,
             keys_from: self.keys.len() as u32,
@@ -111,6 +118,7 @@ impl<'a> Walker<'a> {
         }
     }
 
+    #[inline]
     fn after_value(&mut self) -> Result<Next, ScanError> {
         self.space();
         let Some(open) = self.depth.checked_sub(1) else {
@@ -137,13 +145,14 @@ impl<'a> Walker<'a> {
     }
 
     /// Reads a key and its colon.
+    #[inline]
     fn key(&mut self, frame: Frame) -> Result<Next, ScanError> {
         if self.peek() != Some(b'"') {
             return Err(self.not_json());
         }
-        let (key, end) = string(self.bytes, self.at)?;
+        let key = string(self.bytes, self.at)?;
         self.keys.push(self.text, frame.keys_from as usize, key)?;
-        self.at = end;
+        self.at = key.after();
         self.space();
         if self.peek() != Some(b':') {
             return Err(self.not_json());
@@ -152,6 +161,7 @@ impl<'a> Walker<'a> {
         Ok(Next::Value(frame.slot.member(self.text, key)?))
     }
 
+    #[inline]
     fn element(&mut self, frame: Frame) -> Result<Next, ScanError> {
         let slot = frame.slot.element();
         if slot == Slot::Message && self.collector.count() == MAX_BATCH {
@@ -160,6 +170,7 @@ impl<'a> Walker<'a> {
         Ok(Next::Value(slot))
     }
 
+    #[inline]
     fn close(&mut self, frame: Frame) -> Result<Next, ScanError> {
         self.at += 1;
         self.depth -= 1;
@@ -169,8 +180,10 @@ impl<'a> Walker<'a> {
         } else {
             Kind::Array
         };
-        self.collector
-            .value(frame.slot, kind, frame.start as usize, self.at)?;
+        if frame.slot != Slot::Other {
+            self.collector
+                .value(frame.slot, kind, frame.start as usize, self.at)?;
+        }
         Ok(Next::AfterValue)
     }
 

@@ -68,9 +68,7 @@ impl Layout {
     pub(super) fn tracking_on(&self) -> Cmd {
         let mut on = cmd("CLIENT");
         on.arg("TRACKING").arg("ON").arg("BCAST");
-        if !self.prefix.is_empty() {
-            on.arg("PREFIX").arg(&self.prefix);
-        }
+        on.arg("PREFIX").arg(&self.prefix);
         on
     }
 }

@@ -1,4 +1,4 @@
-//! Connections: making one, keeping one alive, and saying why there is none.
+//! Connections: making one, and saying why there is none.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,29 +7,28 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, ErrorKind, FromRedisValue, Pipeline, ProtocolVersion, PushInfo,
-    RedisConnectionInfo, RedisError, ServerErrorKind, Value, pipe,
+    RedisConnectionInfo, RedisError, Value, pipe,
 };
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::Mutex;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use super::READ_TIMEOUT;
+use crate::store::OpenError;
 use crate::store::url::RedisUrl;
-use crate::store::{OpenError, StoreError};
 
 /// Name lookup, TCP, TLS and login together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// After a failed attempt others fail at once for so long: a herd must not wait in a queue, each for
-/// a timeout of its own.
-const REFUSE_FOR: Duration = Duration::from_millis(250);
 /// Requests that may wait to be written to the socket.
 const BUFFER: usize = 1024;
+
+/// How a `NOPERM` inside a script is worded: by Redis 7.0, and by later ones.
+const FORBIDDEN_IN_SCRIPT: [&str; 2] = ["The user executing the script", "ACL failure in script"];
 
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
@@ -62,7 +61,11 @@ impl ConnectError {
             || error.kind() == ErrorKind::AuthenticationFailed
         {
             Self::LoginRefused(reason)
-        } else if starts(&["NOPERM"]) {
+        } else if starts(&["NOPERM"])
+            || FORBIDDEN_IN_SCRIPT
+                .iter()
+                .any(|words| reason.contains(words))
+        {
             Self::NotAllowed(reason)
         } else {
             Self::Unreachable(reason)
@@ -131,14 +134,7 @@ impl Target {
         &self,
         pushes: Option<UnboundedSender<PushInfo>>,
     ) -> Result<Live, ConnectError> {
-        let late = |_| {
-            Err(ConnectError::Unreachable(
-                "no answer within a second".to_owned(),
-            ))
-        };
-        let live = timeout(CONNECT_TIMEOUT, self.log_in(pushes))
-            .await
-            .unwrap_or_else(late)?;
+        let live = self.log_in(pushes).await?;
         let mut ask = pipe();
         ask.cmd("ROLE");
         let role = live.ask::<(Value,)>(&ask, READ_TIMEOUT).await;
@@ -154,7 +150,8 @@ impl Target {
         &self,
         pushes: Option<UnboundedSender<PushInfo>>,
     ) -> Result<Live, ConnectError> {
-        let stream = self.stream().await?;
+        let until = Instant::now() + CONNECT_TIMEOUT;
+        let stream = self.stream(until).await?;
         let mut info = RedisConnectionInfo::default()
             .set_db(i64::from(self.url.db))
             .set_protocol(ProtocolVersion::RESP3)
@@ -167,7 +164,8 @@ impl Target {
         if let Some(pushes) = pushes {
             config = config.set_push_sender(pushes);
         }
-        let made = MultiplexedConnection::new_with_config(&info, stream, config).await;
+        let made = MultiplexedConnection::new_with_config(&info, stream, config);
+        let made = timeout_at(until, made).await.map_err(|_| silent())?;
         let (connection, driver) = made.map_err(|error| ConnectError::from_answer(&error))?;
         Ok(Live {
             connection,
@@ -175,23 +173,29 @@ impl Target {
         })
     }
 
-    async fn stream(&self) -> Result<Box<dyn Stream>, ConnectError> {
+    async fn stream(&self, until: Instant) -> Result<Box<dyn Stream>, ConnectError> {
         let unreachable = |error: std::io::Error| ConnectError::Unreachable(error.to_string());
         let address = (self.url.host.as_str(), self.url.port);
-        let socket = TcpStream::connect(address).await.map_err(unreachable)?;
+        let socket = timeout_at(until, TcpStream::connect(address)).await;
+        let socket = socket.map_err(|_| silent())?.map_err(unreachable)?;
         socket.set_nodelay(true).map_err(unreachable)?;
         let Some(tls) = &self.tls else {
             return Ok(Box::new(socket));
         };
         let name = ServerName::try_from(self.url.host.clone());
         let name = name.map_err(|error| ConnectError::Tls(error.to_string()))?;
-        let secured = TlsConnector::from(Arc::clone(tls))
-            .connect(name, socket)
-            .await;
+        let secured = TlsConnector::from(Arc::clone(tls)).connect(name, socket);
+        // A Redis that speaks no TLS waits for the rest of a command.
+        let no_tls = |_| ConnectError::Tls("no answer; does the server speak TLS?".to_owned());
+        let secured = timeout_at(until, secured).await.map_err(no_tls)?;
         Ok(Box::new(
             secured.map_err(|error| ConnectError::Tls(error.to_string()))?,
         ))
     }
+}
+
+fn silent() -> ConnectError {
+    ConnectError::Unreachable("no answer within a second".to_owned())
 }
 
 /// A connection somebody uses; closed when nobody does.
@@ -207,6 +211,10 @@ impl Drop for Live {
 }
 
 impl Live {
+    pub(super) fn is_closed(&self) -> bool {
+        self.driver.is_finished()
+    }
+
     /// One round trip.
     pub(super) async fn ask<T: FromRedisValue>(
         &self,
@@ -216,142 +224,5 @@ impl Live {
         let mut connection = self.connection.clone();
         connection.set_response_timeout(timeout);
         request.query_async(&mut connection).await
-    }
-}
-
-/// Why a request on a [`Line`] failed.
-pub(super) struct Failed {
-    pub(super) error: StoreError,
-    /// The server wants to be told the script's text.
-    pub(super) unknown_script: bool,
-}
-
-/// One connection shared by many, made again after a failure.
-pub(super) struct Line {
-    target: Target,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    live: Option<Arc<Live>>,
-    refused: Option<(Instant, ConnectError)>,
-}
-
-impl Line {
-    pub(super) fn new(target: Target) -> Self {
-        Self {
-            target,
-            state: Mutex::default(),
-        }
-    }
-
-    /// Asks once more on a fresh connection when the old one turns out to be closed.
-    pub(super) async fn read<T: FromRedisValue>(
-        &self,
-        request: &Pipeline,
-        timeout: Duration,
-    ) -> Result<T, StoreError> {
-        match self.once(request, timeout).await? {
-            Err(error) if error.is_connection_dropped() => {}
-            answer => return answer.map_err(|error| meaning(&error)),
-        }
-        self.once(request, timeout)
-            .await?
-            .map_err(|error| meaning(&error))
-    }
-
-    /// Never asks twice: nobody knows whether the first time had an effect.
-    pub(super) async fn write<T: FromRedisValue>(
-        &self,
-        request: &Pipeline,
-        timeout: Duration,
-    ) -> Result<T, Failed> {
-        let asked = self.once(request, timeout).await;
-        let answer = asked.map_err(|error| Failed {
-            error,
-            unknown_script: false,
-        })?;
-        answer.map_err(|error| Failed {
-            unknown_script: error.kind() == ErrorKind::Server(ServerErrorKind::NoScript),
-            error: meaning(&error),
-        })
-    }
-
-    /// Gives the connection up: the next request makes a new one.
-    pub(super) async fn reset(&self) {
-        self.state.lock().await.live = None;
-    }
-
-    async fn once<T: FromRedisValue>(
-        &self,
-        request: &Pipeline,
-        timeout: Duration,
-    ) -> Result<Result<T, RedisError>, StoreError> {
-        let live = self.live().await;
-        let live = live.map_err(|error| StoreError::Unreachable(error.to_string()))?;
-        let answer = live.ask(request, timeout).await;
-        if answer.as_ref().is_err_and(is_broken) {
-            let mut state = self.state.lock().await;
-            if state
-                .live
-                .as_ref()
-                .is_some_and(|now| Arc::ptr_eq(now, &live))
-            {
-                state.live = None;
-            }
-        }
-        Ok(answer)
-    }
-
-    async fn live(&self) -> Result<Arc<Live>, ConnectError> {
-        // Held while connecting: whoever comes meanwhile gets the same connection, or refusal.
-        let mut state = self.state.lock().await;
-        if let Some(live) = &state.live
-            && !live.driver.is_finished()
-        {
-            return Ok(Arc::clone(live));
-        }
-        if let Some((at, error)) = &state.refused
-            && at.elapsed() < REFUSE_FOR
-        {
-            return Err(error.clone());
-        }
-        match self.target.connect(None).await {
-            Ok(live) => {
-                let live = Arc::new(live);
-                *state = State {
-                    live: Some(Arc::clone(&live)),
-                    refused: None,
-                };
-                Ok(live)
-            }
-            Err(error) => {
-                *state = State {
-                    live: None,
-                    refused: Some((Instant::now(), error.clone())),
-                };
-                Err(error)
-            }
-        }
-    }
-}
-
-/// Whether the connection is of no more use: broken or silent, or the server's role has changed and
-/// its name may lead elsewhere by now.
-fn is_broken(error: &RedisError) -> bool {
-    use ServerErrorKind::{BusyLoading, MasterDown, ReadOnly};
-    let ErrorKind::Server(kind) = error.kind() else {
-        return error.is_io_error() || error.is_unrecoverable_error();
-    };
-    matches!(kind, BusyLoading | MasterDown | ReadOnly)
-}
-
-fn meaning(error: &RedisError) -> StoreError {
-    let reason = words(error);
-    match error.kind() {
-        ErrorKind::Parse | ErrorKind::UnexpectedReturnType => StoreError::Damaged(reason),
-        _ if reason.starts_with("WRONGTYPE") => StoreError::Damaged(reason),
-        _ => StoreError::Unreachable(reason),
     }
 }

@@ -3,24 +3,19 @@
 //! A record is one string: its version (8 bytes, big-endian), then the blob. See [`layout`] for the
 //! keys. Writes are one Lua script, so that compare, swap and index are one step.
 //!
-//! The smallest ACL rule that works, for the default `store.key_prefix`:
-//!
-//! ```text
-//! user cloakroom on >PASSWORD resetchannels -@all ~cloakroom:*
-//!      +get +set +getrange +del +mget +zadd +zrem +zrangebylex +eval +evalsha
-//!      +ping +role +wait +client|tracking
-//! ```
-//!
-//! and `+select` when the URL names a database. [`Redis::open`] tries what it needs, so a rule that
-//! lacks something is told at start, not at the first revocation.
+//! What its ACL user needs is in [`super::REDIS_ACL_RULE`]; [`Redis::open`] tries every command, so a rule that lacks
+//! something is told at start, not at the first revocation.
 //!
 //! **Deployment caveat.** Redis acknowledges before its replicas have a write, and before it is on
 //! disk unless `appendfsync always` is set: a crash can bring back a revoked key. [`Store::settle`]
-//! tells whether the replicas have it.
+//! tells whether the replicas have it. `maxmemory-policy` must be `noeviction`, as it is by default:
+//! any other lets a full server throw records away.
 
 mod layout;
+mod line;
 mod link;
 mod page;
+mod ready;
 mod tls;
 mod watch;
 
@@ -29,14 +24,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use redis::{Pipeline, RedisError, Script, Value, pipe};
+use redis::{Script, Value, pipe};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::timeout;
 
 use self::layout::Layout;
-use self::link::{ConnectError, Line, Target};
-use super::open::SCHEMA;
+use self::line::{Failed, Line};
+use self::link::{ConnectError, Target};
 use super::url::RedisUrl;
 use super::{
     Event, OpenError, Record, RecordId, Settings, Settled, Store, StoreError, WriteError,
@@ -47,7 +42,7 @@ use super::{
 const READ_TIMEOUT: Duration = Duration::from_millis(500);
 /// A write of 16 MiB may take its time, and a write given up is a write nobody knows the fate of.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
-/// [`super::open`] promises an answer within 3 seconds.
+/// [`super::open()`] promises an answer within 3 seconds.
 const OPEN_TIMEOUT: Duration = Duration::from_millis(2800);
 /// How long replicas may take to confirm, in milliseconds.
 const SETTLE_MS: u32 = 1000;
@@ -160,79 +155,6 @@ impl Store for Redis {
 }
 
 impl Inner {
-    /// Connects, checks the schema (writing it to a server that has none) and the permissions.
-    async fn make_ready(&self) -> Result<(), OpenError> {
-        let place = self.target.url().address();
-        let explained = |error: ConnectError| error.explained(&place);
-        let live = self.target.connect(None).await.map_err(explained)?;
-        let key = self.layout.schema_key();
-        let mut get = pipe();
-        get.cmd("GET").arg(&key);
-        let mut create = pipe();
-        create
-            .cmd("SET")
-            .arg(&key)
-            .arg(SCHEMA)
-            .arg("NX")
-            .ignore()
-            .cmd("GET")
-            .arg(&key);
-
-        let ask = async |request: &Pipeline| {
-            let answer = live.ask::<Vec<Option<String>>>(request, READ_TIMEOUT).await;
-            answer.map_err(|error| ConnectError::from_answer(&error))
-        };
-        let mut found = ask(&get).await.map_err(explained)?.pop().flatten();
-        if found.is_none() {
-            found = ask(&create).await.map_err(explained)?.pop().flatten();
-        }
-        let found = found.unwrap_or_default();
-        let Ok(found) = found.parse::<u64>() else {
-            let reason = format!("{key} holds something else");
-            return Err(OpenError::NotOurs { place, reason });
-        };
-        match found.cmp(&u64::from(SCHEMA)) {
-            std::cmp::Ordering::Less => return Err(OpenError::SchemaOlder { place, found }),
-            std::cmp::Ordering::Greater => return Err(OpenError::SchemaNewer { place, found }),
-            std::cmp::Ordering::Equal => {}
-        }
-        let tried = live
-            .ask::<Vec<Value>>(&self.rehearsal(), READ_TIMEOUT)
-            .await;
-        tried
-            .or_else(|error| forbidden_or_lost(&error))
-            .map(drop)
-            .map_err(explained)
-    }
-
-    /// Every command used later, in a form that changes nothing.
-    fn rehearsal(&self) -> Pipeline {
-        let (record, index) = (self.layout.unused_key(), self.layout.index_key('k', "00"));
-        let mut all = pipe();
-        all.cmd("MGET").arg(&record);
-        all.cmd("DEL").arg(&record);
-        all.cmd("ZREM").arg(&index).arg("");
-        // XX: only if it exists, which it never does.
-        all.cmd("ZADD").arg(&record).arg("XX").arg(0).arg("");
-        all.cmd("SET").arg(&record).arg("").arg("XX");
-        all.cmd("ZRANGEBYLEX")
-            .arg(&index)
-            .arg("-")
-            .arg("+")
-            .arg("LIMIT")
-            .arg(0)
-            .arg(1);
-        all.cmd("EVAL")
-            .arg("return redis.call('GETRANGE', KEYS[1], 0, 7)")
-            .arg(1)
-            .arg(&record);
-        all.cmd("WAIT").arg(0).arg(1);
-        all.cmd("PING");
-        all.add_command(self.layout.tracking_on());
-        all.cmd("CLIENT").arg("TRACKING").arg("OFF");
-        all
-    }
-
     async fn get_many(
         &self,
         line: &Line,
@@ -280,7 +202,7 @@ impl Inner {
         };
         let known = request("EVALSHA", &SWAP_HASH);
         let answer = match self.writes.write::<(bool,)>(&known, WRITE_TIMEOUT).await {
-            Err(link::Failed {
+            Err(Failed {
                 unknown_script: true,
                 ..
             }) => {
@@ -330,24 +252,6 @@ impl Inner {
         }
         Ok(Settled::Partly { confirmed, of })
     }
-}
-
-/// A server that cannot write for the moment (a full disk, too few replicas) can still be read, so
-/// only a missing permission or connection stops the start.
-fn forbidden_or_lost(error: &RedisError) -> Result<Vec<Value>, ConnectError> {
-    let Some(answers) = error.clone().into_server_errors() else {
-        return Err(ConnectError::from_answer(error));
-    };
-    for (_, answer) in answers.iter() {
-        let answer = ConnectError::from_answer(&answer.clone().into());
-        match answer {
-            ConnectError::NotAllowed(_) => return Err(answer),
-            other => {
-                tracing::warn!(reason = %other, "The store may be read, but not written for now.")
-            }
-        }
-    }
-    Ok(Vec::new())
 }
 
 fn record(id: RecordId, value: Vec<u8>) -> Result<Record, StoreError> {

@@ -11,7 +11,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use super::Inner;
 use super::link::{ConnectError, Live, replicas};
-use crate::store::Event;
+use crate::store::{Event, RecordId};
 
 /// Somewhat less than a second, so that `Alive` comes every second also when the answer takes a while.
 const PING_EVERY: Duration = Duration::from_millis(800);
@@ -27,6 +27,8 @@ pub(super) async fn run(inner: Arc<Inner>, events: UnboundedSender<Event>) {
         let error = match Watcher::start(&inner).await {
             Ok(mut watcher) => {
                 (pause, told) = (FIRST_PAUSE, false);
+                inner.reads.found();
+                inner.writes.found();
                 tokio::select! {
                     () = events.closed() => return,
                     error = watcher.run(&inner, &events) => error,
@@ -34,10 +36,10 @@ pub(super) async fn run(inner: Arc<Inner>, events: UnboundedSender<Event>) {
             }
             Err(error) => error,
         };
-        // What the other connections lead to is no better.
-        inner.reads.reset().await;
-        inner.writes.reset().await;
         if !told {
+            // What the other connections lead to is no better: perhaps a server that was demoted.
+            inner.reads.lost();
+            inner.writes.lost();
             tracing::warn!(%error, "The store cannot be watched; trying again.");
             let _ = events.send(Event::Down);
             told = true;
@@ -81,7 +83,10 @@ impl Watcher {
                 biased;
                 push = self.pushes.recv() => match push {
                     Some(push) if push.kind == PushKind::Disconnection => return closed(),
-                    Some(push) => changed(inner, &push).into_iter().for_each(tell),
+                    Some(push) => match changed(inner, &push) {
+                        Some(ids) => ids.into_iter().map(Event::Changed).for_each(tell),
+                        None => return flushed(),
+                    },
                     None => return closed(),
                 },
                 answer = &mut ping => {
@@ -92,7 +97,10 @@ impl Watcher {
                     }
                     // They arrived before the answer, perhaps after we looked.
                     while let Ok(push) = self.pushes.try_recv() {
-                        changed(inner, &push).into_iter().for_each(tell);
+                        match changed(inner, &push) {
+                            Some(ids) => ids.into_iter().map(Event::Changed).for_each(tell),
+                            None => return flushed(),
+                        }
                     }
                     tell(Event::Alive);
                     ping.set(self::ping(&self.live, PING_EVERY));
@@ -112,21 +120,22 @@ async fn ping(live: &Live, pause: Duration) -> Result<Value, RedisError> {
     Ok(role)
 }
 
-/// What a push means.
-fn changed(inner: &Inner, push: &PushInfo) -> Vec<Event> {
+fn flushed() -> ConnectError {
+    ConnectError::Unreachable("everything in it was deleted".to_owned())
+}
+
+/// The records a push is about; `None` when that is every one. Then it is best to start anew: a
+/// server also forgets everything when it becomes a replica.
+fn changed(inner: &Inner, push: &PushInfo) -> Option<Vec<RecordId>> {
     if push.kind != PushKind::Invalidate {
-        return Vec::new();
+        return Some(Vec::new());
     }
-    match push.data.as_slice() {
-        [Value::Array(keys)] => keys
-            .iter()
-            .filter_map(|key| match key {
-                Value::BulkString(key) => inner.layout.id_of(key),
-                _ => None,
-            })
-            .map(Event::Changed)
-            .collect(),
-        // Everything was flushed, so which keys changed is not told.
-        _ => vec![Event::Down, Event::Up],
-    }
+    let [Value::Array(keys)] = push.data.as_slice() else {
+        return None;
+    };
+    let keys = keys.iter().filter_map(|key| match key {
+        Value::BulkString(key) => inner.layout.id_of(key),
+        _ => None,
+    });
+    Some(keys.collect())
 }

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
-use super::super::open::SCHEMA;
+use super::super::settings::SCHEMA;
 use super::{BUSY_TIMEOUT, OpenError, StoreError};
 
 /// "clkr": tells our files from other people's, also to `file(1)`.
 const APPLICATION_ID: i64 = 0x636c_6b72;
-/// [`super::super::open`] promises an answer within 3 seconds.
+/// [`super::super::open()`] promises an answer within 3 seconds.
 const OPEN_TIMEOUT: Duration = Duration::from_millis(2500);
 
 const TABLES: &str = "

@@ -3,6 +3,7 @@
 mod keyring;
 mod keys;
 mod secrets;
+mod serve;
 mod usage;
 mod users;
 

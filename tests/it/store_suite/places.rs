@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cloakroom::store::{OpenError, Settings, Store, StoreUrl, open};
+use cloakroom::store::{OpenError, REDIS_ACL_RULE, Settings, Store, StoreUrl, open};
 
 use crate::support::redis::{Options, Server};
 
@@ -104,16 +104,9 @@ pub(super) async fn redis_tls_acl() -> Place {
     }
 }
 
-/// The rule in the documentation of the Redis store, with the password `p@ss`.
+/// The user the documentation tells to make, with the password `p@ss`.
 pub(super) fn documented_rule() -> String {
-    let source = include_str!("../../../src/store/redis/mod.rs");
-    let lines = source.lines().filter_map(|line| line.strip_prefix("//! "));
-    let rule = lines.skip_while(|line| !line.starts_with("user cloakroom"));
-    let rule: Vec<_> = rule
-        .take_while(|line| !line.starts_with("```"))
-        .map(str::trim)
-        .collect();
-    rule.join(" ").replace("PASSWORD", "p@ss")
+    format!("user cloakroom on >p@ss {REDIS_ACL_RULE}")
 }
 
 /// Runs each rule of `$rules` in every kind of store.

@@ -70,7 +70,6 @@ async fn a_missing_permission_is_told() {
         .filter(|word| word.starts_with(['+', '~']));
     let parts: Vec<_> = parts.collect();
     assert!(parts.len() > 10, "{rule}");
-    // `eval` runs a script the server does not know, so an `evalsha` that is lacking shows later.
     for (n, part) in parts.iter().enumerate() {
         let lines = rule
             .replacen(&format!(" {part}"), "", 1)
@@ -195,6 +194,21 @@ async fn installations_share_a_server() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_prefix_may_be_empty() {
+    let server = Server::plain();
+    let settings = Settings {
+        key_prefix: String::new(),
+        ..settings(&server.url())
+    };
+    let store = open(&settings).await.unwrap();
+    let mut events = store.watch();
+    assert_eq!(news(&mut events, LONG).await, Event::Up);
+    store.put_if(record("i/ab", 1, "x"), None).await.unwrap();
+    assert_eq!(news(&mut events, LONG).await, Event::Changed(id("i/ab")));
+    assert_eq!(store.page("i/", None, 9).await.unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_foreign_value_is_damage_not_absence() {
     let server = Server::plain();
     let store = open(&settings(&server.url())).await.unwrap();
@@ -274,7 +288,8 @@ async fn a_frozen_server_is_noticed_and_found_again() {
     }
     assert!(
         since.elapsed() < Duration::from_secs(2),
-        "a herd waits no longer than one"
+        "a herd waits no longer than one: {:?}",
+        since.elapsed()
     );
     assert_eq!(news(&mut events, Duration::from_secs(3)).await, Event::Down);
     assert!(

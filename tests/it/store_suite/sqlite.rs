@@ -273,3 +273,55 @@ async fn a_replaced_file_is_noticed() {
         .unwrap();
     assert_eq!(news(&mut events, LONG).await, Event::Changed(id("k/ab")));
 }
+
+/// What the threads named `store-watch` have used of a core so far.
+fn watchers_time() -> Duration {
+    let tasks = fs::read_dir("/proc/self/task").unwrap().flatten();
+    let watchers = tasks.filter(|task| {
+        let name = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+        name.trim() == "store-watch"
+    });
+    let nanoseconds = watchers.map(|task| -> u64 {
+        let stat = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+        stat.split(' ')
+            .next()
+            .and_then(|field| field.parse().ok())
+            .unwrap_or_default()
+    });
+    Duration::from_nanos(nanoseconds.sum())
+}
+
+/// In a process of its own: other tests have watchers too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "the other process of `watching_costs_next_to_nothing`"]
+async fn the_watching_process() {
+    let (_folder, _, settings) = place();
+    let store = open(&settings).await.unwrap();
+    let mut events = store.watch();
+    assert_eq!(news(&mut events, LONG).await, Event::Up);
+    let before = watchers_time();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let used = watchers_time() - before;
+    assert!(!used.is_zero(), "there is no watcher");
+    assert!(
+        used < Duration::from_millis(40),
+        "2% of a core at most: {used:?} in 2 s"
+    );
+}
+
+#[tokio::test]
+async fn watching_costs_next_to_nothing() {
+    let process = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--ignored",
+            "--exact",
+            "store_suite::sqlite::the_watching_process",
+        ])
+        .output()
+        .unwrap();
+    assert!(
+        process.status.success(),
+        "{}",
+        String::from_utf8_lossy(&process.stdout)
+    );
+}

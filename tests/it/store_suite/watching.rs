@@ -37,10 +37,6 @@ pub(super) async fn hears_every_change_in_time(place: &Place) {
     delays.sort();
     // All but two: this machine may be busy with other things.
     let most = delays[delays.len() - 3];
-    println!(
-        "heard within {most:?} at most, median {:?}",
-        delays[delays.len() / 2]
-    );
     assert!(most <= place.heard_within, "{delays:?}");
 }
 

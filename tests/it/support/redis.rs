@@ -1,7 +1,7 @@
 //! A real `redis-server` process on a free loopback port, gone when dropped.
 
 use std::fmt::Write as _;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -38,7 +38,7 @@ impl Server {
                 config(port, &folder, options),
             )
             .unwrap();
-            if let Some(child) = launch(&folder, port) {
+            if let Some(child) = launch(&folder) {
                 return Self {
                     port,
                     folder,
@@ -79,7 +79,7 @@ impl Server {
     pub(crate) fn restart(&mut self) {
         let until = Instant::now() + Duration::from_secs(5);
         while Instant::now() < until {
-            if let Some(child) = launch(&self.folder, self.port) {
+            if let Some(child) = launch(&self.folder) {
                 self.child = child;
                 return;
             }
@@ -113,7 +113,8 @@ pub(crate) fn free_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
-fn launch(folder: &TempDir, port: u16) -> Option<Child> {
+fn launch(folder: &TempDir) -> Option<Child> {
+    let _ = std::fs::remove_file(folder.path().join("log"));
     let mut child = Command::new("redis-server")
         .arg(folder.path().join("redis.conf"))
         .stdin(Stdio::null())
@@ -127,7 +128,8 @@ fn launch(folder: &TempDir, port: u16) -> Option<Child> {
         if child.try_wait().unwrap().is_some() {
             return None;
         }
-        if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        // Not whether somebody listens on the port: that may be somebody else.
+        if log(folder).contains("Ready to accept connections") {
             return Some(child);
         }
         std::thread::sleep(Duration::from_millis(5));

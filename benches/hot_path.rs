@@ -1,0 +1,134 @@
+//! The steps of a cached request, one by one: key, cache, unseal, scan, plan.
+//!
+//! Run with `cargo bench --bench hot_path`.
+#![allow(clippy::unwrap_used, reason = "a panic is how a bench fails")]
+
+use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cloakroom::gate::{Door, Gate};
+use cloakroom::identity::KeyDigest;
+use cloakroom::inject::{Slots, Template};
+use cloakroom::mcp::scan::scan;
+use cloakroom::names::{ProfileName, SecretName, ServerName, UserName};
+use cloakroom::resolve::{Resolver, Settings as Cache};
+use cloakroom::store::{self, Record, Settings, StoreUrl};
+use cloakroom::vault::{KeyRequest, Keyring, Reader, Sealer, SecretOpener, SecretValue, Vault};
+use criterion::{Criterion, criterion_group, criterion_main};
+use http::{HeaderMap, HeaderName};
+use zeroize::Zeroizing;
+
+const BODY: &[u8] = br#"{"jsonrpc":"2.0","id":42,"method":"tools/call","params":{"name":"create_issue","arguments":{"owner":"acme","repo":"rocket","title":"The door does not open","body":"Steps to reproduce: push. Expected: it opens. Seen: it stays shut, whatever one does about it.","labels":["bug","door"],"assignees":["alice"]},"_meta":{"progressToken":"p-42"}}}"#;
+
+/// A vault in memory with one user, one secret and one key; and what a request needs of it.
+struct House {
+    gate: Gate,
+    headers: HeaderMap,
+    key: String,
+    sealed: Record,
+    ring: Arc<Keyring>,
+    server: ServerName,
+}
+
+fn slots() -> Slots {
+    let template = Template::parse_header("Bearer ${TOKEN}").unwrap();
+    Slots::new(vec![(HeaderName::from_static("authorization"), template)])
+}
+
+async fn house() -> House {
+    let url = StoreUrl::parse("memory:", Path::new("")).unwrap();
+    let store = store::open(&Settings::new(url)).await.unwrap();
+    let ring = Arc::new(Keyring::generate());
+    let vault = Vault::new(store.clone(), ring.clone());
+    let (user, server) = (
+        UserName::parse("alice").unwrap(),
+        ServerName::parse("github").unwrap(),
+    );
+    vault.add_user(&user, None).await.ok().unwrap();
+    let value = SecretValue::new(Zeroizing::new(
+        b"ghp_0123456789abcdefghijklmnopqrstuvwxyz".to_vec(),
+    ));
+    let (name, profile) = (
+        SecretName::parse("TOKEN").unwrap(),
+        ProfileName::default_profile(),
+    );
+    vault
+        .set_secret(&user, &server, &profile, &name, &value.unwrap())
+        .await
+        .ok()
+        .unwrap();
+    let key = vault
+        .issue_key(&user, KeyRequest::default())
+        .await
+        .ok()
+        .unwrap();
+    let key = key.key.reveal().to_owned();
+    let sealed = store.page("s/", None, 1).await.unwrap().remove(0);
+    let cache = Cache {
+        cache_bytes: 64 << 20,
+        stale_for: Duration::from_secs(60),
+    };
+    let resolver = Resolver::new(store, Reader::new(ring.clone()), &cache);
+    let opener = SecretOpener::new(&ring, &server).unwrap();
+    let sealer = Sealer::new(&ring, &server).unwrap();
+    let door = Door::new(server.clone(), slots(), opener, sealer);
+    let gate = Gate::new(resolver, [door], Vec::new());
+    let mut headers = HeaderMap::new();
+    headers.insert("authorization", format!("Bearer {key}").parse().unwrap());
+    House {
+        gate,
+        headers,
+        key,
+        sealed,
+        ring,
+        server,
+    }
+}
+
+fn steps(c: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let house = runtime.block_on(house());
+    c.bench_function("key: checksum and digest", |b| {
+        b.iter(|| KeyDigest::of_presented(black_box(house.key.as_bytes()), &[]));
+    });
+    let opener = SecretOpener::new(&house.ring, &house.server).unwrap();
+    c.bench_function("unseal: one secret set", |b| {
+        b.iter(|| opener.open(black_box(&house.sealed)).is_ok());
+    });
+    let (set, slots) = (opener.open(&house.sealed).ok().unwrap(), slots());
+    c.bench_function("plan: one header", |b| {
+        b.iter(|| slots.plan(black_box(&set)).is_ok())
+    });
+    c.bench_function("scan: tools/call of 350 bytes", |b| {
+        b.iter(|| scan(black_box(BODY)).is_ok())
+    });
+    let authenticate = async || {
+        house
+            .gate
+            .authenticate(&house.headers, Some(&house.server))
+            .await
+            .ok()
+    };
+    c.bench_function("gate: authenticate, cached", |b| {
+        b.iter(|| runtime.block_on(authenticate()).is_some());
+    });
+    let identity = runtime.block_on(authenticate()).unwrap();
+    let door = house.gate.door(&house.server).unwrap();
+    let profile = house.gate.profile(&identity);
+    c.bench_function("gate: admit, cached", |b| {
+        b.iter(|| {
+            runtime
+                .block_on(house.gate.admit(&identity, door, &profile))
+                .is_ok()
+        });
+    });
+}
+
+criterion_group!(benches, steps);
+criterion_main!(benches);

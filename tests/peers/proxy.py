@@ -1,0 +1,91 @@
+"""Builds, configures and runs the real proxy, the way an operator does."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import subprocess
+from pathlib import Path
+
+from harness import ROOT, Broken, Process, free_port
+
+
+def build() -> Path:
+    """Build the debug binary, unless $CLOAKROOM_BIN names one; where it is."""
+    if given := os.environ.get("CLOAKROOM_BIN"):
+        return Path(given)
+    subprocess.run(["cargo", "build", "--quiet", "--bin", "cloakroom"], cwd=ROOT, check=True)
+    found = subprocess.run(
+        ["cargo", "metadata", "--no-deps", "--format-version", "1"], cwd=ROOT, check=True, capture_output=True
+    )
+    return Path(json.loads(found.stdout)["target_directory"]) / "debug" / "cloakroom"
+
+
+class User:
+    """A person with a key, and a secret of their own for each server."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.token = f"fixture-{name}-{secrets.token_hex(8)}"
+        self.key = self.key_id = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """What the fixture's `whoami` says when called with this user's secret."""
+        return hashlib.sha256(f"Bearer {self.token}".encode()).hexdigest()
+
+
+class Proxy:
+    """One running proxy in a folder of its own."""
+
+    def __init__(self, binary: Path, folder: Path, servers: dict[str, str]) -> None:
+        self._binary = binary
+        self.folder = folder
+        folder.mkdir()
+        self.config = folder / "cloakroom.toml"
+        self.port = free_port()
+        self.origin = f"http://127.0.0.1:{self.port}"
+        text = f"""listen = "127.0.0.1:{self.port}"
+default_server = "{next(iter(servers))}"
+log = "debug"
+[store]
+url = "sqlite:cloakroom.db"
+[keyring]
+file = "master.keys"
+"""
+        for name, url in servers.items():
+            text += f'[servers.{name}]\nurl = "{url}"\n[servers.{name}.headers]\nAuthorization = "Bearer ${{TOKEN}}"\n'
+        self.config.write_text(text)
+        self._servers = list(servers)
+        self.command("keyring", "init")
+
+    def command(self, *words: str, stdin: str = "", parse: bool = False):
+        """Run one subcommand; its one JSON document, when `parse`."""
+        line = [str(self._binary), *words, "--config", str(self.config), *(["--json"] if parse else [])]
+        done = subprocess.run(line, input=stdin, capture_output=True, text=True, timeout=60)
+        if done.returncode != 0:
+            raise Broken(f"`cloakroom {' '.join(words)}` ended with {done.returncode}:\n{done.stderr}{done.stdout}")
+        return json.loads(done.stdout) if parse else None
+
+    def add_user(self, name: str) -> User:
+        user = User(name)
+        self.command("user", "add", name)
+        for server in self._servers:
+            self.command("secret", "set", name, server, "TOKEN", stdin=user.token)
+        self.issue_key(user)
+        return user
+
+    def issue_key(self, user: User) -> str:
+        issued = self.command("key", "issue", user.name, parse=True)
+        user.key, user.key_id = issued["key"], issued["id"]
+        return user.key
+
+    def serve(self) -> Proxy:
+        command = [self._binary, "serve", "--config", self.config]
+        self.process = Process("the proxy", command, self.folder / "proxy.log").wait_for(self.port)
+        return self
+
+    def url(self, server: str) -> str:
+        return f"{self.origin}/{server}/mcp"

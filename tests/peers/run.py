@@ -1,0 +1,152 @@
+"""The peer checks: real clients, a real server and the official suites, around the real proxy.
+
+    python tests/peers/run.py [--only conformance|clients] [--keep] [--count FILE]
+
+Run by tests/run.sh, which installs everything first. $CLOAKROOM_BIN names another binary to test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import conformance
+from harness import HERE, MODULES, NODE, PYTHON, Broken, Report, run_everything, run_fixture, stop_on_signals
+from proxy import Proxy, User, build
+
+# Each client script and how many checks it must report: fewer means it stopped half-way.
+CLIENTS = (
+    ("Python SDK 2.3.0", [PYTHON, "python_sdk.py"], 27),
+    ("TypeScript SDK 1.32.2", [NODE, "typescript_sdk.mjs"], 8),
+    ("TypeScript client 2.4.0", [NODE, "typescript_client.mjs"], 19),
+    ("inspector 2.12.0", [PYTHON, "inspector.py"], 7),
+    ("stolen ids", [PYTHON, "theft.py"], 9),
+)
+TIMEOUT = 300
+
+
+def run_client(report: Report, name: str, command: list, expected: int, peers: dict) -> None:
+    group = f"client {name}"
+    print(f"… {group}", flush=True)
+    env = {**os.environ, "PEERS": json.dumps(peers), "PEER_MODULES": str(MODULES)}
+    line = [str(command[0]), str(HERE / "clients" / command[1])]
+    try:
+        done = subprocess.run(line, env=env, capture_output=True, text=True, timeout=TIMEOUT, stdin=subprocess.DEVNULL)
+    except subprocess.TimeoutExpired:
+        report.check(group, "ends", False, f"still running after {TIMEOUT} s")
+        return
+    told = 0
+    for text in done.stdout.splitlines():
+        ok = text.startswith("ok ")
+        if ok or text.startswith("not ok "):
+            told += 1
+            check, _, why = text.removeprefix("not ").removeprefix("ok ").partition(": " if not ok else "\0")
+            report.check(group, check if ok else text.removeprefix("not ok "), ok)
+    if told != expected or done.returncode != 0:
+        last = "\n".join(done.stderr.splitlines()[-15:])
+        report.check(group, f"reports {expected} checks", False, f"{told} told, exit {done.returncode}\n{last}")
+
+
+def check_log(report: Report, proxy: Proxy, users: list[User]) -> None:
+    log = (proxy.folder / "proxy.log").read_text(errors="replace")
+    for user in users:
+        for what, value in (("secret", user.token), ("key", user.key)):
+            report.check("log", f"{user.name}'s {what} is not in the proxy's log", value not in log)
+
+
+def check_revoked(report: Report, proxy: Proxy, user: User) -> None:
+    """A revoked key stops working, and only that key."""
+    old, old_id = user.key, user.key_id
+    new = proxy.issue_key(user)
+    proxy.command("key", "revoke", old_id)
+    time.sleep(1)
+    report.check("revocation", "a revoked key gets 401", status(proxy, old) == 401, f"got {status(proxy, old)}")
+    report.check("revocation", "another key of the user goes on", status(proxy, new) == 200, f"got {status(proxy, new)}")
+
+
+def status(proxy: Proxy, key: str) -> int:
+    import httpx2
+
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": meta}}
+    headers = {
+        "Authorization": f"Bearer {key}",
+        "Accept": "application/json, text/event-stream",
+        "MCP-Protocol-Version": "2026-07-28",
+        "Mcp-Method": "tools/list",
+    }
+    return httpx2.post(proxy.url("fixture"), json=body, headers=headers, timeout=10).status_code
+
+
+def run(report: Report, only: str | None, folder: Path) -> None:
+    fixture, fixture_url = run_fixture(folder, "--require-token")
+    everything, everything_url = run_everything(folder)
+    binary = build()
+    proxy = Proxy(binary, folder / "proxy", {"fixture": fixture_url, "everything": everything_url})
+    alice, bob = proxy.add_user("alice"), proxy.add_user("bob")
+    nobody = proxy.add_user("nobody")
+    proxy.command("key", "revoke", nobody.key_id)
+    proxy.serve()
+    direct_token = "fixture-direct"
+    if only in (None, "clients"):
+        peers = {
+            "url": proxy.url("fixture"),
+            "other_url": proxy.url("everything"),
+            "backend_host": fixture_url.split("/")[2],
+            "direct_url": fixture_url,
+            "direct_token": direct_token,
+            "wrong_key": nobody.key,
+            **{user.name: {"name": user.name, "key": user.key, "fingerprint": user.fingerprint} for user in (alice, bob)},
+        }
+        for name, command, expected in CLIENTS:
+            run_client(report, name, command, expected, peers)
+    if only in (None, "conformance"):
+        conformance.run(report, "fixture", (fixture_url, direct_token), (proxy.url("fixture"), alice.key), folder)
+        conformance.run(report, "everything", (everything_url, None), (proxy.url("everything"), alice.key), folder)
+    check_log(report, proxy, [alice, bob])
+    check_revoked(report, proxy, bob)
+    code = proxy.process.stop()
+    report.check("proxy", "ends by itself when told to", code in (0, -15), f"exit {code}")
+    fixture.stop(), everything.stop()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", choices=("conformance", "clients"))
+    parser.add_argument("--keep", action="store_true", help="keep logs and results even when all is well")
+    parser.add_argument("--count", type=Path, help="write the closing line to this file instead of printing it")
+    args = parser.parse_args()
+    stop_on_signals()
+    report = Report()
+    folder = Path(tempfile.mkdtemp(prefix="cloakroom-peers-"))
+    try:
+        run(report, args.only, folder)
+    except Broken as reason:
+        report.check("set-up", "the peers run", False, str(reason))
+    except subprocess.CalledProcessError as failed:
+        report.check("set-up", "the peers run", False, str(failed))
+    report.summary()
+    if report.failures or args.keep:
+        print(f"\nLogs and results: {folder}")
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+    count = f"{report.passed} passed, {len(report.failures)} failed"
+    if args.count:
+        args.count.write_text(count)
+    else:
+        print(f"\n{count}")
+    return 1 if report.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,156 @@
+#!/usr/bin/env bash
+# Everything that is tested, in one command: installs what is missing, checks the Rust code, then runs
+# real clients, a real server and the official conformance suites around the proxy.
+#
+#   bash tests/run.sh [--only rust|peers]
+#
+# Wants Rust, Node with npm, and Python 3.11 or newer; the rest comes from apt (as root or with sudo),
+# npm and PyPI, in pinned versions. What it fetches goes to tests/peers/.work, which git ignores.
+# A cold run takes about 15 minutes on two cores; a second one some three.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(dirname "$here")
+peers=$here/peers
+work=$peers/.work
+only=
+child=
+count=
+summary=()
+started=$SECONDS
+
+say() { printf '\n== %s\n' "$*"; }
+give_up() { printf 'tests/run.sh: %s\n' "$*" >&2; exit 1; }
+
+# Ends with the parts, and a count alone on the last line. The count is that of the peer checks; a
+# part that fails before them counts as one.
+counted='0 passed, 1 failed'
+finish() {
+    local code=$?
+    trap - EXIT
+    if [ -n "$child" ]; then
+        kill -- "-$child" 2>/dev/null || true
+        wait "$child" 2>/dev/null || true
+    fi
+    if [ -n "$count" ]; then
+        [ ! -s "$count" ] || counted=$(cat "$count")
+        rm -f "$count"
+    fi
+    if [ "${#summary[@]}" -gt 0 ]; then
+        say "summary, after $((SECONDS - started)) s"
+        printf '%s\n' "${summary[@]}"
+    fi
+    printf '\n%s\n' "$counted"
+    exit "$code"
+}
+
+# part NAME COMMAND...: run it as a process group of its own, which a signal to this script ends too.
+set -m
+part() {
+    local name=$1 from=$SECONDS code=0
+    shift
+    say "$name"
+    "$@" &
+    child=$!
+    wait "$child" || code=$?
+    child=
+    local took="$((SECONDS - from)) s"
+    if [ "$code" -eq 0 ]; then
+        summary+=("  ok      $name ($took)")
+    else
+        summary+=("  FAILED  $name ($took, exit $code); what comes after it was not run")
+        exit 1
+    fi
+}
+
+while [ $# -gt 0 ]; do
+    case $1 in
+        --only)
+            only=${2-}
+            case $only in rust | peers) ;; *) give_up '--only takes rust or peers' ;; esac
+            shift 2
+            ;;
+        -h | --help)
+            sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+            exit 0
+            ;;
+        *) give_up "unknown option $1; see --help" ;;
+    esac
+done
+
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+install_packages() {
+    local wanted=()
+    have cc || wanted+=(build-essential)
+    have redis-server || wanted+=(redis-server)
+    have npm || wanted+=(npm)
+    python3 -c 'import ensurepip, venv' 2>/dev/null || wanted+=(python3-venv)
+    [ "${#wanted[@]}" -gt 0 ] || { echo 'nothing is missing'; return; }
+    have apt-get || give_up "please install: ${wanted[*]}"
+    local as_root=()
+    if [ "$(id -u)" -ne 0 ]; then
+        have sudo || give_up "run as root, or install first: ${wanted[*]}"
+        as_root=(sudo)
+    fi
+    echo "installing ${wanted[*]}"
+    # A server that the package would start is not wanted: the tests start their own.
+    "${as_root[@]}" apt-get update -qq
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+        apt-get install -y -qq --no-install-recommends "${wanted[@]}" >/dev/null
+}
+
+# Node and Python parts, made anew whenever a lock file changed or the folder was moved.
+install_peers() {
+    local stamp
+    stamp=$(cat "$peers/package-lock.json" "$peers/requirements.txt" <(echo "$work" && python3 --version) | sha256sum)
+    if [ "$(cat "$work/stamp" 2>/dev/null)" = "$stamp" ]; then
+        echo 'up to date'
+        return
+    fi
+    rm -rf "$work/venv" "$work/node_modules" "$work/stamp"
+    mkdir -p "$work"
+    python3 -m venv "$work/venv"
+    PIP_CACHE_DIR=$work/cache/pip "$work/venv/bin/pip" install --quiet --disable-pip-version-check \
+        --no-deps --requirement "$peers/requirements.txt"
+    "$work/venv/bin/pip" check
+    cp "$peers/package.json" "$peers/package-lock.json" "$work/"
+    # Node's own engine check is about the npm that installs; the suites run on the node installed here.
+    (cd "$work" && npm ci --cache "$work/cache/npm" --ignore-scripts --no-audit --no-fund --loglevel error)
+    rm -rf "$work/cache"
+    printf '%s' "$stamp" >"$work/stamp"
+}
+
+check_tools() {
+    have cargo || give_up 'cargo is missing: install Rust from https://rustup.rs'
+    [ "$only" = rust ] && return
+    have node || give_up 'node is missing: install Node.js'
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || give_up 'Python 3.11 or newer is needed'
+}
+
+cargo_test() { cargo test --quiet; }
+run_peers() { PYTHONDONTWRITEBYTECODE=1 exec "$work/venv/bin/python" "$peers/run.py" --count "$1"; }
+
+cd "$root"
+check_tools
+part 'system packages' install_packages
+
+if [ "$only" != peers ]; then
+    part 'cargo fmt' cargo fmt --check
+    part 'cargo clippy' cargo clippy --quiet --all-targets -- -D warnings
+    part 'cargo test' cargo_test
+fi
+
+if [ "$only" = rust ]; then
+    counted='3 passed, 0 failed'
+    exit 0
+fi
+
+part 'peers: installation' install_peers
+count=$(mktemp)
+part 'peers' run_peers "$count"
+exit 0
