@@ -35,12 +35,28 @@ pub(super) struct Lead {
     pub(super) done: oneshot::Sender<Loaded>,
 }
 
+/// What came of joining a read.
+pub(super) enum Joined {
+    /// It ended a moment ago, and brought this.
+    Landed(Arc<Entry>),
+    /// It is under way; whoever is given the lead is to make it.
+    Flying(Ticket, Option<Lead>),
+}
+
 impl Flights {
-    /// Joins the read of `keys`; the first who does is also told to make it.
-    pub(super) fn join(&self, keys: &[RecordKey]) -> (Ticket, Option<Lead>) {
+    /// Joins the read of `keys`; the first who does is also told to make it. `landed` looks into the
+    /// cache once more: the read may have ended since the caller looked.
+    pub(super) fn join(
+        &self,
+        keys: &[RecordKey],
+        landed: impl FnOnce() -> Option<Arc<Entry>>,
+    ) -> Joined {
         let mut flights = self.lock();
         if let Some(flight) = flights.get(keys) {
-            return (flight.ticket.clone(), None);
+            return Joined::Flying(flight.ticket.clone(), None);
+        }
+        if let Some(entry) = landed() {
+            return Joined::Landed(entry);
         }
         let (done, ticket) = oneshot::channel();
         let (keys, ticket): (Arc<[RecordKey]>, _) = (keys.into(), ticket.shared());
@@ -51,7 +67,7 @@ impl Flights {
                 dirty: false,
             },
         );
-        (ticket, Some(Lead { keys, done }))
+        Joined::Flying(ticket, Some(Lead { keys, done }))
     }
 
     /// A change of `key` arrived: reads under way that include it do not count. `remove` takes it

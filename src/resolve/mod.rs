@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use entry::{Content, Entry, RecordKey};
-use flights::{Flights, Lead, Loaded};
+use flights::{Flights, Joined, Lead, Loaded};
 use freshness::{Freshness, RECHECK, Verdict};
 pub use identity::Identity;
 
@@ -268,8 +268,8 @@ impl Inner {
         self: &Arc<Self>,
         keys: [RecordKey; N],
     ) -> Result<Arc<Entry>, StoreError> {
-        match self.load(&keys).await {
-            Ok(entries) => Ok(entries[0].clone()),
+        match self.load(&keys, || self.fresh(&keys[0])).await {
+            Ok(entry) => Ok(entry),
             Err(error) => {
                 let stale = self
                     .cached(&keys[0])
@@ -279,8 +279,9 @@ impl Inner {
         }
     }
 
+    /// Reads `key`, whatever the cache holds.
     async fn load_one(self: &Arc<Self>, key: RecordKey) -> Result<Arc<Entry>, StoreError> {
-        self.load(&[key]).await.map(|entries| entries[0].clone())
+        self.load(&[key], || None).await
     }
 
     fn may_be_stale(&self, entry: &Entry) -> bool {
@@ -290,18 +291,26 @@ impl Inner {
         }
     }
 
-    async fn load(self: &Arc<Self>, keys: &[RecordKey]) -> Loaded {
+    async fn load(
+        self: &Arc<Self>,
+        keys: &[RecordKey],
+        landed: impl FnOnce() -> Option<Arc<Entry>>,
+    ) -> Result<Arc<Entry>, StoreError> {
         if let Some((at, error)) = &*self.failed.lock().unwrap_or_else(PoisonError::into_inner)
             && at.elapsed() < RETRY
         {
             return Err(error.clone());
         }
-        let (ticket, lead) = self.flights.join(keys);
+        let (ticket, lead) = match self.flights.join(keys, landed) {
+            Joined::Landed(entry) => return Ok(entry),
+            Joined::Flying(ticket, lead) => (ticket, lead),
+        };
         if let Some(lead) = lead {
             self.runtime.spawn(self.clone().fly(lead));
         }
         let lost = || Err(StoreError::Unreachable("the read was given up".into()));
-        ticket.await.unwrap_or_else(|_| lost())
+        let loaded = ticket.await.unwrap_or_else(|_| lost());
+        loaded.map(|entries| entries[0].clone())
     }
 
     async fn fly(self: Arc<Self>, Lead { keys, done }: Lead) {

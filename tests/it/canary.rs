@@ -1,1 +1,306 @@
+//! Rule 10: no secret and no key is anywhere it could be read, in any of the forms in which bytes
+//! are usually written.
 
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use memchr::memmem;
+
+use crate::cli::cloakroom;
+use crate::support::backend::{Manner, Recorder, echo};
+use crate::support::client::{Answer, call, listen, post};
+use crate::support::proxy::{Lines, Place, Proxy};
+use crate::support::redis::Server;
+
+/// Characters that look different in every form: some are escaped in URLs and JSON.
+const SECRET: &str = "canary/+\"secret\\7q%Zk&w=3 fT~x";
+const SLOTS: &str = "Authorization = \"Basic ${base64(TOKEN:TOKEN)}\"\nX-Token = \"${TOKEN}\"";
+
+// Fails when a line such as `tracing::trace!(headers = ?parts.headers)` is added to `layer/service.rs`.
+
+/// Something that must not be found.
+struct Canary {
+    name: &'static str,
+    forms: Vec<(&'static str, Vec<u8>)>,
+}
+
+impl Canary {
+    fn new(name: &'static str, value: &str) -> Self {
+        let bytes = value.as_bytes();
+        let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+        let json = serde_json::to_string(value).unwrap();
+        let mut forms = vec![
+            ("raw", bytes.to_vec()),
+            ("upper-case hex", hex.to_uppercase().into_bytes()),
+            ("hex", hex.into_bytes()),
+            ("percent-encoded", percent(bytes).into_bytes()),
+            ("debug", format!("{value:?}").trim_matches('"').into()),
+            ("JSON", json.trim_matches('"').into()),
+            (
+                "bytes",
+                format!("{bytes:?}").trim_matches(['[', ']']).into(),
+            ),
+        ];
+        for alignment in 0..3 {
+            let padded = [&b"   "[..alignment], bytes].concat();
+            let text = STANDARD.encode(padded);
+            // The first group depends on what stands before, the last on what comes after.
+            let middle = &text[4..text.len() - 4];
+            forms.push(("base64", middle.into()));
+            let url = middle.replace('+', "-").replace('/', "_");
+            forms.push(("base64url", url.into()));
+        }
+        Self { name, forms }
+    }
+
+    #[track_caller]
+    fn absent(&self, place: &str, bytes: &[u8]) {
+        for (form, needle) in &self.forms {
+            let Some(at) = memmem::find(bytes, needle) else {
+                continue;
+            };
+            let around = &bytes[at.saturating_sub(100)..bytes.len().min(at + 200)];
+            let around = String::from_utf8_lossy(around);
+            panic!("{} in {place}, {form}: {around}", self.name);
+        }
+    }
+}
+
+fn percent(bytes: &[u8]) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+    let escape = |&b: &u8| match plain(b) {
+        true => char::from(b).to_string(),
+        false => format!("%{b:02X}"),
+    };
+    bytes.iter().map(escape).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_of_a_secret_or_key_is_left_anywhere_on_sqlite() {
+    nothing_is_left(&Place::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_of_a_secret_or_key_is_left_anywhere_on_redis() {
+    let redis = Server::plain();
+    nothing_is_left(&Place::Redis(&redis)).await;
+}
+
+async fn nothing_is_left(place: &Place<'_>) {
+    let (redirects, refuses) = (Recorder::start().await, Recorder::start().await);
+    redirects.answers("302 Found", "Location: http://elsewhere/\r\n", "");
+    refuses.answers("401 Unauthorized", "WWW-Authenticate: Basic\r\n", "no");
+    let servers = [
+        ("json", echo(Manner::Json).await),
+        ("events", echo(Manner::Events).await),
+        ("redirects", redirects.url.clone()),
+        ("refuses", refuses.url.clone()),
+        ("down", "http://127.0.0.1:1/mcp".to_owned()),
+        ("unset", echo(Manner::Json).await),
+    ];
+    let lines = Lines {
+        root: "log = \"trace\"",
+        store: "",
+        slots: Some(SLOTS),
+    };
+    let proxy = Proxy::start(place, &lines, &servers).await;
+    proxy.add_user("alice").await;
+    for (server, _) in servers.iter().filter(|(name, _)| *name != "unset") {
+        proxy.set_secret("alice", server, SECRET).await;
+    }
+    let key = proxy.issue_key("alice", None).await;
+    let revoked = proxy.issue_key("alice", None).await;
+    proxy.vault.revoke_key(&revoked.id).await.unwrap();
+    let wrong = {
+        // A key nobody has, but for its last character.
+        let mut wrong = key.key.reveal().to_owned();
+        let last = if wrong.ends_with('x') { 'y' } else { 'x' };
+        wrong.pop();
+        wrong.push(last);
+        wrong
+    };
+    let unknown = cloakroom::identity::ApiKey::generate();
+    let keys = [
+        key.key.reveal(),
+        revoked.key.reveal(),
+        &wrong,
+        unknown.reveal(),
+    ];
+    let mut canaries = vec![Canary::new("the secret", SECRET)];
+    canaries.extend(keys.map(|key| Canary::new("a key", key)));
+
+    let answers = traffic(&proxy, &servers.map(|(name, _)| name), keys).await;
+    let commands = commands(proxy.folder.path(), keys);
+    if let Place::Redis(redis) = place {
+        let dump = dump(redis);
+        assert!(memmem::find(&dump, b"cloakroom:u/").is_some());
+        canaries
+            .iter()
+            .for_each(|canary| canary.absent("the dump", &dump));
+    }
+    // What was logged is printed a little later.
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    let printed = proxy.printed();
+    let said = String::from_utf8_lossy(&printed).into_owned();
+    assert!(said.contains("DEBUG") && said.contains("refused"), "{said}");
+    let process = format!("/proc/{}", proxy.child.id());
+    let cmdline = std::fs::read(format!("{process}/cmdline")).unwrap();
+    assert!(!cmdline.is_empty());
+    let environ = std::fs::read(format!("{process}/environ")).unwrap();
+    for canary in &canaries {
+        canary.absent("what the proxy printed", &printed);
+        canary.absent("its command line", &cmdline);
+        canary.absent("its environment", &environ);
+        canary.absent("what commands printed", &commands);
+        for answer in &answers {
+            canary.absent("an answer", &answer.body);
+            let headers = format!("{:?}", answer.headers);
+            canary.absent("the headers of an answer", headers.as_bytes());
+        }
+        for file in std::fs::read_dir(proxy.folder.path()).unwrap() {
+            let path = file.unwrap().path();
+            canary.absent(&path.display().to_string(), &std::fs::read(&path).unwrap());
+        }
+    }
+    if let Place::Sqlite = place {
+        for file in ["store.db", "store.db-wal", "store.db-shm"] {
+            let path = proxy.folder.path().join(file);
+            assert!(path.exists(), "{file} was not searched");
+        }
+    }
+}
+
+/// Requests of every kind, good and bad, and all answers to them.
+async fn traffic(proxy: &Proxy, servers: &[&str], keys: [&str; 4]) -> Vec<Answer> {
+    let mut client = proxy.client();
+    let mut answers = Vec::new();
+    let mut requests: Vec<Request<Full<Bytes>>> = Vec::new();
+    for key in keys {
+        requests.extend(servers.iter().map(|server| call(server, key, 1, "canary")));
+        requests.push(call("nosuchserver", key, 1, "canary"));
+        // Bodies that hold the key, and are refused for many reasons.
+        for body in [
+            format!(r#"{{"jsonrpc":"2.0","id":"{key}","method":"{key}"#),
+            format!(r#"{{"{key}":1,"{key}":2}}"#),
+            format!(r#"{{"jsonrpc":"2.0","id":1,"method":"x","params":{{"{key}":1,"{key}":2}}}}"#),
+            key.to_owned(),
+            format!("\"{key}\""),
+            format!("[{}\"{key}\"{}]", "[".repeat(99), "]".repeat(99)),
+        ] {
+            let mut request = post("json", keys[0], body);
+            request
+                .headers_mut()
+                .insert("mcp-method", key.parse().unwrap());
+            requests.push(request);
+        }
+        let path = |path: String| {
+            let mut request = call("json", key, 1, "canary");
+            *request.uri_mut() = path.parse().unwrap();
+            request
+        };
+        requests.extend([
+            path(format!("/{key}/mcp")),
+            path(format!("/json/mcp?key={key}")),
+        ]);
+        for header in [
+            "mcp-session-id",
+            "last-event-id",
+            "origin",
+            "host",
+            "mcp-name",
+            "x-token",
+        ] {
+            let mut request = call("events", key, 1, "canary");
+            request.headers_mut().insert(header, key.parse().unwrap());
+            requests.push(request);
+        }
+        for method in ["PUT", "DELETE", "OPTIONS"] {
+            let mut request = listen("json", key);
+            *request.method_mut() = method.parse().unwrap();
+            requests.push(request);
+        }
+        let mut twice = call("json", key, 1, "canary");
+        twice
+            .headers_mut()
+            .insert("x-api-key", key.parse().unwrap());
+        requests.push(twice);
+    }
+    for request in requests {
+        let answer = client.exchange(request).await.unwrap();
+        // An id, a method or an argument of the client's own may come back to him: it is his.
+        let own = answer.text();
+        assert!(!own.contains("canary/+"), "{own}");
+        answers.push(answer);
+    }
+    assert!(
+        answers
+            .iter()
+            .any(|answer| answer.status == 200 && answer.text().contains("nonce"))
+    );
+    answers
+}
+
+/// What an operator may do, and what he is shown.
+fn commands(folder: &Path, keys: [&str; 4]) -> Vec<u8> {
+    let mut shown = Vec::new();
+    for (line, input) in [
+        ("secret set alice json TOKEN", SECRET),
+        ("secret set alice nosuch TOKEN", SECRET),
+        ("secret set nobody json TOKEN", SECRET),
+        ("secret list alice", ""),
+        ("secret list alice --json", ""),
+        ("key list alice", ""),
+        ("key list alice --json", ""),
+        ("key revoke -", keys[1]),
+        ("key revoke -", keys[2]),
+        ("key revoke -", keys[3]),
+        ("user show alice", ""),
+        ("user list --json", ""),
+        ("client-config json --url http://127.0.0.1:1", ""),
+        ("check", ""),
+    ] {
+        use std::io::Write as _;
+        let mut child = cloakroom()
+            .current_dir(folder)
+            .args(line.split_whitespace())
+            .args(["--config", "direct.toml"])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        let done = child.wait_with_output().unwrap();
+        shown.extend(done.stdout);
+        shown.extend(done.stderr);
+    }
+    shown
+}
+
+/// All keys and values Redis holds, and the file it saves.
+fn dump(redis: &Server) -> Vec<u8> {
+    let mut connection = redis.raw();
+    // Compressed, it could not be searched.
+    let mut plain = redis::cmd("CONFIG");
+    plain.arg("SET").arg("rdbcompression").arg("no");
+    plain.exec(&mut connection).unwrap();
+    let mut dump = Vec::new();
+    let keys: Vec<Vec<u8>> = redis::cmd("KEYS").arg("*").query(&mut connection).unwrap();
+    for key in keys {
+        let value: Vec<u8> = redis::cmd("DUMP").arg(&key).query(&mut connection).unwrap();
+        dump.extend(key);
+        dump.extend(value);
+    }
+    redis::cmd("SAVE").exec(&mut connection).unwrap();
+    let folder: Vec<String> = redis::cmd("CONFIG")
+        .arg("GET")
+        .arg("dir")
+        .query(&mut connection)
+        .unwrap();
+    dump.extend(std::fs::read(Path::new(&folder[1]).join("dump.rdb")).unwrap());
+    dump
+}

@@ -24,8 +24,10 @@ fn requests() -> usize {
     named.map_or(200_000, |number| number.parse().expect("a number"))
 }
 
-// Fails, besides with what is said below, when `Inner::entry` of the resolver looks secrets up by
-// server only: `place` of `LoadedUser::new` computed for a constant user instead of `id`.
+// Fails when `user: caller.identity.user_id()` in `proxy/forward.rs` becomes a constant, that is, when
+// idle connections are kept by server only, and `unasked` in `proxy/backend.rs` is always `false`;
+// verified by hand: 29 and 70 of 10,000 answers were somebody else's. The second keeps the first from
+// being seen here, for one server; the next test sees it alone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_gets_anothers_answer_on_sqlite() {
     nobody_gets_anothers_answer(&Place::Sqlite, requests() / 2).await;
@@ -73,10 +75,11 @@ async fn nobody_gets_anothers_answer(place: &Place<'_>, requests: usize) {
         report.refused_wrongly, 0,
         "keys that were refused though nobody revoked them"
     );
-    // What a backend sends too late is the same user's. It can be met until the proxy first sees
-    // such a backend speak out of turn, which the first surplus answers reveal.
+    // What a backend sends too late is the same user's, and can be taken for his next answer only
+    // until the proxy first hears such a backend speak out of turn. Were it not to listen (`unasked`
+    // always `false`), these were 8 and 13 of 10,000 requests.
     assert!(
-        report.chaos_wrong_nonce <= 5,
+        report.chaos_wrong_nonce <= 3,
         "{} late answers reached their user as the answer to another request",
         report.chaos_wrong_nonce
     );
@@ -86,13 +89,12 @@ async fn nobody_gets_anothers_answer(place: &Place<'_>, requests: usize) {
 
 /// One late answer is enough to poison a connection that the next user gets.
 ///
-/// Fails when `user: caller.identity.user_id()` in `proxy/forward.rs` becomes a constant, that is,
-/// when idle connections are kept by server only. Verified by hand: 12 to 16 of 40 answers were
-/// somebody else's. Many servers, because the proxy gives up the connections of each one that it
-/// catches.
+/// Fails when `user: caller.identity.user_id()` in `proxy/forward.rs` becomes a constant. Verified by
+/// hand: with 40 servers 5 of 80 answers were somebody else's. Many servers, because the proxy gives
+/// up the connections of each one that it catches.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_late_answer_never_reaches_the_next_user() {
-    const SERVERS: usize = 40;
+    const SERVERS: usize = 80;
     let (url, surplus) = chaos::start(&[Trick::Late]).await;
     let names: Vec<_> = (0..SERVERS).map(|n| format!("late-{n}")).collect();
     let servers: Vec<_> = names

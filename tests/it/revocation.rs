@@ -171,7 +171,9 @@ async fn watch(proxy: Arc<Proxy>, name: String, key: IssuedKey, end: End) -> (St
 
 /// When a client that asks all the time is first refused.
 async fn until_refused(client: &mut Client, key: &str) -> Instant {
+    let patience = Instant::now() + Duration::from_secs(10);
     loop {
+        assert!(Instant::now() < patience, "it is never refused");
         let answer = client.call(SERVER, key, "still").await;
         match answer.status {
             401 => return Instant::now(),

@@ -66,7 +66,7 @@ pub(crate) fn message(credential: &[u8], id: &Value, nonce: &str) -> String {
 }
 
 async fn answer(manner: Manner, headers: &HeaderMap, body: &[u8]) -> Response<Body> {
-    let call: Value = serde_json::from_slice(body).unwrap();
+    let call: Value = serde_json::from_slice(body).unwrap_or_default();
     let nonce = call["params"]["arguments"]["nonce"].as_str().unwrap_or("");
     let credential = headers
         .get("authorization")

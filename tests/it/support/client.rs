@@ -32,11 +32,8 @@ impl Answer {
     /// The message, of a JSON answer or of the last event of a stream that has data.
     pub(crate) fn message(&self) -> Value {
         let text = self.text();
-        let events = text.lines().filter_map(|line| line.strip_prefix("data: "));
-        let json = events
-            .filter(|data| !data.is_empty())
-            .next_back()
-            .unwrap_or(&text);
+        let mut events = text.lines().filter_map(|line| line.strip_prefix("data: "));
+        let json = events.rfind(|data| !data.is_empty()).unwrap_or(&text);
         serde_json::from_str(json).unwrap_or(Value::Null)
     }
 
