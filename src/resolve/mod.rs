@@ -8,12 +8,14 @@ mod entry;
 mod flights;
 mod freshness;
 mod identity;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use quick_cache::Weighter;
 use quick_cache::sync::Cache;
+use quick_cache::{DefaultHashBuilder, Lifecycle, Weighter};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
@@ -84,10 +86,22 @@ impl Weighter<RecordKey, Arc<Entry>> for Weigh {
     }
 }
 
+/// An entry an open stream watches stays: were it pushed out, the stream would hear of no change.
+#[derive(Clone)]
+struct Watched;
+
+impl Lifecycle<RecordKey, Arc<Entry>> for Watched {
+    type RequestState = ();
+
+    fn is_pinned(&self, _: &RecordKey, entry: &Arc<Entry>) -> bool {
+        entry.is_watched()
+    }
+}
+
 struct Inner {
     store: Arc<dyn Store>,
     reader: Reader,
-    present: Cache<RecordKey, Arc<Entry>, Weigh>,
+    present: Cache<RecordKey, Arc<Entry>, Weigh, DefaultHashBuilder, Watched>,
     absent: Cache<RecordKey, Arc<Entry>>,
     flights: Flights,
     freshness: Freshness,
@@ -109,7 +123,13 @@ impl Resolver {
         let inner = Arc::new(Inner {
             store,
             reader,
-            present: Cache::with_weighter(guess, settings.cache_bytes, Weigh),
+            present: Cache::with(
+                guess,
+                settings.cache_bytes,
+                Weigh,
+                DefaultHashBuilder::default(),
+                Watched,
+            ),
             absent: Cache::new(ABSENT),
             flights: Flights::default(),
             freshness: Freshness::new(),
@@ -331,12 +351,17 @@ impl Inner {
     fn remember(&self, keys: &[RecordKey], loaded: &Loaded) {
         let Ok(entries) = loaded else { return };
         for (key, entry) in keys.iter().zip(entries.iter()) {
+            let before = self.present.peek(key);
             if let Content::Absent = entry.content {
                 self.present.remove(key);
                 self.absent.insert(key.clone(), entry.clone());
             } else {
                 self.absent.remove(key);
                 self.present.insert(key.clone(), entry.clone());
+            }
+            // Changes are told to what is in the cache alone, and that is another entry now.
+            if let Some(before) = before {
+                before.outdate();
             }
         }
     }
