@@ -144,6 +144,7 @@ fn options(config: Config, ring: &Keyring, resolver: Resolver) -> Result<Options
     let limits = Limits {
         body: config.limits.body,
         in_flight: config.limits.in_flight,
+        ..Limits::default()
     };
     Ok(Options {
         listen: config.listen,

@@ -2,20 +2,25 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http_body::Body;
 use http_body_util::BodyExt as _;
+use tokio::time::timeout;
 
 use crate::rejection::{Kind, Rejection};
 
-/// Bounds on bodies of requests, in bytes.
+/// Bounds on bodies of requests.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// One body.
+    /// Bytes of one body.
     pub body: usize,
-    /// All bodies that are being read or forwarded.
+    /// Bytes of all bodies that are being read or forwarded.
     pub in_flight: usize,
+    /// How long a body may take to arrive: what came of it counts all the while, and would keep
+    /// others out for ever.
+    pub arrival: Duration,
 }
 
 impl Default for Limits {
@@ -23,6 +28,7 @@ impl Default for Limits {
         Self {
             body: 4 << 20,
             in_flight: 1 << 30,
+            arrival: Duration::from_secs(30),
         }
     }
 }
@@ -68,8 +74,17 @@ impl Budget {
     /// Reads a body whole. Trailers are dropped: one could carry what no header may.
     ///
     /// # Errors
-    /// Larger than the limit, too much held already, or not arrived whole.
+    /// Larger than the limit, too much held already, or not arrived whole and in time.
     pub(super) async fn read<B: Body>(&self, body: B) -> Result<(Bytes, Held), Rejection> {
+        let late = |_| {
+            let text = format!("the body did not arrive within {:?}", self.limits.arrival);
+            Rejection::with_text(Kind::BodyUnreadable, text)
+        };
+        let arrived = timeout(self.limits.arrival, self.collect(body)).await;
+        arrived.map_err(late)?
+    }
+
+    async fn collect<B: Body>(&self, body: B) -> Result<(Bytes, Held), Rejection> {
         let max = self.limits.body;
         let too_large = || Rejection::new(Kind::BodyTooLarge);
         if body.size_hint().lower() > max as u64 {
@@ -112,8 +127,7 @@ impl Budget {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::FutureExt as _;
-    use futures_util::stream;
+    use futures_util::{FutureExt as _, StreamExt as _, stream};
     use http_body::Frame;
     use http_body_util::{Full, StreamBody};
 
@@ -127,6 +141,14 @@ mod tests {
         StreamBody::new(stream::iter(frames))
     }
 
+    fn limits() -> Limits {
+        Limits {
+            body: 4,
+            in_flight: 6,
+            arrival: Duration::from_millis(50),
+        }
+    }
+
     fn read<B: Body>(budget: &Budget, body: B) -> Result<(Bytes, Held), Kind> {
         budget
             .read(body)
@@ -135,12 +157,9 @@ mod tests {
             .map_err(|rejection| rejection.kind())
     }
 
-    #[test]
-    fn bodies_are_held_to_the_limit_exactly() {
-        let budget = Budget::new(Limits {
-            body: 4,
-            in_flight: 6,
-        });
+    #[tokio::test]
+    async fn bodies_are_held_to_the_limit_exactly() {
+        let budget = Budget::new(limits());
         assert_eq!(read(&budget, pieces(&["ab", "cd"])).ok().unwrap().0, "abcd");
         assert_eq!(
             read(&budget, pieces(&["ab", "cde"])).err(),
@@ -153,18 +172,26 @@ mod tests {
         assert_eq!(read(&budget, pieces(&[])).ok().unwrap().0, "");
     }
 
-    #[test]
-    fn what_is_held_counts_until_it_is_dropped() {
-        let budget = Budget::new(Limits {
-            body: 4,
-            in_flight: 6,
-        });
+    #[tokio::test]
+    async fn what_is_held_counts_until_it_is_dropped() {
+        let budget = Budget::new(limits());
         let (_, held) = read(&budget, pieces(&["abc"])).ok().unwrap();
         let (_, second) = read(&budget, pieces(&["abc"])).ok().unwrap();
         assert_eq!(read(&budget, pieces(&["a"])).err(), Some(Kind::Overloaded));
         drop(held);
         assert!(read(&budget, pieces(&["abc"])).is_ok());
         drop(second);
+        assert_eq!(budget.used.load(Ordering::Relaxed), 0);
+    }
+
+    // Fails when `read` does not give up.
+    #[tokio::test]
+    async fn a_body_that_never_ends_is_not_held_for_ever() {
+        let budget = Budget::new(limits());
+        let begun = stream::iter([Ok::<_, std::io::Error>(Frame::data(Bytes::from("abc")))]);
+        let body = StreamBody::new(begun.chain(stream::pending()));
+        let rejection = budget.read(body).await.err().unwrap();
+        assert_eq!(rejection.kind(), Kind::BodyUnreadable);
         assert_eq!(budget.used.load(Ordering::Relaxed), 0);
     }
 }
