@@ -199,6 +199,18 @@ async fn an_earlier_state_put_back_is_not_gone_on_from() {
 }
 
 #[tokio::test]
+async fn a_name_that_is_anothers_by_now_is_not_taken_from_him() {
+    let vault = vault().await;
+    let first = vault.add_user(&user("alice"), None).await.ok().unwrap();
+    vault.delete_user(&user("alice")).await.unwrap();
+    let second = vault.add_user(&user("alice"), None).await.ok().unwrap();
+    // What deleting the first comes to last, had the second been added in between.
+    let index = ids::name_index(&vault.reader.mac, "alice");
+    vault.release(&index, first.id).await.unwrap();
+    assert_eq!(vault.user(&user("alice")).await.ok().unwrap().id, second.id);
+}
+
+#[tokio::test]
 async fn deleting_a_user_leaves_no_secret_in_the_store() {
     let vault = vault().await;
     vault
