@@ -199,6 +199,23 @@ async fn an_earlier_state_put_back_is_not_gone_on_from() {
 }
 
 #[tokio::test]
+async fn a_deleted_set_put_back_is_not_gone_on_from() {
+    let vault = vault().await;
+    let alice = vault.add_user(&user("alice"), None).await.ok().unwrap();
+    set(&vault, "T", "leaked").await.unwrap();
+    let id = vault.reader.secrets_record(&alice.id, "github", "default");
+    let old = vault.get(&id).await.unwrap().unwrap();
+    vault
+        .delete_secrets(&user("alice"), &github(), &main_profile())
+        .await
+        .unwrap();
+    vault.store.put_if(old, None).await.unwrap();
+    set(&vault, "OTHER", "x").await.unwrap();
+    assert_eq!(read(&vault, "OTHER").await.as_deref(), Some("x"));
+    assert_eq!(read(&vault, "T").await, None);
+}
+
+#[tokio::test]
 async fn a_name_that_is_anothers_by_now_is_not_taken_from_him() {
     let vault = vault().await;
     let first = vault.add_user(&user("alice"), None).await.ok().unwrap();

@@ -28,6 +28,7 @@ impl Vault {
             created: now_seconds(),
             disabled: false,
             secrets: Vec::new(),
+            deleted: 0,
         };
         // The user first, his names after: a name never leads to nobody for longer than a crash.
         if !self.put(&ids::user_record(&id), None, &record).await? {
