@@ -11,9 +11,11 @@ mod identity;
 #[cfg(test)]
 mod tests;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use quick_cache::sync::Cache;
 use quick_cache::{DefaultHashBuilder, Lifecycle, Weighter};
 use tokio::runtime::Handle;
@@ -316,17 +318,24 @@ impl Inner {
     }
 
     async fn fly(self: Arc<Self>, Lead { keys, done }: Lead) {
-        let mut loaded = self.read(&keys).await;
+        let mut loaded = self.try_read(&keys).await;
         for _ in 1..READS {
             if self.flights.land(&keys, || self.remember(&keys, &loaded)) {
                 let _ = done.send(loaded);
                 return;
             }
-            loaded = self.read(&keys).await;
+            loaded = self.try_read(&keys).await;
         }
         // Changed at every read: what is at hand is younger than the request, and not kept.
         while !self.flights.land(&keys, || ()) {}
         let _ = done.send(loaded);
+    }
+
+    /// A panic ends this read alone: a flight that never landed would keep everybody from reading
+    /// these records again.
+    async fn try_read(&self, keys: &[RecordKey]) -> Loaded {
+        let read = AssertUnwindSafe(self.read(keys)).catch_unwind().await;
+        read.unwrap_or_else(|_| Err(StoreError::Unreachable("the read was given up".into())))
     }
 
     async fn read(&self, keys: &[RecordKey]) -> Loaded {
