@@ -300,3 +300,24 @@ async fn an_exported_keyring_writes_nothing() {
         .unwrap();
     assert!(matches!(refused, VaultError::ReadOnly(_)), "{refused}");
 }
+
+// What SECURITY.md says an earlier record brings back, no more and no less.
+#[tokio::test]
+async fn a_keys_earlier_record_put_back_counts_again() {
+    let vault = vault().await;
+    vault.add_user(&user("alice"), None).await.ok().unwrap();
+    let key = vault
+        .issue_key(&user("alice"), KeyRequest::default())
+        .await
+        .ok()
+        .unwrap();
+    let id = key_record(&key.key.digest());
+    let old = vault.get(&id).await.unwrap().unwrap();
+    vault.revoke_key(&key.id).await.ok().unwrap();
+    let revoked = vault.get(&id).await.unwrap().unwrap();
+    vault.store.delete_if(&id, revoked.version).await.unwrap();
+    vault.store.put_if(old, None).await.unwrap();
+    let found = vault.get(&id).await.unwrap().unwrap();
+    let opened = vault.reader.open_key(&found).ok().unwrap();
+    assert!(opened.revoked.is_none());
+}
