@@ -111,7 +111,7 @@ impl Kind {
             Self::UserDisabled => (401, 4013, "this user is disabled: ask your administrator (cloakroom user enable USER)"),
             Self::UnknownServer => (404, 4041, "there is no server of this name here"),
             Self::BodyTooLarge => (413, 4130, "the body is larger than the operator's `limits.body`"),
-            Self::BodyEncoded => (415, 4150, "compressed bodies are not read: send it without Content-Encoding"),
+            Self::BodyEncoded => (415, 4150, "encoded bodies are not read: send it without Content-Encoding, and in no Transfer-Encoding but chunked"),
             Self::BodyUnreadable => (400, 4000, "the body did not arrive whole"),
             Self::NotJson => (400, 4001, "the body is not JSON"),
             Self::NotUtf8 => (400, 4002, "the body is not UTF-8"),

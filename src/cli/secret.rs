@@ -96,10 +96,9 @@ async fn set(
     vault.user(user).await?;
     let prompt = format!("{name} of {user} for {server} (not shown): ");
     let value = SecretValue::new(input::hidden(&prompt)?).map_err(|error| refused(name, &error))?;
-    if slots.templates().any(|template| template.shows(name)) {
+    if slots.uses(name) {
         value.fits_header().map_err(|error| refused(name, &error))?;
-    }
-    if !slots.uses(name) {
+    } else {
         out.note(&slots.unused(name));
     }
     if let Some(prefix) = slots.repeated_prefix(name, &value) {

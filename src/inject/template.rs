@@ -116,14 +116,6 @@ impl Template {
         self.parts.iter().flat_map(|part| part.names())
     }
 
-    /// Whether the value of `name` stands in the result as it is, not only encoded.
-    #[must_use]
-    pub fn shows(&self, name: &SecretName) -> bool {
-        self.parts
-            .iter()
-            .any(|part| matches!(part, Part::Secret(secret) if secret == name))
-    }
-
     /// Whether the result is the same for every user.
     #[must_use]
     pub fn is_constant(&self) -> bool {

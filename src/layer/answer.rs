@@ -1,6 +1,6 @@
 //! A backend's answer on its way to the client: what of it passes.
 
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode, response};
 
 use super::call::Holding;
@@ -20,11 +20,9 @@ use crate::vault::now_seconds;
 pub(super) fn judge(door: &Door, status: StatusCode, headers: &HeaderMap) -> Result<(), Rejection> {
     let server = door.server();
     if status.is_redirection() {
-        // The target is the backend's word: it goes to the log, for the operator.
-        let to = headers
-            .get(LOCATION)
-            .map(|to| String::from_utf8_lossy(to.as_bytes()).into_owned());
-        tracing::warn!(%server, %status, to, "the server redirects; configure the address it leads to");
+        // The target is not shown, not even to the operator: it is the backend's word, and may hold
+        // the secret it was just given.
+        tracing::warn!(%server, %status, "the server redirects: ask it where to (curl -I), and configure that address");
         let text = format!(
             "the server `{server}` answers with a redirect, which is not followed: the operator is \
              to write the address it leads to into `servers.{server}.url`"

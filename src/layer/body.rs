@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -10,14 +11,16 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pin_project_lite::pin_project;
 
+use super::Shared;
 use super::failure::BoxError;
 use crate::mcp::sse::SealEventIds;
+use crate::resolve::Identity;
 
 /// Seals one event id.
 pub(super) type Seal = Box<dyn Fn(&[u8]) -> Vec<u8> + Send + Sync>;
 
-/// Resolves when the key an open stream was opened with no longer stands.
-pub(super) type Denied = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// Resolves when the key an answer is given to no longer stands.
+type Denied = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 pin_project! {
     /// The body of a response that leaves the layer.
@@ -36,6 +39,7 @@ pin_project! {
         Plain {
             #[pin]
             body: R,
+            standing: Standing,
         },
         // The backend's event stream.
         Events {
@@ -46,12 +50,39 @@ pin_project! {
     }
 }
 
+/// Whether the key an answer is given to still stands. Looked at only once an answer makes its client
+/// wait: most are there at once.
+enum Standing {
+    Unwatched(Arc<Shared>, Identity),
+    Watched(Denied),
+}
+
+impl Standing {
+    fn poll_denied(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match self {
+                Self::Watched(denied) => return denied.as_mut().poll(cx),
+                Self::Unwatched(shared, identity) => {
+                    let (shared, identity) = (shared.clone(), identity.clone());
+                    let denied = async move { shared.gate.until_denied(identity).await };
+                    *self = Self::Watched(Box::pin(denied));
+                }
+            }
+        }
+    }
+}
+
+/// An answer was cut because the key it was given to no longer stands.
+#[derive(Debug, thiserror::Error)]
+#[error("the key no longer stands")]
+struct KeyDenied;
+
 /// An event stream under way.
 struct Stream {
     seal: SealEventIds<Seal>,
     ready: VecDeque<Bytes>,
     pieces: Vec<Bytes>,
-    denied: Denied,
+    standing: Standing,
     ended: bool,
 }
 
@@ -63,18 +94,19 @@ impl<R> AnswerBody<R> {
         }
     }
 
-    pub(super) fn plain(body: R) -> Self {
+    pub(super) fn plain(body: R, shared: Arc<Shared>, identity: Identity) -> Self {
+        let standing = Standing::Unwatched(shared, identity);
         Self {
-            inner: Inner::Plain { body },
+            inner: Inner::Plain { body, standing },
         }
     }
 
-    pub(super) fn events(body: R, seal: Seal, denied: Denied) -> Self {
+    pub(super) fn events(body: R, seal: Seal, shared: Arc<Shared>, identity: Identity) -> Self {
         let stream = Stream {
             seal: SealEventIds::new(seal),
             ready: VecDeque::new(),
             pieces: Vec::new(),
-            denied,
+            standing: Standing::Unwatched(shared, identity),
             ended: false,
         };
         Self {
@@ -99,8 +131,16 @@ where
             Projected::Own { body } => Pin::new(body)
                 .poll_frame(cx)
                 .map_err(|never| match never {}),
-            Projected::Plain { body } => {
-                poll_data(body, cx).map(|data| Some(data?.map(Frame::data)))
+            Projected::Plain { body, standing } => {
+                let watched = matches!(standing, Standing::Watched(_));
+                if !watched || standing.poll_denied(cx).is_pending() {
+                    match poll_data(body, cx) {
+                        Poll::Ready(data) => return Poll::Ready(data.map(|d| d.map(Frame::data))),
+                        Poll::Pending => ready!(standing.poll_denied(cx)),
+                    }
+                }
+                tracing::info!("an answer under way is cut: its key no longer stands");
+                Poll::Ready(Some(Err(KeyDenied.into())))
             }
             Projected::Events { body, stream } => stream
                 .poll(body, cx)
@@ -111,7 +151,7 @@ where
     fn is_end_stream(&self) -> bool {
         match &self.inner {
             Inner::Own { body } => body.is_end_stream(),
-            Inner::Plain { body } => body.is_end_stream(),
+            Inner::Plain { body, .. } => body.is_end_stream(),
             Inner::Events { .. } => false,
         }
     }
@@ -119,7 +159,7 @@ where
     fn size_hint(&self) -> SizeHint {
         match &self.inner {
             Inner::Own { body } => body.size_hint(),
-            Inner::Plain { body } => body.size_hint(),
+            Inner::Plain { body, .. } => body.size_hint(),
             Inner::Events { .. } => SizeHint::default(),
         }
     }
@@ -142,7 +182,7 @@ impl Stream {
             if self.ended {
                 return Poll::Ready(None);
             }
-            if self.denied.as_mut().poll(cx).is_ready() {
+            if self.standing.poll_denied(cx).is_ready() {
                 self.ended = true;
                 tracing::info!("an open stream ends: its key no longer stands");
                 return Poll::Ready(self.end());

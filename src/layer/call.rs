@@ -6,7 +6,8 @@ use http::{HeaderMap, HeaderValue, Method, header};
 
 use crate::gate::Door;
 use crate::mcp::headers::{
-    LAST_EVENT_ID, MCP_SESSION_ID, Passage, check_batch_headers, check_headers, to_backend,
+    LAST_EVENT_ID, MCP_SESSION_ID, Passage, check_batch_headers, check_headers, says_json,
+    to_backend,
 };
 use crate::mcp::ids::{Holder, Session, open_event, open_session};
 use crate::mcp::revision::Era;
@@ -38,8 +39,13 @@ impl Judged {
 
     /// A body that was read whole.
     pub(super) fn body(headers: &HeaderMap, body: &[u8]) -> Result<Self, Rejection> {
-        if headers.contains_key(header::CONTENT_ENCODING) {
+        if headers.contains_key(header::CONTENT_ENCODING) || transfer_encoded(headers) {
             return Err(Rejection::new(Kind::BodyEncoded));
+        }
+        if !says_json(headers) {
+            let text =
+                "the body must be JSON in UTF-8: send it with `Content-Type: application/json`";
+            return Err(Rejection::with_text(Kind::BodyEncoded, text.to_owned()));
         }
         match scan(body).map_err(|error| unreadable(&error))? {
             Body::One(message) => {
@@ -68,6 +74,18 @@ impl Judged {
             }
         }
     }
+}
+
+/// Whether there is a transfer coding besides `chunked`: the HTTP library undoes that one alone.
+fn transfer_encoded(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let chunked = codings.next().is_none_or(|coding| {
+        coding
+            .as_bytes()
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"chunked")
+    });
+    !chunked || codings.next().is_some()
 }
 
 fn id(body: &[u8], message: &Message<'_>) -> Option<Box<str>> {

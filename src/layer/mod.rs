@@ -5,7 +5,8 @@
 //!    backend may see, the user's secrets where the slots say, and a [`Caller`] in its extensions.
 //!    It never sees the client's key, cookies, query or anything else the client sent.
 //! 3. Session and event ids leave sealed for user, server and profile, and come back opened.
-//! 4. Answers stream through as they come. When the key is revoked, open streams end.
+//! 4. Answers stream through as they come. When the key is revoked, open streams end, and other
+//!    answers that are not there yet are cut.
 //! 5. Whatever goes wrong is one [`crate::rejection::Rejection`], also in the extensions of the
 //!    response.
 //!

@@ -171,7 +171,7 @@ impl<S> Exchange<S> {
         let body = if answer::is_stream(&backend.headers) {
             self.stream(body, context, session_bytes(session.as_ref()))
         } else {
-            AnswerBody::plain(body)
+            AnswerBody::plain(body, self.shared.clone(), identity.clone())
         };
         Ok(Response::from_parts(head, body))
     }
@@ -205,8 +205,7 @@ impl<S> Exchange<S> {
             None => Vec::new(),
         };
         let (shared, identity) = (self.shared.clone(), context.identity.clone());
-        let denied = async move { shared.gate.until_denied(identity).await };
-        AnswerBody::events(body, Box::new(seal), Box::pin(denied))
+        AnswerBody::events(body, Box::new(seal), shared, identity)
     }
 }
 

@@ -83,6 +83,32 @@ fn is_mcp(name: &str) -> bool {
     fixed.starts_with("mcp-") && !fixed.contains('_')
 }
 
+/// Whether `Content-Type` leaves but one way to read a body that was judged as JSON in UTF-8: it is
+/// missing, or stands there once as `application/json`, with no parameter but a `charset` of UTF-8.
+///
+/// A backend that goes by another charset (iconv knows `utf-7`) or another type would read another
+/// message than was judged.
+#[must_use]
+pub fn says_json(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
+    match (values.next(), values.next()) {
+        (None, _) => true,
+        (Some(value), None) => is_json_in_utf8(value.as_bytes()),
+        (Some(_), Some(_)) => false,
+    }
+}
+
+fn is_json_in_utf8(value: &[u8]) -> bool {
+    let mut parts = value.split(|&b| b == b';').map(<[u8]>::trim_ascii);
+    let kind = parts.next().unwrap_or_default();
+    let charset = parts.next().is_none_or(|parameter| {
+        [&b"charset=utf-8"[..], b"charset=\"utf-8\""]
+            .iter()
+            .any(|known| parameter.eq_ignore_ascii_case(known))
+    });
+    kind.eq_ignore_ascii_case(b"application/json") && charset && parts.next().is_none()
+}
+
 /// What becomes of a backend's response header on the way to a client.
 #[must_use]
 pub fn to_client(name: &HeaderName) -> Passage {

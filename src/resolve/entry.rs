@@ -107,6 +107,11 @@ impl Entry {
         self.changed.subscribe()
     }
 
+    /// Whether an open stream waits for [`Entry::changes`].
+    pub(super) fn is_watched(&self) -> bool {
+        self.changed.receiver_count() > 0
+    }
+
     pub(super) fn weight(&self) -> u64 {
         self.weight
     }

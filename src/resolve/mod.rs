@@ -8,12 +8,16 @@ mod entry;
 mod flights;
 mod freshness;
 mod identity;
+#[cfg(test)]
+mod tests;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use quick_cache::Weighter;
+use futures_util::FutureExt as _;
 use quick_cache::sync::Cache;
+use quick_cache::{DefaultHashBuilder, Lifecycle, Weighter};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
@@ -93,10 +97,22 @@ impl Weighter<RecordKey, Arc<Entry>> for Weigh {
     }
 }
 
+/// An entry an open stream watches stays: were it pushed out, the stream would hear of no change.
+#[derive(Clone)]
+struct Watched;
+
+impl Lifecycle<RecordKey, Arc<Entry>> for Watched {
+    type RequestState = ();
+
+    fn is_pinned(&self, _: &RecordKey, entry: &Arc<Entry>) -> bool {
+        entry.is_watched()
+    }
+}
+
 struct Inner {
     store: Arc<dyn Store>,
     reader: Reader,
-    present: Cache<RecordKey, Arc<Entry>, Weigh>,
+    present: Cache<RecordKey, Arc<Entry>, Weigh, DefaultHashBuilder, Watched>,
     absent: Cache<RecordKey, Arc<Entry>>,
     flights: Flights,
     freshness: Freshness,
@@ -118,7 +134,13 @@ impl Resolver {
         let inner = Arc::new(Inner {
             store,
             reader,
-            present: Cache::with_weighter(guess, settings.cache_bytes, Weigh),
+            present: Cache::with(
+                guess,
+                settings.cache_bytes,
+                Weigh,
+                DefaultHashBuilder::default(),
+                Watched,
+            ),
             absent: Cache::new(ABSENT),
             flights: Flights::default(),
             freshness: Freshness::new(),
@@ -314,17 +336,24 @@ impl Inner {
     }
 
     async fn fly(self: Arc<Self>, Lead { keys, done }: Lead) {
-        let mut loaded = self.read(&keys).await;
+        let mut loaded = self.try_read(&keys).await;
         for _ in 1..READS {
             if self.flights.land(&keys, || self.remember(&keys, &loaded)) {
                 let _ = done.send(loaded);
                 return;
             }
-            loaded = self.read(&keys).await;
+            loaded = self.try_read(&keys).await;
         }
         // Changed at every read: what is at hand is younger than the request, and not kept.
         while !self.flights.land(&keys, || ()) {}
         let _ = done.send(loaded);
+    }
+
+    /// A panic ends this read alone: a flight that never landed would keep everybody from reading
+    /// these records again.
+    async fn try_read(&self, keys: &[RecordKey]) -> Loaded {
+        let read = AssertUnwindSafe(self.read(keys)).catch_unwind().await;
+        read.unwrap_or_else(|_| Err(StoreError::Unreachable("the read was given up".into())))
     }
 
     async fn read(&self, keys: &[RecordKey]) -> Loaded {
@@ -349,12 +378,17 @@ impl Inner {
     fn remember(&self, keys: &[RecordKey], loaded: &Loaded) {
         let Ok(entries) = loaded else { return };
         for (key, entry) in keys.iter().zip(entries.iter()) {
+            let before = self.present.peek(key);
             if let Content::Absent = entry.content {
                 self.present.remove(key);
                 self.absent.insert(key.clone(), entry.clone());
             } else {
                 self.absent.remove(key);
                 self.present.insert(key.clone(), entry.clone());
+            }
+            // Changes are told to what is in the cache alone, and that is another entry now.
+            if let Some(before) = before {
+                before.outdate();
             }
         }
     }

@@ -41,6 +41,15 @@ pub struct UserRecord {
     /// deleting a record from the store never makes another set count instead.
     #[serde(default)]
     pub secrets: Vec<SecretRef>,
+    /// When a set was last deleted, as a version. A set that is not listed and not newer is one
+    /// that somebody put back.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub deleted: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the shape serde wants")]
+fn is_zero(version: &u64) -> bool {
+    *version == 0
 }
 
 /// One secret set a user has.

@@ -142,10 +142,12 @@ impl Vault {
                 server: server.clone(),
             });
         }
+        let deleted = next_version(found.as_ref().map(|record| record.version));
         self.change_user(user, |record| {
             record
                 .secrets
                 .retain(|e| e.server != server.as_str() || e.profile != profile.as_str());
+            record.deleted = record.deleted.max(deleted);
         })
         .await?;
         if let Some(record) = found {
@@ -164,21 +166,24 @@ impl Vault {
         change: &(dyn Fn(&SecretSet) -> Result<SecretSet, VaultError> + Sync),
     ) -> Result<u64, VaultError> {
         let listed = owner.record.secret_ref(server.as_str(), profile.as_str());
-        let least = listed.map_or(0, |entry| entry.version);
+        let least = listed.map_or(owner.record.deleted, |entry| entry.version);
         for _ in 0..ATTEMPTS {
-            let (set, expected) = self.read_set(server, id).await?;
+            let (mut set, expected) = self.read_set(server, id).await?;
             // Going on from a set that was put back would make its old secrets count again.
             if expected.is_some_and(|version| version < least) {
-                return Err(VaultError::PutBack {
-                    user: owner.record.name.clone(),
-                    server: server.clone(),
-                });
+                if listed.is_some() {
+                    return Err(VaultError::PutBack {
+                        user: owner.record.name.clone(),
+                        server: server.clone(),
+                    });
+                }
+                set = SecretSet::empty();
             }
             let set = change(&set)?;
             if set.names().count() > SECRETS_MAX {
                 return Err(VaultError::TooManySecrets);
             }
-            let version = next_version(expected);
+            let version = next_version(expected.max(Some(least)));
             let record = seal_secrets(&self.ring, server, id, version, &set)
                 .ok_or_else(|| VaultError::NoServerKey(server.clone()))?;
             if wrote(self.store.put_if(record, expected).await)? {

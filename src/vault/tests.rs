@@ -199,6 +199,35 @@ async fn an_earlier_state_put_back_is_not_gone_on_from() {
 }
 
 #[tokio::test]
+async fn a_deleted_set_put_back_is_not_gone_on_from() {
+    let vault = vault().await;
+    let alice = vault.add_user(&user("alice"), None).await.ok().unwrap();
+    set(&vault, "T", "leaked").await.unwrap();
+    let id = vault.reader.secrets_record(&alice.id, "github", "default");
+    let old = vault.get(&id).await.unwrap().unwrap();
+    vault
+        .delete_secrets(&user("alice"), &github(), &main_profile())
+        .await
+        .unwrap();
+    vault.store.put_if(old, None).await.unwrap();
+    set(&vault, "OTHER", "x").await.unwrap();
+    assert_eq!(read(&vault, "OTHER").await.as_deref(), Some("x"));
+    assert_eq!(read(&vault, "T").await, None);
+}
+
+#[tokio::test]
+async fn a_name_that_is_anothers_by_now_is_not_taken_from_him() {
+    let vault = vault().await;
+    let first = vault.add_user(&user("alice"), None).await.ok().unwrap();
+    vault.delete_user(&user("alice")).await.unwrap();
+    let second = vault.add_user(&user("alice"), None).await.ok().unwrap();
+    // What deleting the first comes to last, had the second been added in between.
+    let index = ids::name_index(&vault.reader.mac, "alice");
+    vault.release(&index, first.id).await.unwrap();
+    assert_eq!(vault.user(&user("alice")).await.ok().unwrap().id, second.id);
+}
+
+#[tokio::test]
 async fn deleting_a_user_leaves_no_secret_in_the_store() {
     let vault = vault().await;
     vault
@@ -270,4 +299,25 @@ async fn an_exported_keyring_writes_nothing() {
         .err()
         .unwrap();
     assert!(matches!(refused, VaultError::ReadOnly(_)), "{refused}");
+}
+
+// What SECURITY.md says an earlier record brings back, no more and no less.
+#[tokio::test]
+async fn a_keys_earlier_record_put_back_counts_again() {
+    let vault = vault().await;
+    vault.add_user(&user("alice"), None).await.ok().unwrap();
+    let key = vault
+        .issue_key(&user("alice"), KeyRequest::default())
+        .await
+        .ok()
+        .unwrap();
+    let id = key_record(&key.key.digest());
+    let old = vault.get(&id).await.unwrap().unwrap();
+    vault.revoke_key(&key.id).await.ok().unwrap();
+    let revoked = vault.get(&id).await.unwrap().unwrap();
+    vault.store.delete_if(&id, revoked.version).await.unwrap();
+    vault.store.put_if(old, None).await.unwrap();
+    let found = vault.get(&id).await.unwrap().unwrap();
+    let opened = vault.reader.open_key(&found).ok().unwrap();
+    assert!(opened.revoked.is_none());
 }

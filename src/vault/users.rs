@@ -1,7 +1,7 @@
 //! Users: add, find, list, disable, delete.
 
 use super::record::{IndexRecord, UserRecord};
-use super::{ATTEMPTS, PAGE, UserId, Vault, VaultError, ids, now_seconds, opened};
+use super::{ATTEMPTS, PAGE, UserId, Vault, VaultError, ids, now_seconds, opened, wrote};
 use crate::names::UserName;
 use crate::store::{Record, RecordId};
 
@@ -28,6 +28,7 @@ impl Vault {
             created: now_seconds(),
             disabled: false,
             secrets: Vec::new(),
+            deleted: 0,
         };
         // The user first, his names after: a name never leads to nobody for longer than a crash.
         if !self.put(&ids::user_record(&id), None, &record).await? {
@@ -50,7 +51,7 @@ impl Vault {
         if let (Some(index), Some(email)) = (self.email_id(record), &record.email)
             && !self.claim(&index, id).await?
         {
-            self.delete(&self.name_id(record)).await?;
+            self.release(&self.name_id(record), id).await?;
             return Err(VaultError::EmailTaken(email.clone()));
         }
         Ok(())
@@ -69,6 +70,21 @@ impl Vault {
             let expected = found.map(|entry| entry.version);
             if self.put(index, expected, &IndexRecord { user }).await? {
                 return Ok(true);
+            }
+        }
+        Err(VaultError::Contended)
+    }
+
+    /// Gives up an index entry of `user`. One that is another's by now stays: without it nobody
+    /// could find him, not even to disable him.
+    pub(super) async fn release(&self, index: &RecordId, user: UserId) -> Result<(), VaultError> {
+        for _ in 0..ATTEMPTS {
+            let Some(entry) = self.get(index).await? else {
+                return Ok(());
+            };
+            let owner: IndexRecord = opened("an index record", self.reader.open(&entry))?;
+            if owner.user != user || wrote(self.store.delete_if(index, entry.version).await)? {
+                return Ok(());
             }
         }
         Err(VaultError::Contended)
@@ -148,9 +164,9 @@ impl Vault {
             .await?;
         self.delete(&ids::user_record(&user.id)).await?;
         if let Some(index) = self.email_id(&user.record) {
-            self.delete(&index).await?;
+            self.release(&index, user.id).await?;
         }
-        self.delete(&self.name_id(&user.record)).await
+        self.release(&self.name_id(&user.record), user.id).await
     }
 
     /// Deletes what `target` names for each record that starts with `prefix`.

@@ -420,3 +420,65 @@ fn headers_that_contradict_the_body_are_refused_for_its_id() {
     }
     assert_eq!(backend.count(), 0);
 }
+
+// Backends that decode a body by its `charset` (the TypeScript SDK does, by any name iconv knows)
+// would see another one than was judged: in UTF-7 `+ACI-` is a quotation mark.
+#[test]
+fn a_body_that_says_it_is_not_json_in_utf8_is_refused() {
+    let backend = Backend::simple();
+    let house = House::before(&backend);
+    let post = |types: &[&str]| {
+        let mut request = Request::new("POST", "/one/mcp").key(&house.alice);
+        for kind in types {
+            request = request.header("Content-Type", kind);
+        }
+        house.ask(&request.body(CALL))
+    };
+    for types in [
+        &["application/json; charset=utf-7"][..],
+        &["application/json;charset=\"UTF-16LE\""],
+        &["application/json; charset=latin1"],
+        &["application/json; charset=utf-8; charset=utf-7"],
+        &["application/json; x=\"; charset=utf-8\"; charset=utf-7"],
+        &["application/json; charset"],
+        &["application/json", "application/json; charset=utf-7"],
+        &["application/json", "application/json"],
+        &["application/json, text/plain"],
+        &["application/x-www-form-urlencoded"],
+        &["multipart/form-data; boundary=x"],
+        &["text/plain"],
+        &[""],
+    ] {
+        refused(&post(types), Kind::BodyEncoded);
+    }
+    assert_eq!(backend.count(), 0);
+    for types in [
+        &["application/json"][..],
+        &["Application/JSON;charset=UTF-8"],
+        &["application/json ; charset=\"utf-8\""],
+        // What is missing is the backend's to refuse.
+        &[],
+    ] {
+        assert_eq!(post(types).status(), 200, "{types:?}");
+    }
+}
+
+#[test]
+fn a_body_in_a_transfer_coding_nobody_undoes_is_refused() {
+    let backend = Backend::simple();
+    let house = House::before(&backend);
+    for coding in ["gzip, chunked", "identity, chunked", "chunked, chunked"] {
+        let mut client = house.connect();
+        let head = format!(
+            "POST /one/mcp HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n\
+             Content-Type: application/json\r\nTransfer-Encoding: {coding}\r\n\r\n",
+            house.address, house.alice
+        );
+        client.write(head.as_bytes());
+        client.write(&crate::support::chunked(CALL));
+        client.write(b"0\r\n\r\n");
+        let answer = client.answer().unwrap();
+        assert!(matches!(answer.status(), 400 | 415), "{coding}: {answer:?}");
+    }
+    assert_eq!(backend.count(), 0);
+}

@@ -4,7 +4,9 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use cloakroom::vault::KeyRequest;
 
 use crate::support::{
     Backend, CALL, Cut, House, Next, Request, chunked, json_answer, stream_head, wait_until,
@@ -345,4 +347,26 @@ fn a_get_stream_and_a_subscription_stay_open() {
         stepwise.close();
         assert_eq!(client.chunk(), Err(Cut));
     }
+}
+
+#[test]
+fn an_answer_under_way_is_cut_when_its_key_is_revoked() {
+    let backend = Backend::start(|_, stream| {
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\
+                    transfer-encoding: chunked\r\n\r\n";
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(&chunked("{\"jsonrpc\":")).unwrap();
+        std::thread::sleep(crate::support::PATIENCE);
+        Next::Close
+    });
+    let house = House::before(&backend);
+    let (key, id) = house.issue("alice", KeyRequest::default());
+    let mut client = house.connect();
+    client.send(&Request::post("/one/mcp", CALL).key(&key));
+    assert_eq!(client.head().unwrap().status, 200);
+    assert!(client.chunk().unwrap().is_some());
+    let revoked = Instant::now();
+    house.in_vault(async |vault| vault.revoke_key(&id).await.map(drop).unwrap());
+    assert!(matches!(client.chunk(), Err(Cut)));
+    assert!(revoked.elapsed() < Duration::from_secs(10));
 }

@@ -30,15 +30,19 @@ impl Request {
 
     /// With what every MCP client sends.
     pub(crate) fn post(path: &str, body: impl Into<Vec<u8>>) -> Self {
-        let mut request = Self::new("POST", path)
+        Self::new("POST", path)
             .header("Content-Type", "application/json")
-            .header("Accept", "application/json, text/event-stream");
-        request.body = body.into();
-        request
+            .header("Accept", "application/json, text/event-stream")
+            .body(body)
     }
 
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub(crate) fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
         self
     }
 
