@@ -363,10 +363,10 @@ impl Inner {
             Ok(found) => found,
             Err(_) => Err(StoreError::Unreachable("no answer within 900 ms".into())),
         };
-        let failed = found
-            .as_ref()
-            .err()
-            .map(|error| (Instant::now(), error.clone()));
+        // A damaged record is that record's trouble; only a store that does not answer holds others back.
+        let unreachable = |error: &&StoreError| matches!(error, StoreError::Unreachable(_));
+        let failed = found.as_ref().err().filter(unreachable);
+        let failed = failed.map(|error| (Instant::now(), error.clone()));
         *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
         let entries = keys
             .iter()
