@@ -137,7 +137,7 @@ impl Gate {
         let door = server.and_then(|server| self.doors.get(server));
         let wants = door
             .filter(|door| door.slots.need_secrets())
-            .map(|door| (door.name.as_str(), DEFAULT_PROFILE));
+            .map(|door| (door.name.as_str(), ProfileName::DEFAULT));
         let identity = self
             .resolver
             .identify(digest, wants)
@@ -223,8 +223,6 @@ impl Gate {
         }
     }
 }
-
-const DEFAULT_PROFILE: &str = "default";
 
 fn stands(identity: &Identity) -> Result<(), Rejection> {
     let denied = policy::standing(identity.key(), identity.disabled(), now_seconds());

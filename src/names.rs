@@ -99,10 +99,13 @@ name!(
 );
 
 impl ProfileName {
+    /// The text of [`ProfileName::default_profile`].
+    pub const DEFAULT: &str = "default";
+
     /// The profile used when neither the key nor the path names one.
     #[must_use]
     pub fn default_profile() -> Self {
-        Self("default".into())
+        Self(Self::DEFAULT.into())
     }
 }
 

@@ -1,6 +1,5 @@
 //! A request as it was judged: what of it goes on, and what must be remembered for its answer.
 
-use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, header};
 
@@ -210,9 +209,4 @@ pub(super) fn has_body(method: &Method) -> Option<bool> {
         Method::GET | Method::DELETE => Some(false),
         _ => None,
     }
-}
-
-/// An empty body for methods without one.
-pub(super) fn no_body() -> Bytes {
-    Bytes::new()
 }

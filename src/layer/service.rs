@@ -15,7 +15,7 @@ use tower_service::Service;
 
 use super::answer::{self, Sealing};
 use super::body::AnswerBody;
-use super::call::{Holding, Judged, Opened, has_body, head_for_backend, no_body, session_bytes};
+use super::call::{Holding, Judged, Opened, has_body, head_for_backend, session_bytes};
 use super::failure::{self, BoxError};
 use super::{Caller, Shared};
 use crate::gate::{Door, Grant};
@@ -107,7 +107,7 @@ impl<S> Exchange<S> {
                 let judged = Judged::body(&parts.headers, &body)?;
                 (body, judged, Some(held))
             }
-            Some(false) => (no_body(), Judged::bodiless(&parts.headers)?, None),
+            Some(false) => (Bytes::new(), Judged::bodiless(&parts.headers)?, None),
             None => return Err(Rejection::new(Kind::MethodNotAllowed)),
         };
         let profile = gate.profile(&identity);
