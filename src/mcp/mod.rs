@@ -12,6 +12,7 @@
 //!
 //! Redaction of injected secrets in answers (`redact`) will live here, next to [`sse`].
 
+pub mod edit;
 pub mod headers;
 pub mod ids;
 pub mod revision;

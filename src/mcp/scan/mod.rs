@@ -132,6 +132,16 @@ impl Capabilities {
     }
 }
 
+/// What a string literal says, quotes and escapes undone; `None` if `literal` is none under the rules
+/// above.
+pub(super) fn string_literal(literal: &str) -> Option<Cow<'_, str>> {
+    if !literal.starts_with('"') {
+        return None;
+    }
+    let content = text::string(literal.as_bytes(), 0).ok()?;
+    (content.after() == literal.len()).then(|| content.decode(literal))
+}
+
 /// Judges a whole body.
 ///
 /// # Errors
