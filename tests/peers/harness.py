@@ -20,6 +20,7 @@ MODULES = WORK / "node_modules"
 ARCH = {"x86_64": "x64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 NODE = MODULES / f"node-linux-{ARCH}" / "bin" / "node"
 PYTHON = Path(sys.executable)
+RMCP = WORK / "rmcp" / "debug" / "rmcp-peer"
 
 
 class Broken(Exception):

@@ -1,6 +1,6 @@
 """The peer checks: real clients, a real server and the official suites, around the real proxy.
 
-    python tests/peers/run.py [--only conformance|clients] [--keep] [--count FILE]
+    python tests/peers/run.py [--only conformance|clients] [--client NAME] [--keep] [--count FILE]
 
 Run by tests/run.sh, which installs everything first. $CLOAKROOM_BIN names another binary to test.
 """
@@ -8,8 +8,6 @@ Run by tests/run.sh, which installs everything first. $CLOAKROOM_BIN names anoth
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import shutil
 import subprocess
 import sys
@@ -18,8 +16,9 @@ import time
 from pathlib import Path
 
 import conformance
-from harness import HERE, MODULES, NODE, PYTHON, Broken, Report, run_everything, run_fixture, stop_on_signals
+from harness import NODE, PYTHON, Broken, Report, run_everything, run_fixture, stop_on_signals
 from proxy import Proxy, User, build
+from scripts import run_client
 
 # Each client script and how many checks it must report: fewer means it stopped half-way.
 CLIENTS = (
@@ -27,31 +26,9 @@ CLIENTS = (
     ("TypeScript SDK 1.32.2", [NODE, "typescript_sdk.mjs"], 8),
     ("TypeScript client 2.4.0", [NODE, "typescript_client.mjs"], 19),
     ("inspector 2.12.0", [PYTHON, "inspector.py"], 7),
+    ("fastmcp 4.1.2", [PYTHON, "fastmcp_client.py"], 8),
     ("stolen ids", [PYTHON, "theft.py"], 9),
 )
-TIMEOUT = 300
-
-
-def run_client(report: Report, name: str, command: list, expected: int, peers: dict) -> None:
-    group = f"client {name}"
-    print(f"… {group}", flush=True)
-    env = {**os.environ, "PEERS": json.dumps(peers), "PEER_MODULES": str(MODULES)}
-    line = [str(command[0]), str(HERE / "clients" / command[1])]
-    try:
-        done = subprocess.run(line, env=env, capture_output=True, text=True, timeout=TIMEOUT, stdin=subprocess.DEVNULL)
-    except subprocess.TimeoutExpired:
-        report.check(group, "ends", False, f"still running after {TIMEOUT} s")
-        return
-    told = 0
-    for text in done.stdout.splitlines():
-        ok = text.startswith("ok ")
-        if ok or text.startswith("not ok "):
-            told += 1
-            check, _, why = text.removeprefix("not ").removeprefix("ok ").partition(": " if not ok else "\0")
-            report.check(group, check if ok else text.removeprefix("not ok "), ok)
-    if told != expected or done.returncode != 0:
-        last = "\n".join(done.stderr.splitlines()[-15:])
-        report.check(group, f"reports {expected} checks", False, f"{told} told, exit {done.returncode}\n{last}")
 
 
 def check_log(report: Report, proxy: Proxy, users: list[User]) -> None:
@@ -88,7 +65,7 @@ def status(proxy: Proxy, key: str) -> int:
     return httpx2.post(proxy.url("fixture"), json=body, headers=headers, timeout=10).status_code
 
 
-def run(report: Report, only: str | None, folder: Path) -> None:
+def run(report: Report, only: str | None, client: str, folder: Path) -> None:
     fixture, fixture_url = run_fixture(folder, "--require-token")
     everything, everything_url = run_everything(folder)
     binary = build()
@@ -106,9 +83,12 @@ def run(report: Report, only: str | None, folder: Path) -> None:
             "direct_url": fixture_url,
             "direct_token": direct_token,
             "wrong_key": nobody.key,
-            **{user.name: {"name": user.name, "key": user.key, "fingerprint": user.fingerprint} for user in (alice, bob)},
+            "http": {"direct": fixture_url, "proxied": proxy.url("fixture")},
+            **{user.name: user.told() for user in (alice, bob)},
         }
         for name, command, expected in CLIENTS:
+            if client not in name:
+                continue
             run_client(report, name, command, expected, peers)
     if only in (None, "conformance"):
         conformance.run(report, "fixture", (fixture_url, direct_token), (proxy.url("fixture"), alice.key), folder)
@@ -123,6 +103,7 @@ def run(report: Report, only: str | None, folder: Path) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=("conformance", "clients"))
+    parser.add_argument("--client", default="", help="of the client scripts, only those with this in their name")
     parser.add_argument("--keep", action="store_true", help="keep logs and results even when all is well")
     parser.add_argument("--count", type=Path, help="write the closing line to this file instead of printing it")
     args = parser.parse_args()
@@ -130,7 +111,7 @@ def main() -> int:
     report = Report()
     folder = Path(tempfile.mkdtemp(prefix="cloakroom-peers-"))
     try:
-        run(report, args.only, folder)
+        run(report, args.only, args.client, folder)
     except Broken as reason:
         report.check("set-up", "the peers run", False, str(reason))
     except subprocess.CalledProcessError as failed:
