@@ -104,25 +104,48 @@ install_packages() {
         apt-get install -y -qq --no-install-recommends "${wanted[@]}" >/dev/null
 }
 
-# Node and Python parts, made anew whenever a lock file changed or the folder was moved.
-install_peers() {
-    local stamp
-    stamp=$(cat "$peers/package-lock.json" "$peers/requirements.txt" <(echo "$work" && python3 --version) | sha256sum)
-    if [ "$(cat "$work/stamp" 2>/dev/null)" = "$stamp" ]; then
-        echo 'up to date'
-        return
-    fi
-    rm -rf "$work/venv" "$work/node_modules" "$work/stamp"
-    mkdir -p "$work"
-    python3 -m venv "$work/venv"
-    PIP_CACHE_DIR=$work/cache/pip "$work/venv/bin/pip" install --quiet --disable-pip-version-check \
-        --no-deps --requirement "$peers/requirements.txt"
-    "$work/venv/bin/pip" check
+# What was made from lock files is made anew whenever one of them changed or the folder was moved:
+#   made NAME FILE... || { make it; stamp NAME FILE...; }
+stamp_of() { cat "${@:2}" <(echo "$work" && python3 --version && cargo --version) | sha256sum; }
+made() { [ "$(cat "$work/stamp-$1" 2>/dev/null)" = "$(stamp_of "$@")" ] && echo "$1: up to date"; }
+stamp() { stamp_of "$@" >"$work/stamp-$1"; }
+
+# venv NAME REQUIREMENTS: a Python environment of exactly these packages.
+venv() {
+    rm -rf "${work:?}/$1"
+    python3 -m venv "$work/$1"
+    PIP_CACHE_DIR=$work/cache/pip "$work/$1/bin/pip" install --quiet --disable-pip-version-check \
+        --no-deps --requirement "$2"
+    "$work/$1/bin/pip" check
+}
+
+install_node_modules() {
+    rm -rf "$work/node_modules"
     cp "$peers/package.json" "$peers/package-lock.json" "$work/"
     # Node's own engine check is about the npm that installs; the suites run on the node installed here.
     (cd "$work" && npm ci --cache "$work/cache/npm" --ignore-scripts --no-audit --no-fund --loglevel error)
+}
+
+install_peers() {
+    mkdir -p "$work"
+    made venv "$peers/requirements.txt" || {
+        venv venv "$peers/requirements.txt"
+        stamp venv "$peers/requirements.txt"
+    }
+    made atlassian "$peers/requirements-atlassian.txt" || {
+        venv atlassian "$peers/requirements-atlassian.txt"
+        stamp atlassian "$peers/requirements-atlassian.txt"
+    }
+    made node_modules "$peers/package-lock.json" || {
+        install_node_modules
+        stamp node_modules "$peers/package-lock.json"
+    }
+    local rust=("$peers/rmcp/Cargo.toml" "$peers/rmcp/Cargo.lock" "$peers/rmcp/src/main.rs")
+    made rmcp "${rust[@]}" || {
+        cargo build --quiet --locked --manifest-path "${rust[0]}" --target-dir "$work/rmcp"
+        stamp rmcp "${rust[@]}"
+    }
     rm -rf "$work/cache"
-    printf '%s' "$stamp" >"$work/stamp"
 }
 
 check_tools() {

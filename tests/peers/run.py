@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 import conformance
-from harness import NODE, PYTHON, Broken, Report, run_everything, run_fixture, stop_on_signals
+from harness import NODE, PYTHON, RMCP, Broken, Report, run_everything, run_fixture, stop_on_signals
 from proxy import Proxy, User, build
 from scripts import run_client
 
@@ -27,6 +27,7 @@ CLIENTS = (
     ("TypeScript client 2.4.0", [NODE, "typescript_client.mjs"], 19),
     ("inspector 2.12.0", [PYTHON, "inspector.py"], 7),
     ("fastmcp 4.1.2", [PYTHON, "fastmcp_client.py"], 8),
+    ("rmcp 3.9.0", [RMCP], 9),
     ("stolen ids", [PYTHON, "theft.py"], 9),
 )
 
