@@ -2,8 +2,9 @@
 //!
 //! A rejection is answered as a JSON-RPC error with the request's id, so that clients show its text.
 //! Codes lie outside -32768..-32000, which JSON-RPC and MCP keep for themselves (MCP 2026-07-28,
-//! basic "Error Codes"), save one: MCP names the code for headers that contradict the body. The
-//! first three digits of ours are the HTTP status that fits best.
+//! basic "Error Codes"), save two: MCP names the code for headers that contradict the body, JSON-RPC the
+//! one for a method that is not there. The first three digits of ours are the HTTP status that fits
+//! best.
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -25,6 +26,8 @@ pub enum Kind {
     KeyRevoked,
     UserDisabled,
     UnknownServer,
+    UnknownProfile,
+    WrongTransport,
     BodyTooLarge,
     BodyEncoded,
     BodyUnreadable,
@@ -36,6 +39,9 @@ pub enum Kind {
     HeaderMismatch,
     UnknownSession,
     UnknownEvent,
+    UnknownStream,
+    UnknownTask,
+    TasksNotListed,
     SecretMissing,
     SecretUnreadable,
     RecordUnreadable,
@@ -63,7 +69,7 @@ pub struct Row {
 
 impl Kind {
     /// Every kind, in the order of the table.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 35] = [
         Self::NoSuchPath,
         Self::MethodNotAllowed,
         Self::ForeignHost,
@@ -73,6 +79,8 @@ impl Kind {
         Self::KeyRevoked,
         Self::UserDisabled,
         Self::UnknownServer,
+        Self::UnknownProfile,
+        Self::WrongTransport,
         Self::BodyTooLarge,
         Self::BodyEncoded,
         Self::BodyUnreadable,
@@ -84,6 +92,9 @@ impl Kind {
         Self::HeaderMismatch,
         Self::UnknownSession,
         Self::UnknownEvent,
+        Self::UnknownStream,
+        Self::UnknownTask,
+        Self::TasksNotListed,
         Self::SecretMissing,
         Self::SecretUnreadable,
         Self::RecordUnreadable,
@@ -101,7 +112,7 @@ impl Kind {
     #[rustfmt::skip]
     pub const fn row(self) -> Row {
         let (status, code, text) = match self {
-            Self::NoSuchPath => (404, 4040, "nothing here; MCP servers are at /SERVER/mcp"),
+            Self::NoSuchPath => (404, 4040, "nothing here; MCP servers are at /SERVER/mcp or /SERVER/sse"),
             Self::MethodNotAllowed => (405, 4050, "use POST, GET or DELETE"),
             Self::ForeignHost => (421, 4210, "this host is not served here; the operator can add it to `allowed_hosts`"),
             Self::ForeignOrigin => (403, 4030, "pages of this origin may not call; the operator can add it to `allowed_origins`"),
@@ -110,6 +121,8 @@ impl Kind {
             Self::KeyRevoked => (401, 4012, "this API key was revoked: ask your administrator for a new one (cloakroom key issue USER)"),
             Self::UserDisabled => (401, 4013, "this user is disabled: ask your administrator (cloakroom user enable USER)"),
             Self::UnknownServer => (404, 4041, "there is no server of this name here"),
+            Self::UnknownProfile => (404, 4043, "you have no secrets in this profile for this server (cloakroom secret set USER SERVER NAME --profile PROFILE)"),
+            Self::WrongTransport => (405, 4051, "this server is not reached this way"),
             Self::BodyTooLarge => (413, 4130, "the body is larger than the operator's `limits.body`"),
             Self::BodyEncoded => (415, 4150, "encoded bodies are not read: send it without Content-Encoding, and in no Transfer-Encoding but chunked"),
             Self::BodyUnreadable => (400, 4000, "the body did not arrive whole"),
@@ -121,6 +134,9 @@ impl Kind {
             Self::HeaderMismatch => (400, -32020, "a header contradicts the body"),
             Self::UnknownSession => (404, 4042, "this session is not known (any more): start a new one with `initialize`"),
             Self::UnknownEvent => (400, 4006, "this Last-Event-ID does not belong to this session: start the stream anew without it"),
+            Self::UnknownStream => (404, 4044, "this message path is not yours (any more): open a new stream at /SERVER/sse"),
+            Self::UnknownTask => (200, 4045, "there is no such task of yours"),
+            Self::TasksNotListed => (200, -32601, "Method not found: tasks are not listed here, since a server may not know whose they are"),
             Self::SecretMissing => (200, 4240, "a secret this server needs is not set"),
             Self::SecretUnreadable => (200, 4241, "the secrets for this server cannot be opened"),
             Self::RecordUnreadable => (503, 5030, "your record cannot be read: ask your administrator to look into the log"),
@@ -134,6 +150,7 @@ impl Kind {
         };
         let status_without_id = match self {
             Self::SecretMissing | Self::SecretUnreadable => 403,
+            Self::UnknownTask | Self::TasksNotListed => 404,
             Self::BackendRefuses => 502,
             _ => status,
         };
@@ -285,7 +302,7 @@ mod tests {
         for kind in Kind::ALL {
             let row = kind.row();
             assert!(codes.insert(row.code), "{kind:?}: a code of its own");
-            if kind != Kind::HeaderMismatch {
+            if !matches!(kind, Kind::HeaderMismatch | Kind::TasksNotListed) {
                 assert!(!(-32768..=-32000).contains(&row.code), "{kind:?}");
             }
             assert!(row.text.len() > 15, "{kind:?}: a text to act on");
