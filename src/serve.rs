@@ -15,7 +15,7 @@ use crate::cli::Failure;
 use crate::cli::open;
 use crate::config::{Backend as BackendConfig, Config, Server};
 use crate::gate::{Door, Gate, NoServerKey};
-use crate::inject::Slots;
+use crate::inject::{Arguments, Slots};
 use crate::layer::{CloakroomLayer, Limits, Routes};
 use crate::names::ServerName;
 use crate::proxy::{self, Backend, BackendError, Guard, Listener, Options, TlsError};
@@ -132,7 +132,11 @@ fn options(config: Config, ring: &Keyring, resolver: Resolver) -> Result<Options
     let mut backends = BTreeMap::new();
     for (name, server) in config.servers {
         backends.insert(name.clone(), backend(&name, &server)?);
-        doors.push(Door::open(ring, name, Slots::new(server.headers))?);
+        doors.push(Door::open(
+            ring,
+            name,
+            Slots::new(server.headers, Vec::new(), Arguments::default()),
+        )?);
     }
     let gate = Arc::new(Gate::new(resolver, doors, config.key_prefixes));
     let routes = Routes::ByPath {

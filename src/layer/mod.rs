@@ -58,11 +58,12 @@ struct Shared {
 
 impl Shared {
     /// A client that sends what a slot sets is replaced, and counted: it may be an attempt.
-    fn count_replaced(&self, door: &Door, client: &HeaderMap) {
+    fn count_replaced(&self, door: &Door, client: &HeaderMap, query: Option<&str>) {
         let ours =
             |name: &str| usize::from(client.contains_key(name) && door.slots().has_header(name));
         // The header that carries the key is no attempt.
-        let replaced = door.slots().replaced(client) - ours("authorization") - ours("x-api-key");
+        let replaced =
+            door.slots().replaced(client, query) - ours("authorization") - ours("x-api-key");
         if replaced > 0 {
             self.replaced.fetch_add(replaced as u64, Ordering::Relaxed);
             tracing::debug!(server = %door.server(), replaced, "the client sent what a slot sets");

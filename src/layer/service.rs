@@ -18,7 +18,7 @@ use super::body::AnswerBody;
 use super::call::{Holding, Judged, Opened, has_body, head_for_backend, session_bytes};
 use super::failure::{self, BoxError};
 use super::{Caller, Shared};
-use crate::gate::{Door, Grant};
+use crate::gate::{Door, Grant, Request as Asked};
 use crate::mcp::ids::{Holder, seal_event};
 use crate::rejection::{Kind, Rejection};
 use crate::resolve::Identity;
@@ -110,7 +110,7 @@ impl<S> Exchange<S> {
             Some(false) => (Bytes::new(), Judged::bodiless(&parts.headers)?, None),
             None => return Err(Rejection::new(Kind::MethodNotAllowed)),
         };
-        let profile = gate.profile(&identity);
+        let profile = gate.profile(&identity, door, None)?;
         let holding = Holding {
             user: identity.user_id(),
             profile,
@@ -147,9 +147,10 @@ impl<S> Exchange<S> {
         let grant = self
             .shared
             .gate
-            .admit(identity, door, &holding.profile)
+            .admit(identity, door, &holding.profile, &Asked::default())
             .await?;
-        self.shared.count_replaced(door, &parts.headers);
+        self.shared
+            .count_replaced(door, &parts.headers, parts.uri.query());
         let secret_version = grant.secret_version();
         let head = head_for_backend(parts, &opened);
         let request = granted(head, body, grant, context);
@@ -221,10 +222,10 @@ struct Exchanged<'a> {
 fn granted(
     mut head: Parts,
     body: Bytes,
-    grant: Grant,
+    mut grant: Grant<'_>,
     context: &Exchanged<'_>,
 ) -> Request<Full<Bytes>> {
-    grant.into_plan().apply(&mut head.headers);
+    grant.apply(&mut head.headers);
     head.extensions.insert(Caller {
         identity: context.identity.clone(),
         server: context.door.server().clone(),
