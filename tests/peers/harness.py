@@ -114,17 +114,15 @@ def stop_on_signals() -> None:
         signal.signal(number, lambda caught, _: sys.exit(128 + caught))
 
 
-def run_fixture(folder: Path, *options: str) -> tuple[Process, str]:
+def run_fixture(folder: Path, *options: str, path: str = "/mcp") -> tuple[Process, str]:
     port = free_port()
     command = [PYTHON, HERE / "fixture" / "server.py", "--port", port, *options]
-    return Process("fixture", command, folder / f"fixture-{port}.log").wait_for(port), f"http://127.0.0.1:{port}/mcp"
+    return Process("fixture", command, folder / f"fixture-{port}.log").wait_for(port), f"http://127.0.0.1:{port}{path}"
 
 
-def run_everything(folder: Path) -> tuple[Process, str]:
+def run_everything(folder: Path, transport: str = "streamableHttp") -> tuple[Process, str]:
     port = free_port()
     entry = MODULES / "@modelcontextprotocol" / "server-everything" / "dist" / "index.js"
-    command = [NODE, "--import", HERE / "preload_loopback.mjs", entry, "streamableHttp"]
-    env = {"PORT": str(port)}
-    return Process("server-everything", command, folder / "everything.log", env).wait_for(
-        port
-    ), f"http://127.0.0.1:{port}/mcp"
+    command = [NODE, "--import", HERE / "preload_loopback.mjs", entry, transport]
+    process = Process("server-everything", command, folder / f"everything-{port}.log", {"PORT": str(port)})
+    return process.wait_for(port), f"http://127.0.0.1:{port}/{'sse' if transport == 'sse' else 'mcp'}"

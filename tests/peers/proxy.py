@@ -9,7 +9,7 @@ import secrets
 import subprocess
 from pathlib import Path
 
-from harness import ROOT, Broken, Process, free_port
+from harness import ROOT, Broken, Process, Report, free_port
 
 
 def build() -> Path:
@@ -43,10 +43,23 @@ class User:
         return {"name": self.name, "key": self.key, "token": self.token, "fingerprint": self.fingerprint}
 
 
-class Proxy:
-    """One running proxy in a folder of its own."""
+SLOT = "Bearer ${TOKEN}"
 
-    def __init__(self, binary: Path, folder: Path, servers: dict[str, str]) -> None:
+
+def http(url: str, value: str = SLOT) -> str:
+    """The settings of a Streamable HTTP server that wants a secret in `Authorization`."""
+    return f'url = "{url}"\nheaders = {{ Authorization = "{value}" }}\n'
+
+
+def sse(url: str, value: str = SLOT) -> str:
+    """As `http`, for a server that speaks HTTP+SSE."""
+    return f'sse_url = "{url}"\nheaders = {{ Authorization = "{value}" }}\n'
+
+
+class Proxy:
+    """One running proxy in a folder of its own: its servers' settings by their names, and settings of its own."""
+
+    def __init__(self, binary: Path, folder: Path, servers: dict[str, str], settings: str = "") -> None:
         self._binary = binary
         self.folder = folder
         folder.mkdir()
@@ -56,13 +69,14 @@ class Proxy:
         text = f"""listen = "127.0.0.1:{self.port}"
 default_server = "{next(iter(servers))}"
 log = "debug"
+{settings}
 [store]
 url = "sqlite:cloakroom.db"
 [keyring]
 file = "master.keys"
 """
-        for name, url in servers.items():
-            text += f'[servers.{name}]\nurl = "{url}"\n[servers.{name}.headers]\nAuthorization = "Bearer ${{TOKEN}}"\n'
+        for name, table in servers.items():
+            text += f"[servers.{name}]\n{table}"
         self.config.write_text(text)
         self._servers = list(servers)
         self.command("keyring", "init")
@@ -93,5 +107,11 @@ file = "master.keys"
         self.process = Process("the proxy", command, self.folder / "proxy.log").wait_for(self.port)
         return self
 
-    def url(self, server: str) -> str:
-        return f"{self.origin}/{server}/mcp"
+    def url(self, server: str, transport: str = "mcp") -> str:
+        return f"{self.origin}/{server}/{transport}"
+
+    def check_log(self, report: Report, group: str, users: list[User]) -> None:
+        log = (self.folder / "proxy.log").read_text(errors="replace")
+        for user in users:
+            for what, value in (("secret", user.token), ("key", user.key)):
+                report.check(group, f"{user.name}'s {what} is not in the proxy's log", value not in log)

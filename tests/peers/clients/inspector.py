@@ -75,4 +75,5 @@ async def main() -> None:
     await check("a key of nobody is refused", refused(), 60)
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main())
