@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -37,6 +38,11 @@ class User:
         """What the fixture's `whoami` says when called with this user's secret."""
         return hashlib.sha256(f"Bearer {self.token}".encode()).hexdigest()
 
+
+    @property
+    def basic(self) -> str:
+        """What `Basic ${base64(USER:TOKEN)}` makes of their e-mail address and secret."""
+        return "Basic " + base64.b64encode(f"{self.name}@example.com:{self.token}".encode()).decode()
 
     def told(self) -> dict[str, str]:
         """What a client script may know of them."""
@@ -89,10 +95,10 @@ file = "master.keys"
             raise Broken(f"`cloakroom {' '.join(words)}` ended with {done.returncode}:\n{done.stderr}{done.stdout}")
         return json.loads(done.stdout) if parse else None
 
-    def add_user(self, name: str) -> User:
+    def add_user(self, name: str, secrets: bool = True) -> User:
         user = User(name)
         self.command("user", "add", name)
-        for server in self._servers:
+        for server in self._servers if secrets else ():
             self.command("secret", "set", name, server, "TOKEN", stdin=user.token)
         self.issue_key(user)
         return user

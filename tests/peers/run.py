@@ -15,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import atlassian
 import conformance
 from harness import NODE, PYTHON, RMCP, Broken, Report, run_everything, run_fixture, stop_on_signals
 from proxy import Proxy, User, build, http
@@ -81,9 +82,10 @@ def run(report: Report, only: str | None, client: str, folder: Path) -> None:
             **{user.name: user.told() for user in (alice, bob)},
         }
         for name, command, expected in CLIENTS:
-            if client not in name:
+            if client.casefold() not in name.casefold():
                 continue
             run_client(report, name, command, expected, peers)
+        atlassian.run(report, binary, client, folder)
     if only in (None, "conformance"):
         conformance.run(report, "fixture", (fixture_url, direct_token), (proxy.url("fixture"), alice.key), folder)
         conformance.run(report, "everything", (everything_url, None), (proxy.url("everything"), alice.key), folder)
