@@ -19,7 +19,7 @@ from pathlib import Path
 
 import conformance
 from harness import HERE, MODULES, NODE, PYTHON, Broken, Report, run_everything, run_fixture, stop_on_signals
-from proxy import Proxy, User, build
+from proxy import Proxy, User, build, http
 
 # Each client script and how many checks it must report: fewer means it stopped half-way.
 CLIENTS = (
@@ -92,7 +92,7 @@ def run(report: Report, only: str | None, folder: Path) -> None:
     fixture, fixture_url = run_fixture(folder, "--require-token")
     everything, everything_url = run_everything(folder)
     binary = build()
-    proxy = Proxy(binary, folder / "proxy", {"fixture": fixture_url, "everything": everything_url})
+    proxy = Proxy(binary, folder / "proxy", {"fixture": http(fixture_url), "everything": http(everything_url)})
     alice, bob = proxy.add_user("alice"), proxy.add_user("bob")
     nobody = proxy.add_user("nobody")
     proxy.command("key", "revoke", nobody.key_id)
@@ -111,8 +111,9 @@ def run(report: Report, only: str | None, folder: Path) -> None:
         for name, command, expected in CLIENTS:
             run_client(report, name, command, expected, peers)
     if only in (None, "conformance"):
-        conformance.run(report, "fixture", (fixture_url, direct_token), (proxy.url("fixture"), alice.key), folder)
-        conformance.run(report, "everything", (everything_url, None), (proxy.url("everything"), alice.key), folder)
+        through = {name: (proxy.url(name), alice.key) for name in ("fixture", "everything")}
+        conformance.run(report, "fixture", (fixture_url, direct_token), {"fixture": through["fixture"]}, folder)
+        conformance.run(report, "everything", (everything_url, None), {"everything": through["everything"]}, folder)
     check_log(report, proxy, [alice, bob])
     check_revoked(report, proxy, bob)
     code = proxy.process.stop()
