@@ -89,7 +89,7 @@ def compare(report: Report, group: str, server: str, direct: Outcome, proxied: O
             continue
         expected = [
             (check, MEANT[server, scenario, check][1])
-            if MEANT.get((server, scenario, check), ("", ""))[0] == status
+            if MEANT.get((server, scenario, check), (None,))[0] == status
             else (check, status)
             for check, status in direct[scenario]
         ]
