@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conformance import Outcome, compare
-from harness import HERE, MODULES, NODE, PYTHON, Report
+from harness import HERE, MODULES, NODE, PYTHON, Broken, Report
 
 TIMEOUT = 60
 SESSION, STATELESS = "2025-11-25", "2026-07-28"
@@ -84,8 +84,13 @@ def run_one(scenario: Scenario, client: list, proxy: Path | None, folder: Path) 
     options = ["--scenario", scenario.name, "--spec-version", scenario.revision, "-o", folder / "results"]
     command = [NODE, entry, "client", "--command", " ".join(map(str, client)), *options]
     with (folder / "output.log").open("wb") as log:
-        subprocess.run([str(part) for part in command], env=env, stdout=log, stderr=log, timeout=TIMEOUT)
-    found = next((folder / "results").glob("*/checks.json"))
+        try:
+            subprocess.run([str(part) for part in command], env=env, stdout=log, stderr=log, timeout=TIMEOUT)
+        except subprocess.TimeoutExpired:
+            raise Broken(f"{label(scenario)} took over {TIMEOUT} s; see {folder}/output.log") from None
+    found = next((folder / "results").glob("*/checks.json"), None)
+    if found is None:
+        raise Broken(f"{label(scenario)} left no checks; see {folder}/output.log")
     checks = [(one["id"], one["status"]) for one in json.loads(found.read_text()) if one["status"] != "INFO"]
     told = (found.parent / "stdout.txt").read_text()
     # The mock server's own port is in some of its answers.

@@ -78,10 +78,10 @@ file = "master.keys"
             raise Broken(f"`cloakroom {' '.join(words)}` ended with {done.returncode}:\n{done.stderr}{done.stdout}")
         return json.loads(done.stdout) if parse else None
 
-    def add_user(self, name: str) -> User:
+    def add_user(self, name: str, secrets: bool = True) -> User:
         user = User(name)
         self.command("user", "add", name)
-        for server in self._servers:
+        for server in self._servers if secrets else ():
             self.command("secret", "set", name, server, "TOKEN", stdin=user.token)
         self.issue_key(user)
         return user
