@@ -204,6 +204,9 @@ pub struct ClientConfigArgs {
     /// How clients reach Cloakroom, such as https://mcp.example.com [default: the listen address]
     #[arg(long, value_name = "BASE", value_parser = base_url)]
     pub url: Option<String>,
+    /// The secrets to use, whatever the key's own profile
+    #[arg(long)]
+    pub profile: Option<ProfileName>,
 }
 
 fn ttl(text: &str) -> Result<Duration, String> {
