@@ -18,3 +18,4 @@ pub mod ids;
 pub mod revision;
 pub mod scan;
 pub mod sse;
+pub mod tasks;
