@@ -6,12 +6,15 @@
 
 mod event;
 mod session;
+mod tagged;
+mod task;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 pub use event::{open_event, seal_event};
 pub use session::{Session, open_session, seal_session};
+pub use task::{open_task, seal_task};
 
 use crate::names::{ProfileName, ServerName};
 
