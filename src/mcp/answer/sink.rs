@@ -57,8 +57,9 @@ impl<'a> Sink<'a> {
         self.hold.as_deref()
     }
 
-    /// Ends the holding at `at` and gives what was held.
+    /// Ends the holding at `at` and gives what was held; `None` if nothing is.
     pub(super) fn release(&mut self, at: usize) -> Option<Vec<u8>> {
+        self.hold.as_ref()?;
         self.pass_to(at);
         self.hold.take()
     }

@@ -227,27 +227,32 @@ impl<R: Rules> EventAnswer<R> {
         if self.id.len() + part.len() > "id: ".len() + MAX_EVENT_ID {
             return Err(AnswerError::IdTooLong);
         }
-        sink.pass_to(at);
         let Some(length) = end else {
+            sink.pass_to(at);
             self.id.extend_from_slice(rest);
             sink.drop_to(sink.chunk.len());
             return Ok(sink.chunk.len());
         };
-        let line = if self.id.is_empty() {
-            sink.chunk.slice(at..at + length)
+        let end = at + length;
+        if self.id.is_empty() {
+            if let Some((value, sealed)) = self.sealed(part)? {
+                sink.pass_to(at + value);
+                sink.push(sealed);
+                sink.drop_to(end);
+            }
         } else {
             self.id.extend_from_slice(part);
-            self.id.split().freeze()
-        };
-        match self.sealed(&line)? {
-            Some((value, sealed)) => {
-                sink.push(line.slice(..value));
-                sink.push(sealed);
+            let line = self.id.split().freeze();
+            match self.sealed(&line)? {
+                Some((value, sealed)) => {
+                    sink.push(line.slice(..value));
+                    sink.push(sealed);
+                }
+                None => sink.push(line),
             }
-            None => sink.push(line),
+            sink.drop_to(end);
         }
-        sink.drop_to(at + length);
-        Ok(self.end_line(sink.chunk, at + length))
+        Ok(self.end_line(sink.chunk, end))
     }
 
     /// Where the value of the whole line `line` begins, and what to send in its place; `None` if it
@@ -383,6 +388,10 @@ fn check(held: Option<&[u8]>) -> Result<(), AnswerError> {
 fn endpoint<R: Rules>(rules: &R, held: &[u8]) -> Result<Vec<u8>, AnswerError> {
     let (first, mut rest) = split_line(held);
     let (mut data, first_end) = (first.0.to_vec(), first.1);
+    if data.is_empty() {
+        // The field may lack its colon, and refers to nothing anyway.
+        return Err(AnswerError::ForeignEndpoint);
+    }
     let mut others = Vec::new();
     while !rest.is_empty() {
         let ((line, end), after) = split_line(rest);

@@ -34,10 +34,7 @@ mod tests {
     use crate::mcp::ids::{MAX_SEALED, open_event, seal_event, test_sealer};
     use crate::names::{ProfileName, ServerName};
 
-    fn with_holder<T>(
-        [user, server, profile]: [&str; 3],
-        run: impl FnOnce(&Holder<'_>) -> T,
-    ) -> T {
+    fn with_holder<T>([user, server, profile]: [&str; 3], run: impl FnOnce(&Holder<'_>) -> T) -> T {
         let server = ServerName::parse(server).unwrap();
         let profile = ProfileName::parse(profile).unwrap();
         run(&Holder {
