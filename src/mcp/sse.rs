@@ -10,8 +10,7 @@
 use bytes::{Bytes, BytesMut};
 use memchr::{memchr, memchr2};
 
-/// Bytes an event id may have; a longer one ends the stream with an error.
-pub const MAX_EVENT_ID: usize = 1024;
+pub use super::answer::MAX_EVENT_ID;
 
 /// Why a stream cannot go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
