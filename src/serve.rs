@@ -137,17 +137,18 @@ fn options(config: Config, ring: &Keyring, resolver: Resolver) -> Result<Options
     let routes = Routes::ByPath {
         default_server: config.default_server,
     };
-    // `config.limits.list` and `config.setup_url` go to the layer, once it takes them.
     let limits = Limits {
         body: config.limits.body,
         in_flight: config.limits.in_flight,
+        list: config.limits.list,
     };
+    let layer = CloakroomLayer::new(gate, routes, limits).with_setup_url(config.setup_url);
     Ok(Options {
         listen: config.listen,
         threads: config.threads,
         head_max: config.limits.headers,
         guard: Guard::new(config.allowed_hosts, config.allowed_origins),
-        layer: CloakroomLayer::new(gate, routes, limits),
+        layer,
         backends,
     })
 }

@@ -103,7 +103,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rustls", &["proxy/", "store/redis/"]),
     ("clap", &["cli/", "main.rs"]),
     ("toml", &["config/"]),
-    ("quick_cache", &["resolve/"]),
+    ("quick_cache", &["resolve/", "layer/schema.rs"]),
+    ("url", &["layer/rules.rs", "layer/exchange.rs"]),
     ("unsafe", &["sys/"]),
 ];
 

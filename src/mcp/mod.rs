@@ -18,5 +18,4 @@ pub mod headers;
 pub mod ids;
 pub mod revision;
 pub mod scan;
-pub mod sse;
 pub mod tasks;

@@ -141,6 +141,13 @@ impl<R: Rules> EventAnswer<R> {
         }
     }
 
+    /// Whether an event of somebody else's may stand here.
+    #[must_use]
+    pub fn between_events(&self) -> bool {
+        let begins = matches!(self.state, State::Start(0) | State::Line | State::AfterCr);
+        begins && !self.in_event
+    }
+
     fn start(&mut self, n: usize, byte: u8, at: usize) -> usize {
         if byte == BOM[n] {
             self.state = if n + 1 == BOM.len() {
