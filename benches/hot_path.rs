@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use cloakroom::gate::{Door, Gate};
 use cloakroom::identity::KeyDigest;
-use cloakroom::inject::{Slots, Template};
+use cloakroom::inject::{Arguments, Request, Slots, Template};
 use cloakroom::mcp::scan::scan;
 use cloakroom::names::{ProfileName, SecretName, ServerName, UserName};
 use cloakroom::resolve::{Resolver, Settings as Cache};
@@ -34,7 +34,11 @@ struct House {
 
 fn slots() -> Slots {
     let template = Template::parse_header("Bearer ${TOKEN}").unwrap();
-    Slots::new(vec![(HeaderName::from_static("authorization"), template)])
+    Slots::new(
+        vec![(HeaderName::from_static("authorization"), template)],
+        Vec::new(),
+        Arguments::default(),
+    )
 }
 
 async fn house() -> House {
@@ -101,7 +105,7 @@ fn steps(c: &mut Criterion) {
     });
     let (set, slots) = (opener.open(&house.sealed).ok().unwrap(), slots());
     c.bench_function("plan: one header", |b| {
-        b.iter(|| slots.plan(black_box(&set)).is_ok())
+        b.iter(|| slots.plan(black_box(&set), &Request::default()).is_ok())
     });
     c.bench_function("scan: tools/call of 350 bytes", |b| {
         b.iter(|| scan(black_box(BODY)).is_ok())
@@ -118,11 +122,15 @@ fn steps(c: &mut Criterion) {
     });
     let identity = runtime.block_on(authenticate()).unwrap();
     let door = house.gate.door(&house.server).unwrap();
-    let profile = house.gate.profile(&identity);
+    let profile = house.gate.profile(&identity, door, None).unwrap();
     c.bench_function("gate: admit, cached", |b| {
         b.iter(|| {
             runtime
-                .block_on(house.gate.admit(&identity, door, &profile))
+                .block_on(
+                    house
+                        .gate
+                        .admit(&identity, door, &profile, &Request::default()),
+                )
                 .is_ok()
         });
     });

@@ -4,11 +4,14 @@
 //! [`Gate::admit`]. Only the second makes a [`Grant`], and nothing is sent to a backend without one.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use http::HeaderMap;
+use http::{HeaderMap, Uri};
 
 use crate::identity::{KeyDigest, credential};
-use crate::inject::{Plan, Slots, Unplannable};
+use crate::inject::{Place, Plan, Slots, Unplannable};
+pub use crate::inject::{Planned, Request};
 use crate::names::{ProfileName, ServerName};
 use crate::policy::{self, Denied};
 use crate::rejection::{Kind, Rejection};
@@ -27,8 +30,21 @@ pub struct NoServerKey(pub ServerName);
 pub struct Door {
     name: ServerName,
     slots: Slots,
+    discovery: Discovery,
+    sse_url: Option<Uri>,
     opener: SecretOpener,
     sealer: Sealer,
+}
+
+/// What becomes of requests that only look around (initialize, server/discover, ping, notifications,
+/// the lists) while a secret is missing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Discovery {
+    /// They are refused like any other.
+    #[default]
+    Secret,
+    /// They go without the slots whose secrets are missing.
+    Omit,
 }
 
 impl Door {
@@ -44,9 +60,38 @@ impl Door {
         Ok(Self {
             name,
             slots,
+            discovery: Discovery::default(),
+            sse_url: None,
             opener,
             sealer,
         })
+    }
+
+    /// The same door, with what is done about discovery.
+    #[must_use]
+    pub fn with_discovery(self, discovery: Discovery) -> Self {
+        Self { discovery, ..self }
+    }
+
+    /// The same door to a server that speaks HTTP+SSE (MCP 2024-11-05), its stream at `url`.
+    #[must_use]
+    pub fn with_sse(self, url: Uri) -> Self {
+        Self {
+            sse_url: Some(url),
+            ..self
+        }
+    }
+
+    /// Where the stream of a server that speaks HTTP+SSE is; `None` for Streamable HTTP.
+    #[must_use]
+    pub fn sse_url(&self) -> Option<&Uri> {
+        self.sse_url.as_ref()
+    }
+
+    /// What is done about discovery while a secret is missing.
+    #[must_use]
+    pub fn discovery(&self) -> Discovery {
+        self.discovery
     }
 
     /// The server's name.
@@ -69,29 +114,47 @@ impl Door {
 }
 
 /// Proof that this request is allowed, and what is to be put into it. Made by [`Gate::admit`] only.
-pub struct Grant {
-    plan: Plan,
+pub struct Grant<'d> {
+    plan: Plan<'d>,
     secret_version: u64,
+    merged: Vec<String>,
 }
 
-impl Grant {
-    /// The version of the secrets in the plan; 0 when the server needs none.
+impl Grant<'_> {
+    /// The version of the secrets in the plan; 0 when the request needs none.
     #[must_use]
     pub fn secret_version(&self) -> u64 {
         self.secret_version
     }
 
-    /// What is to be put into the request.
+    /// The arguments that are the user's secrets under their own names, to be hidden from tool lists
+    /// besides the declared ones.
     #[must_use]
-    pub fn into_plan(self) -> Plan {
-        self.plan
+    pub fn merged(&self) -> &[String] {
+        &self.merged
+    }
+
+    /// The arguments to be set in a call of `tool`.
+    pub fn arguments<'a>(&'a self, tool: &'a str) -> impl Iterator<Item = &'a Planned<'a>> {
+        self.plan.arguments(tool)
+    }
+
+    /// Puts the headers of the plan into `headers`.
+    pub fn apply(&mut self, headers: &mut HeaderMap) {
+        self.plan.apply(headers);
+    }
+
+    /// The query to be appended to the backend's; empty when there is none. It holds secrets.
+    #[must_use]
+    pub fn expose_query(&self) -> &str {
+        self.plan.expose_query()
     }
 }
 
 /// Judges requests.
 pub struct Gate {
     resolver: Resolver,
-    doors: BTreeMap<ServerName, Door>,
+    doors: BTreeMap<ServerName, Arc<Door>>,
     key_prefixes: Vec<String>,
 }
 
@@ -106,7 +169,7 @@ impl Gate {
     ) -> Self {
         let doors = doors
             .into_iter()
-            .map(|door| (door.name.clone(), door))
+            .map(|door| (door.name.clone(), Arc::new(door)))
             .collect();
         Self {
             resolver,
@@ -117,7 +180,7 @@ impl Gate {
 
     /// The door to a server.
     #[must_use]
-    pub fn door(&self, server: &ServerName) -> Option<&Door> {
+    pub fn door(&self, server: &ServerName) -> Option<&Arc<Door>> {
         self.doors.get(server)
     }
 
@@ -147,13 +210,30 @@ impl Gate {
         Ok(identity)
     }
 
-    /// The profile whose secrets `identity` uses.
-    #[must_use]
-    pub fn profile(&self, identity: &Identity) -> ProfileName {
-        let named = identity.key().profile.as_deref();
-        named
-            .and_then(|name| ProfileName::parse(name).ok())
-            .unwrap_or_else(ProfileName::default_profile)
+    /// The profile whose secrets are used: the one `asked` for in the path, else the key's.
+    ///
+    /// # Errors
+    /// A profile asked for under which the user has no secrets for this server.
+    pub fn profile(
+        &self,
+        identity: &Identity,
+        door: &Door,
+        asked: Option<ProfileName>,
+    ) -> Result<ProfileName, Rejection> {
+        let default = ProfileName::default_profile();
+        let Some(asked) = asked else {
+            return match identity.key().profile.as_deref() {
+                None => Ok(default),
+                // Our commands write none that does not parse; another person's secrets are no answer.
+                Some(named) => {
+                    ProfileName::parse(named).map_err(|_| Rejection::new(Kind::RecordUnreadable))
+                }
+            };
+        };
+        if asked == default || identity.has_secrets(door.name.as_str(), asked.as_str()) {
+            return Ok(asked);
+        }
+        Err(Rejection::new(Kind::UnknownProfile))
     }
 
     /// Unseals the user's secrets for the server behind `door` and plans the request.
@@ -161,23 +241,65 @@ impl Gate {
     /// # Errors
     /// A secret that is missing or cannot be opened, named, with how to set it; or that the store
     /// cannot be reached.
-    pub async fn admit(
+    pub async fn admit<'d>(
         &self,
         identity: &Identity,
-        door: &Door,
+        door: &'d Door,
         profile: &ProfileName,
-    ) -> Result<Grant, Rejection> {
-        let (secrets, secret_version) = if door.slots.need_secrets() {
-            self.unseal(identity, door, profile).await?
+        request: &Request<'_>,
+    ) -> Result<Grant<'d>, Rejection> {
+        let (secrets, secret_version) = if door.slots.needs_secrets(request) {
+            match self.unseal(identity, door, profile).await {
+                Err(rejection)
+                    if request.optional && rejection.kind() == Kind::SecretUnreadable =>
+                {
+                    (SecretSet::empty(), 0)
+                }
+                unsealed => unsealed?,
+            }
         } else {
             (SecretSet::empty(), 0)
         };
-        match door.slots.plan(&secrets) {
+        let plan = door.slots.plan(&secrets, request);
+        let merged = if door.slots.merges_all() {
+            secrets.names().map(str::to_owned).collect()
+        } else {
+            Vec::new()
+        };
+        match plan {
             Ok(plan) => Ok(Grant {
                 plan,
                 secret_version,
+                merged,
             }),
             Err(unplannable) => Err(refusal(identity, door, profile, &unplannable)),
+        }
+    }
+
+    /// As [`Gate::admit`], but waits up to `patience` for a secret that is missing to be set.
+    ///
+    /// # Errors
+    /// Those of [`Gate::admit`], and of [`Gate::authenticate`] when the key stops standing meanwhile.
+    pub async fn admit_later<'d>(
+        &self,
+        identity: &Identity,
+        door: &'d Door,
+        profile: &ProfileName,
+        request: &Request<'_>,
+        patience: Duration,
+    ) -> Result<Grant<'d>, Rejection> {
+        let until = Instant::now() + patience;
+        let mut identity = identity.clone();
+        loop {
+            let admitted = self.admit(&identity, door, profile, request).await;
+            let left = until.saturating_duration_since(Instant::now());
+            match admitted {
+                Err(rejection) if rejection.kind() == Kind::SecretMissing && !left.is_zero() => {}
+                done => return done,
+            }
+            self.resolver.changed(&identity, left).await;
+            identity = self.resolver.again(&identity).await.map_err(unresolved)?;
+            stands(&identity)?;
         }
     }
 
@@ -286,9 +408,13 @@ fn refusal(
                 "the server `{server}` needs {list}, not set for the user `{user}`: set it with {commands}"
             )
         }
-        Unplannable::Unfit(header) => format!(
+        Unplannable::Unfit(Place::Header(header)) => format!(
             "a secret of the user `{user}` for the server `{server}` holds characters the header \
              `{header}` cannot carry: set it again with `cloakroom secret set {user} {server} NAME{option}`"
+        ),
+        Unplannable::Unfit(place) => format!(
+            "a secret of the user `{user}` for the server `{server}` is not text, which the {place} \
+             needs: set it again with `cloakroom secret set {user} {server} NAME{option}`"
         ),
     };
     Rejection::with_text(Kind::SecretMissing, text)

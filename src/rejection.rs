@@ -2,8 +2,9 @@
 //!
 //! A rejection is answered as a JSON-RPC error with the request's id, so that clients show its text.
 //! Codes lie outside -32768..-32000, which JSON-RPC and MCP keep for themselves (MCP 2026-07-28,
-//! basic "Error Codes"), save one: MCP names the code for headers that contradict the body. The
-//! first three digits of ours are the HTTP status that fits best.
+//! basic "Error Codes"), save two: MCP names the code for headers that contradict the body, JSON-RPC the
+//! one for a method that is not there. The first three digits of ours are the HTTP status that fits
+//! best.
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -25,6 +26,8 @@ pub enum Kind {
     KeyRevoked,
     UserDisabled,
     UnknownServer,
+    UnknownProfile,
+    WrongTransport,
     BodyTooLarge,
     BodyEncoded,
     BodyUnreadable,
@@ -36,6 +39,9 @@ pub enum Kind {
     HeaderMismatch,
     UnknownSession,
     UnknownEvent,
+    UnknownStream,
+    UnknownTask,
+    TasksNotListed,
     SecretMissing,
     SecretUnreadable,
     RecordUnreadable,
@@ -63,7 +69,7 @@ pub struct Row {
 
 impl Kind {
     /// Every kind, in the order of the table.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 35] = [
         Self::NoSuchPath,
         Self::MethodNotAllowed,
         Self::ForeignHost,
@@ -73,6 +79,8 @@ impl Kind {
         Self::KeyRevoked,
         Self::UserDisabled,
         Self::UnknownServer,
+        Self::UnknownProfile,
+        Self::WrongTransport,
         Self::BodyTooLarge,
         Self::BodyEncoded,
         Self::BodyUnreadable,
@@ -84,6 +92,9 @@ impl Kind {
         Self::HeaderMismatch,
         Self::UnknownSession,
         Self::UnknownEvent,
+        Self::UnknownStream,
+        Self::UnknownTask,
+        Self::TasksNotListed,
         Self::SecretMissing,
         Self::SecretUnreadable,
         Self::RecordUnreadable,
@@ -101,7 +112,7 @@ impl Kind {
     #[rustfmt::skip]
     pub const fn row(self) -> Row {
         let (status, code, text) = match self {
-            Self::NoSuchPath => (404, 4040, "nothing here; MCP servers are at /SERVER/mcp"),
+            Self::NoSuchPath => (404, 4040, "nothing here; MCP servers are at /SERVER/mcp or /SERVER/sse"),
             Self::MethodNotAllowed => (405, 4050, "use POST, GET or DELETE"),
             Self::ForeignHost => (421, 4210, "this host is not served here; the operator can add it to `allowed_hosts`"),
             Self::ForeignOrigin => (403, 4030, "pages of this origin may not call; the operator can add it to `allowed_origins`"),
@@ -110,6 +121,8 @@ impl Kind {
             Self::KeyRevoked => (401, 4012, "this API key was revoked: ask your administrator for a new one (cloakroom key issue USER)"),
             Self::UserDisabled => (401, 4013, "this user is disabled: ask your administrator (cloakroom user enable USER)"),
             Self::UnknownServer => (404, 4041, "there is no server of this name here"),
+            Self::UnknownProfile => (404, 4043, "you have no secrets in this profile for this server (cloakroom secret set USER SERVER NAME --profile PROFILE)"),
+            Self::WrongTransport => (404, 4046, "this server is not reached this way"),
             Self::BodyTooLarge => (413, 4130, "the body is larger than the operator's `limits.body`"),
             Self::BodyEncoded => (415, 4150, "encoded bodies are not read: send it without Content-Encoding, and in no Transfer-Encoding but chunked"),
             Self::BodyUnreadable => (400, 4000, "the body did not arrive whole"),
@@ -121,6 +134,9 @@ impl Kind {
             Self::HeaderMismatch => (400, -32020, "a header contradicts the body"),
             Self::UnknownSession => (404, 4042, "this session is not known (any more): start a new one with `initialize`"),
             Self::UnknownEvent => (400, 4006, "this Last-Event-ID does not belong to this session: start the stream anew without it"),
+            Self::UnknownStream => (404, 4044, "this message path is not yours (any more): open a new stream at /SERVER/sse"),
+            Self::UnknownTask => (200, 4045, "there is no such task of yours"),
+            Self::TasksNotListed => (200, -32601, "Method not found: tasks are not listed here, since a server may not know whose they are"),
             Self::SecretMissing => (200, 4240, "a secret this server needs is not set"),
             Self::SecretUnreadable => (200, 4241, "the secrets for this server cannot be opened"),
             Self::RecordUnreadable => (503, 5030, "your record cannot be read: ask your administrator to look into the log"),
@@ -134,6 +150,7 @@ impl Kind {
         };
         let status_without_id = match self {
             Self::SecretMissing | Self::SecretUnreadable => 403,
+            Self::UnknownTask | Self::TasksNotListed => 404,
             Self::BackendRefuses => 502,
             _ => status,
         };
@@ -148,7 +165,34 @@ pub struct Rejection {
     kind: Kind,
     text: Option<String>,
     ids: Ids,
+    form: Option<Box<Form>>,
 }
+
+/// A form in which a client can do more with a rejection of one request than show its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Form {
+    /// The result of a tool that failed: a model reads it, and can tell the user what to do.
+    ToolResult,
+    /// A request to send the user to a page first (MCP 2025-11-25, client/elicitation
+    /// "URLElicitationRequiredError").
+    UrlElicitation {
+        /// The page.
+        url: String,
+        /// A name for this request, never used twice.
+        id: String,
+    },
+    /// A result that asks the client to send the user to a page and then to try again (MCP 2026-07-28,
+    /// basic/patterns/mrtr).
+    InputRequired {
+        /// The page.
+        url: String,
+        /// The `requestState` it is to bring back.
+        state: String,
+    },
+}
+
+/// The name under which [`Form::InputRequired`] asks, and is answered.
+pub const SETUP_REQUEST: &str = "cloakroom_setup";
 
 /// The ids of the requests an answer is owed to, as they were written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -170,6 +214,7 @@ impl Rejection {
             kind,
             text: None,
             ids: Ids::None,
+            form: None,
         }
     }
 
@@ -180,6 +225,7 @@ impl Rejection {
             kind,
             text: Some(text),
             ids: Ids::None,
+            form: None,
         }
     }
 
@@ -188,6 +234,19 @@ impl Rejection {
     pub fn for_ids(mut self, ids: &Ids) -> Self {
         self.ids = ids.clone();
         self
+    }
+
+    /// Put in another form than a JSON-RPC error, if it answers one request.
+    #[must_use]
+    pub fn in_form(mut self, form: Form) -> Self {
+        self.form = Some(Box::new(form));
+        self
+    }
+
+    /// Whether there is a request it answers.
+    #[must_use]
+    pub fn is_answer(&self) -> bool {
+        !matches!(self.ids, Ids::None)
     }
 
     /// What the request was refused for.
@@ -206,8 +265,7 @@ impl Rejection {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         let row = self.kind.row();
-        let answerable = !matches!(self.ids, Ids::None);
-        let status = if answerable {
+        let status = if self.is_answer() {
             row.status
         } else {
             row.status_without_id
@@ -241,13 +299,18 @@ impl Rejection {
         response
     }
 
-    fn body(&self) -> Bytes {
+    /// The body it is answered with: JSON without a line break, but for a path where nothing is.
+    #[must_use]
+    pub fn body(&self) -> Bytes {
         if self.kind == Kind::NoSuchPath {
             return format!("{}\n", self.text()).into();
         }
         let text = match &self.ids {
             Ids::None => self.error("null"),
-            Ids::One(id) => self.error(id),
+            Ids::One(id) => match self.form.as_deref() {
+                Some(form) => self.formed(id, form),
+                None => self.error(id),
+            },
             Ids::Batch(ids) => {
                 let errors: Vec<_> = ids.iter().map(|id| self.error(id)).collect();
                 format!("[{}]", errors.join(","))
@@ -257,12 +320,43 @@ impl Rejection {
     }
 
     fn error(&self, id: &str) -> String {
-        // The id goes back byte for byte: a number must not go through a float.
-        let id: Option<&RawValue> = serde_json::from_str(id).ok();
         let error = json!({"code": self.kind.row().code, "message": self.text()});
-        let id = id.map_or("null", RawValue::get);
-        format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#)
+        message(id, "error", &error)
     }
+
+    fn formed(&self, id: &str, form: &Form) -> String {
+        let text = self.text();
+        match form {
+            Form::ToolResult => {
+                let content = json!([{"type": "text", "text": text}]);
+                message(id, "result", &json!({"content": content, "isError": true}))
+            }
+            Form::UrlElicitation { url, id: name } => {
+                let page =
+                    json!({"mode": "url", "elicitationId": name, "url": url, "message": text});
+                let data = json!({"elicitations": [page]});
+                let error =
+                    json!({"code": URL_ELICITATION_REQUIRED, "message": text, "data": data});
+                message(id, "error", &error)
+            }
+            Form::InputRequired { url, state } => {
+                let page = json!({"mode": "url", "url": url, "message": text});
+                let asks = json!({SETUP_REQUEST: {"method": "elicitation/create", "params": page}});
+                let result = json!({"resultType": "input_required", "inputRequests": asks, "requestState": state});
+                message(id, "result", &result)
+            }
+        }
+    }
+}
+
+/// MCP 2025-11-25, client/elicitation "URLElicitationRequiredError".
+const URL_ELICITATION_REQUIRED: i32 = -32042;
+
+fn message(id: &str, member: &str, value: &serde_json::Value) -> String {
+    // The id goes back byte for byte: a number must not go through a float.
+    let id: Option<&RawValue> = serde_json::from_str(id).ok();
+    let id = id.map_or("null", RawValue::get);
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"{member}":{value}}}"#)
 }
 
 #[cfg(test)]
@@ -285,7 +379,7 @@ mod tests {
         for kind in Kind::ALL {
             let row = kind.row();
             assert!(codes.insert(row.code), "{kind:?}: a code of its own");
-            if kind != Kind::HeaderMismatch {
+            if !matches!(kind, Kind::HeaderMismatch | Kind::TasksNotListed) {
                 assert!(!(-32768..=-32000).contains(&row.code), "{kind:?}");
             }
             assert!(row.text.len() > 15, "{kind:?}: a text to act on");
@@ -334,5 +428,31 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(&body).unwrap();
         assert_eq!((&json[0]["id"], &json[1]["id"]), (&json!(1), &json!("a")));
         assert_eq!(answer(rejection).0.status, 403);
+    }
+
+    #[test]
+    fn a_form_answers_one_request_and_only_one() {
+        let asked = Form::InputRequired {
+            url: "https://setup.example".into(),
+            state: "s".into(),
+        };
+        let rejection = Rejection::new(Kind::SecretMissing).in_form(asked);
+        let (parts, body) = answer(rejection.clone().for_ids(&Ids::One("7".into())));
+        assert_eq!(parts.status, 200);
+        let json: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(json["id"], 7);
+        assert_eq!(json["result"]["resultType"], "input_required");
+        let page = &json["result"]["inputRequests"][SETUP_REQUEST]["params"];
+        assert_eq!(
+            (&page["mode"], &page["url"]),
+            (&json!("url"), &json!("https://setup.example"))
+        );
+        let (_, body) = answer(rejection.clone().for_ids(&Ids::Batch(vec!["1".into()])));
+        assert!(
+            body.contains("4240") && !body.contains("setup.example"),
+            "{body}"
+        );
+        let (parts, _) = answer(rejection);
+        assert_eq!(parts.status, 403);
     }
 }

@@ -6,11 +6,18 @@
 //!    themselves.
 //! 3. No error of this module repeats a value, nor any text of a template beyond a valid secret name:
 //!    an operator may have pasted a credential where a name belongs.
+//! 4. A plan is data. It says what stands where; `layer` puts it there.
 
+mod argument;
 mod header;
+mod plan;
+mod query;
 mod slots;
 mod template;
 
+pub use argument::{ArgumentNameError, ArgumentSlot, Arguments, argument_name};
 pub use header::{HeaderNameError, header_name};
-pub use slots::{Plan, SlotError, Slots, Unplannable};
+pub use plan::{Plan, Planned, Request, Unplannable};
+pub use query::{QueryNameError, query_name, query_names};
+pub use slots::{Place, Slot, SlotError, Slots};
 pub use template::{Missing, Template, TemplateError};

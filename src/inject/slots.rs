@@ -1,30 +1,54 @@
-//! The slots of one server, and the plan for one request.
+//! The slots of one server.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
 
+use super::argument::{ArgumentNameError, ArgumentSlot, Arguments};
+use super::plan::{Plan, Request, Unplannable};
+use super::query::{QueryNameError, query_name, query_names};
 use super::{HeaderNameError, Template, TemplateError, header_name};
 use crate::names::SecretName;
 use crate::vault::SecretSet;
 
 /// Where a server expects secrets, as the operator declared.
+#[derive(Default)]
 pub struct Slots {
-    headers: Vec<(HeaderName, Template)>,
+    pub(super) headers: Vec<(HeaderName, Template)>,
+    pub(super) query: Vec<(String, Template)>,
+    pub(super) arguments: Arguments,
 }
 
-/// What is to be put into one request. Data: nothing is changed before [`Plan::apply`].
-pub struct Plan {
-    headers: Vec<(HeaderName, HeaderValue)>,
-}
-
-/// Why there is no plan.
+/// Where a slot puts its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unplannable {
-    /// The user has not set these.
-    Missing(Vec<SecretName>),
-    /// The result cannot stand in this header: a value was stored before the slot was declared.
-    Unfit(HeaderName),
+pub enum Place {
+    /// A header of every request.
+    Header(HeaderName),
+    /// A parameter of every request's query.
+    Query(String),
+    /// An argument of calls of tools.
+    Argument(String),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Header(name) => write!(f, "header `{name}`"),
+            Self::Query(name) => write!(f, "query parameter `{name}`"),
+            Self::Argument(name) => write!(f, "argument `{name}`"),
+        }
+    }
+}
+
+/// One slot, to be looked at.
+pub struct Slot<'s> {
+    /// Where it puts its secret.
+    pub place: Place,
+    /// What it puts there.
+    pub template: &'s Template,
+    /// The tools an argument is for; `None` for every tool, and for headers and queries.
+    pub tools: Option<&'s BTreeSet<String>>,
 }
 
 /// Why a text is not a slot.
@@ -33,12 +57,18 @@ pub enum SlotError {
     /// The header is none a slot may set.
     #[error("header `{0}`: {1}")]
     Header(String, HeaderNameError),
+    /// No query parameter has this name.
+    #[error("query parameter `{0}`: {1}")]
+    Query(String, QueryNameError),
+    /// No argument has this name.
+    #[error("argument `{0}`: {1}")]
+    Argument(String, ArgumentNameError),
     /// The value is not a template. The error shows nothing of it.
-    #[error("header `{0}`: {1}")]
-    Template(HeaderName, TemplateError),
-    /// The header has a slot already.
-    #[error("header `{0}` stands there twice; remove one")]
-    Twice(HeaderName),
+    #[error("{0}: {1}")]
+    Template(Place, TemplateError),
+    /// The place has a slot already.
+    #[error("{0} stands there twice; remove one")]
+    Twice(Place),
 }
 
 impl Slots {
@@ -50,41 +80,135 @@ impl Slots {
     pub fn parse<'t>(
         pairs: impl IntoIterator<Item = (&'t str, &'t str)>,
     ) -> Result<Self, SlotError> {
-        let mut slots = Self {
-            headers: Vec::new(),
-        };
+        let mut slots = Self::default();
         for (name, template) in pairs {
             let name = header_name(name).map_err(|e| SlotError::Header(name.to_owned(), e))?;
+            let place = Place::Header(name.clone());
             if slots.has_header(name.as_str()) {
-                return Err(SlotError::Twice(name));
+                return Err(SlotError::Twice(place));
             }
             let template = Template::parse_header(template)
-                .map_err(|error| SlotError::Template(name.clone(), error))?;
+                .map_err(|error| SlotError::Template(place, error))?;
             slots.headers.push((name, template));
         }
         Ok(slots)
     }
 
-    /// The slots of a server.
-    #[must_use]
-    pub fn new(headers: Vec<(HeaderName, Template)>) -> Self {
-        Self { headers }
+    /// Adds the query parameter `name`.
+    ///
+    /// # Errors
+    /// When the name or the template is none, or has a slot already.
+    pub fn with_query(mut self, name: &str, template: &str) -> Result<Self, SlotError> {
+        let name = query_name(name).map_err(|e| SlotError::Query(name.to_owned(), e))?;
+        let place = Place::Query(name.clone());
+        if self.query.iter().any(|(other, _)| *other == name) {
+            return Err(SlotError::Twice(place));
+        }
+        let template = Template::parse(template).map_err(|e| SlotError::Template(place, e))?;
+        self.query.push((name, template));
+        Ok(self)
     }
 
-    /// Whether a request needs any secret at all.
+    /// Adds the argument `name` of `tools`, or of every tool.
+    ///
+    /// # Errors
+    /// When the name or the template is none, or has a slot already, or all arguments are set
+    /// ([`Arguments::All`]).
+    pub fn with_argument(
+        mut self,
+        name: &str,
+        template: &str,
+        tools: Option<BTreeSet<String>>,
+    ) -> Result<Self, SlotError> {
+        let place = Place::Argument(name.to_owned());
+        let Arguments::Named(slots) = &mut self.arguments else {
+            return Err(SlotError::Twice(place));
+        };
+        if slots
+            .iter()
+            .any(|slot| slot.name.eq_ignore_ascii_case(name))
+        {
+            return Err(SlotError::Twice(place));
+        }
+        let template = Template::parse(template).map_err(|e| SlotError::Template(place, e))?;
+        let slot = ArgumentSlot::new(name, template, tools);
+        slots.push(slot.map_err(|e| SlotError::Argument(name.to_owned(), e))?);
+        Ok(self)
+    }
+
+    /// The slots of a server, already parsed.
+    #[must_use]
+    pub fn new(
+        headers: Vec<(HeaderName, Template)>,
+        query: Vec<(String, Template)>,
+        arguments: Arguments,
+    ) -> Self {
+        Self {
+            headers,
+            query,
+            arguments,
+        }
+    }
+
+    /// Every slot, headers first. [`Arguments::All`] is none of them: see [`Slots::merges_all`].
+    pub fn iter(&self) -> impl Iterator<Item = Slot<'_>> {
+        let everywhere = |place, template| Slot {
+            place,
+            template,
+            tools: None,
+        };
+        let headers = self.headers.iter();
+        let headers = headers.map(move |(name, t)| everywhere(Place::Header(name.clone()), t));
+        let query = self.query.iter();
+        let query = query.map(move |(name, t)| everywhere(Place::Query(name.clone()), t));
+        let arguments = self.named().iter().map(|slot| Slot {
+            place: Place::Argument(slot.name.clone()),
+            template: &slot.template,
+            tools: slot.tools(),
+        });
+        headers.chain(query).chain(arguments)
+    }
+
+    /// Whether every secret of the user becomes an argument under its own name.
+    #[must_use]
+    pub fn merges_all(&self) -> bool {
+        matches!(self.arguments, Arguments::All)
+    }
+
+    /// Whether any request needs a secret at all.
     #[must_use]
     pub fn need_secrets(&self) -> bool {
-        self.headers
-            .iter()
-            .any(|(_, template)| !template.is_constant())
+        self.merges_all() || self.iter().any(|slot| !slot.template.is_constant())
+    }
+
+    /// Whether this request needs one. Where all secrets become arguments every request does: their
+    /// names must be hidden from any answer.
+    #[must_use]
+    pub fn needs_secrets(&self, request: &Request<'_>) -> bool {
+        let everywhere = || {
+            self.headers
+                .iter()
+                .map(|(_, t)| t)
+                .chain(self.query.iter().map(|(_, t)| t))
+        };
+        let arguments = || {
+            let called = |slot: &&ArgumentSlot| request.tools.iter().any(|tool| slot.serves(tool));
+            self.named()
+                .iter()
+                .filter(called)
+                .map(|slot| &slot.template)
+        };
+        self.merges_all()
+            || everywhere()
+                .chain(arguments())
+                .any(|template| !template.is_constant())
     }
 
     /// The names of all secrets the slots use, each once.
     #[must_use]
     pub fn secret_names(&self) -> BTreeSet<&SecretName> {
-        self.headers
-            .iter()
-            .flat_map(|(_, template)| template.secrets())
+        self.iter()
+            .flat_map(|slot| slot.template.secrets())
             .collect()
     }
 
@@ -94,46 +218,47 @@ impl Slots {
         self.headers.iter().any(|(slot, _)| slot == name)
     }
 
-    /// How many of the client's headers the slots replace.
+    /// Whether any argument slot is declared.
     #[must_use]
-    pub fn replaced(&self, client: &HeaderMap) -> usize {
-        self.headers
-            .iter()
-            .filter(|(name, _)| client.contains_key(name))
-            .count()
+    pub fn have_arguments(&self) -> bool {
+        self.merges_all() || !self.named().is_empty()
     }
 
-    /// Fills the slots from a user's secrets.
+    /// Whether a declared slot sets the argument `argument` of `tool`.
+    #[must_use]
+    pub fn sets_argument(&self, tool: &str, argument: &str) -> bool {
+        self.named()
+            .iter()
+            .any(|slot| slot.name == argument && slot.serves(tool))
+    }
+
+    /// How many of the client's headers and query parameters the slots replace.
+    #[must_use]
+    pub fn replaced(&self, client: &HeaderMap, query: Option<&str>) -> usize {
+        let headers = self
+            .headers
+            .iter()
+            .filter(|(name, _)| client.contains_key(name));
+        let named = |name: &str| query.is_some_and(|query| query_names(query, name));
+        headers.count() + self.query.iter().filter(|(name, _)| named(name)).count()
+    }
+
+    /// Fills the slots `request` needs from a user's secrets.
     ///
     /// # Errors
-    /// Every secret that is missing at once, or the first header its value does not fit.
-    pub fn plan(&self, secrets: &SecretSet) -> Result<Plan, Unplannable> {
-        let mut headers = Vec::with_capacity(self.headers.len());
-        let mut missing = BTreeSet::new();
-        for (name, template) in &self.headers {
-            match template.render(|secret| secrets.expose(secret)) {
-                Ok(value) => {
-                    let unfit = |_| Unplannable::Unfit(name.clone());
-                    let mut value = HeaderValue::from_bytes(&value).map_err(unfit)?;
-                    value.set_sensitive(true);
-                    headers.push((name.clone(), value));
-                }
-                Err(error) => missing.extend(error.names().iter().cloned()),
-            }
-        }
-        if missing.is_empty() {
-            Ok(Plan { headers })
-        } else {
-            Err(Unplannable::Missing(missing.into_iter().collect()))
-        }
+    /// Every secret that is missing at once, or the first place its value does not fit.
+    pub fn plan(
+        &self,
+        secrets: &SecretSet,
+        request: &Request<'_>,
+    ) -> Result<Plan<'_>, Unplannable> {
+        Plan::new(self, secrets, request)
     }
-}
 
-impl Plan {
-    /// Puts everything into `headers`, in place of whatever is there under these names.
-    pub fn apply(self, headers: &mut HeaderMap) {
-        for (name, value) in self.headers {
-            headers.insert(name, value);
+    fn named(&self) -> &[ArgumentSlot] {
+        match &self.arguments {
+            Arguments::Named(slots) => slots,
+            Arguments::All => &[],
         }
     }
 }
@@ -141,6 +266,7 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inject::Planned;
     use crate::vault::SecretValue;
     use zeroize::Zeroizing;
 
@@ -151,7 +277,11 @@ mod tests {
                 Template::parse_header(text).unwrap(),
             )
         };
-        Slots::new(list.iter().map(parse).collect())
+        Slots::new(
+            list.iter().map(parse).collect(),
+            Vec::new(),
+            Arguments::default(),
+        )
     }
 
     fn secrets(list: &[(&str, &str)]) -> SecretSet {
@@ -184,11 +314,9 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append("authorization", "Bearer client".parse().unwrap());
         headers.append("authorization", "Bearer again".parse().unwrap());
-        assert_eq!(slots.replaced(&headers), 1);
-        let plan = slots
-            .plan(&secrets(&[("U", "a"), ("P", "b")]))
-            .ok()
-            .unwrap();
+        assert_eq!(slots.replaced(&headers, None), 1);
+        let values = secrets(&[("U", "a"), ("P", "b")]);
+        let mut plan = slots.plan(&values, &Request::default()).ok().unwrap();
         plan.apply(&mut headers);
         let values: Vec<_> = headers.get_all("authorization").iter().collect();
         assert_eq!(values, ["Basic YTpi"]);
@@ -199,17 +327,119 @@ mod tests {
     #[test]
     fn everything_missing_is_named_at_once() {
         let slots = slots(&[("authorization", "${A} ${B}"), ("x-c", "${C}${B}")]);
-        let result = slots.plan(&secrets(&[("A", "1")]));
+        let result = slots.plan(&secrets(&[("A", "1")]), &Request::default());
         let names = ["B", "C"].map(|n| SecretName::parse(n).unwrap()).to_vec();
         assert_eq!(result.err(), Some(Unplannable::Missing(names)));
     }
 
     #[test]
     fn a_value_no_header_can_carry_stops_the_request() {
-        let result = slots(&[("x-a", "${A}")]).plan(&secrets(&[("A", "a\r\nx-evil: 1")]));
+        let result = slots(&[("x-a", "${A}")]);
+        let result = result.plan(&secrets(&[("A", "a\r\nx-evil: 1")]), &Request::default());
         assert_eq!(
             result.err(),
-            Some(Unplannable::Unfit(HeaderName::from_static("x-a")))
+            Some(Unplannable::Unfit(Place::Header(HeaderName::from_static(
+                "x-a"
+            ))))
         );
+    }
+
+    fn argument_slots() -> Slots {
+        let tools = |list: &[&str]| Some(list.iter().map(|t| (*t).to_owned()).collect());
+        Slots::parse([("x-site", "${SITE}")])
+            .unwrap()
+            .with_query("key", "${KEY}")
+            .unwrap()
+            .with_argument("api_token", "t-${TOKEN}", None)
+            .unwrap()
+            .with_argument("admin", "${ADMIN}", tools(&["drop", "wipe"]))
+            .unwrap()
+    }
+
+    #[test]
+    fn a_request_needs_the_secrets_of_the_tools_it_calls_and_no_others() {
+        let slots = argument_slots();
+        let all = [("SITE", "s"), ("KEY", "k&"), ("TOKEN", "1")];
+        let planned = |tools: &[&str]| {
+            let request = Request {
+                tools,
+                optional: false,
+            };
+            let values = secrets(&all);
+            let plan = slots.plan(&values, &request);
+            plan.map(|plan| {
+                let list = tools.first().map(|tool| plan.arguments(tool));
+                let pair = |p: &Planned<'_>| format!("{}={}", p.name(), p.expose_value());
+                (
+                    plan.expose_query().to_owned(),
+                    list.into_iter().flatten().map(pair).collect::<Vec<_>>(),
+                )
+            })
+        };
+        assert_eq!(planned(&[]).ok().unwrap(), ("key=k%26".into(), vec![]));
+        assert_eq!(planned(&["read"]).ok().unwrap().1, ["api_token=t-1"]);
+        let admin = vec![SecretName::parse("ADMIN").unwrap()];
+        assert_eq!(
+            planned(&["drop"]).err(),
+            Some(Unplannable::Missing(admin.clone()))
+        );
+        assert_eq!(
+            planned(&["read", "wipe"]).err(),
+            Some(Unplannable::Missing(admin))
+        );
+        assert!(slots.sets_argument("read", "api_token") && !slots.sets_argument("read", "admin"));
+    }
+
+    #[test]
+    fn what_is_optional_is_left_out_only_where_it_is_missing() {
+        let slots = argument_slots();
+        let request = Request {
+            tools: &[],
+            optional: true,
+        };
+        let values = secrets(&[("KEY", "k")]);
+        let mut plan = slots.plan(&values, &request).ok().unwrap();
+        let mut headers = HeaderMap::new();
+        plan.apply(&mut headers);
+        assert!(headers.is_empty());
+        assert_eq!(plan.expose_query(), "key=k");
+        // An argument is never optional: only a call has one.
+        let request = Request {
+            tools: &["read"],
+            optional: true,
+        };
+        assert!(slots.plan(&values, &request).is_err());
+    }
+
+    #[test]
+    fn all_secrets_become_arguments_of_every_tool() {
+        let slots = Slots::new(Vec::new(), Vec::new(), Arguments::All);
+        let values = secrets(&[("A", "1"), ("B", "é\n")]);
+        let request = Request {
+            tools: &["any"],
+            optional: false,
+        };
+        let plan = slots.plan(&values, &request).ok().unwrap();
+        let pairs: Vec<_> = plan
+            .arguments("any")
+            .map(|p| (p.name(), p.expose_value()))
+            .collect();
+        assert_eq!(pairs, [("A", "1"), ("B", "é\n")]);
+        assert!(
+            slots.needs_secrets(&Request::default()),
+            "to hide their names"
+        );
+    }
+
+    #[test]
+    fn no_place_has_two_slots() {
+        let twice = |result: Result<Slots, SlotError>| {
+            let error = result.err().unwrap().to_string();
+            assert!(error.contains("twice"), "{error}");
+        };
+        twice(argument_slots().with_query("key", "x"));
+        twice(argument_slots().with_argument("API_Token", "x", None));
+        assert!(argument_slots().with_argument("", "x", None).is_err());
+        assert!(argument_slots().with_query("x", "${").is_err());
     }
 }

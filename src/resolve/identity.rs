@@ -59,6 +59,14 @@ impl Identity {
         self.loaded().record.disabled
     }
 
+    /// Whether the user has secrets for a server in a profile.
+    #[must_use]
+    pub fn has_secrets(&self, server: &str, profile: &str) -> bool {
+        let sets = &self.loaded().record.secrets;
+        sets.iter()
+            .any(|set| set.server == server && set.profile == profile)
+    }
+
     /// The name of the key.
     #[must_use]
     pub fn key_id(&self) -> KeyId {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod arguments;
 mod input;
 mod layer;
 mod modern;
@@ -9,4 +10,5 @@ mod sessions;
 mod stop;
 mod streams;
 mod support;
+mod tasks;
 mod trouble;

@@ -1,0 +1,209 @@
+//! What is to be put into one request.
+
+use std::collections::BTreeSet;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use zeroize::Zeroizing;
+
+use super::argument::{ArgumentSlot, Arguments};
+use super::query;
+use super::slots::{Place, Slots};
+use crate::names::SecretName;
+use crate::vault::SecretSet;
+
+/// What a request is, as far as slots care.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Request<'a> {
+    /// The tools it calls; several in a batch.
+    pub tools: &'a [&'a str],
+    /// Header and query slots may be left out when their secrets are missing.
+    pub optional: bool,
+}
+
+/// What is to be put into one request. No `Debug`: it holds secrets.
+pub struct Plan<'s> {
+    headers: Vec<(HeaderName, HeaderValue)>,
+    query: Zeroizing<String>,
+    arguments: Vec<Planned<'s>>,
+}
+
+/// An argument to be set.
+pub struct Planned<'s> {
+    name: std::borrow::Cow<'s, str>,
+    slot: Option<&'s ArgumentSlot>,
+    value: Zeroizing<String>,
+}
+
+/// Why there is no plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unplannable {
+    /// The user has not set these.
+    Missing(Vec<SecretName>),
+    /// The result cannot stand in this place: a value was stored before the slot was declared.
+    Unfit(Place),
+}
+
+impl Planned<'_> {
+    /// The argument's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its value, in plain text.
+    #[must_use]
+    pub fn expose_value(&self) -> &str {
+        &self.value
+    }
+
+    /// Whether it is for this tool.
+    #[must_use]
+    pub fn serves(&self, tool: &str) -> bool {
+        self.slot.is_none_or(|slot| slot.serves(tool))
+    }
+}
+
+impl<'s> Plan<'s> {
+    /// Fills the slots `request` needs from a user's secrets.
+    ///
+    /// # Errors
+    /// Every secret that is missing at once, or the first place its value does not fit.
+    pub(super) fn new(
+        slots: &'s Slots,
+        secrets: &SecretSet,
+        request: &Request<'_>,
+    ) -> Result<Self, Unplannable> {
+        let mut missing = BTreeSet::new();
+        let headers = headers(slots, secrets, request.optional, &mut missing)?;
+        let query = parameters(slots, secrets, request.optional, &mut missing)?;
+        let arguments = arguments(slots, secrets, request.tools, &mut missing)?;
+        if missing.is_empty() {
+            Ok(Self {
+                headers,
+                query,
+                arguments,
+            })
+        } else {
+            Err(Unplannable::Missing(missing.into_iter().collect()))
+        }
+    }
+
+    /// Puts the headers into `headers`, in place of whatever is there under their names.
+    pub fn apply(&mut self, headers: &mut HeaderMap) {
+        for (name, value) in self.headers.drain(..) {
+            headers.insert(name, value);
+        }
+    }
+
+    /// The query to be appended to the backend's, `name=value&…`; empty when there is none. It holds
+    /// secrets.
+    #[must_use]
+    pub fn expose_query(&self) -> &str {
+        &self.query
+    }
+
+    /// The arguments to be set in a call of `tool`.
+    pub fn arguments<'a>(&'a self, tool: &'a str) -> impl Iterator<Item = &'a Planned<'s>> {
+        self.arguments
+            .iter()
+            .filter(move |planned| planned.serves(tool))
+    }
+}
+
+fn headers(
+    slots: &Slots,
+    secrets: &SecretSet,
+    optional: bool,
+    missing: &mut BTreeSet<SecretName>,
+) -> Result<Vec<(HeaderName, HeaderValue)>, Unplannable> {
+    let mut planned = Vec::with_capacity(slots.headers.len());
+    for (name, template) in &slots.headers {
+        match template.render(|secret| secrets.expose(secret)) {
+            Ok(value) => {
+                let unfit = |_| Unplannable::Unfit(Place::Header(name.clone()));
+                let mut value = HeaderValue::from_bytes(&value).map_err(unfit)?;
+                value.set_sensitive(true);
+                planned.push((name.clone(), value));
+            }
+            Err(_) if optional => {}
+            Err(error) => missing.extend(error.names().iter().cloned()),
+        }
+    }
+    Ok(planned)
+}
+
+fn parameters(
+    slots: &Slots,
+    secrets: &SecretSet,
+    optional: bool,
+    missing: &mut BTreeSet<SecretName>,
+) -> Result<Zeroizing<String>, Unplannable> {
+    let mut planned = Zeroizing::new(String::new());
+    for (name, template) in &slots.query {
+        match template.render(|secret| secrets.expose(secret)) {
+            Ok(value) => {
+                let unfit = |_| Unplannable::Unfit(Place::Query(name.clone()));
+                let value = std::str::from_utf8(&value).map_err(unfit)?;
+                query::append(&mut planned, name, value);
+            }
+            Err(_) if optional => {}
+            Err(error) => missing.extend(error.names().iter().cloned()),
+        }
+    }
+    Ok(planned)
+}
+
+fn arguments<'s>(
+    slots: &'s Slots,
+    secrets: &SecretSet,
+    tools: &[&str],
+    missing: &mut BTreeSet<SecretName>,
+) -> Result<Vec<Planned<'s>>, Unplannable> {
+    if tools.is_empty() {
+        return Ok(Vec::new());
+    }
+    let slots = match &slots.arguments {
+        Arguments::Named(slots) => slots,
+        Arguments::All => return Ok(all(secrets)),
+    };
+    let mut planned = Vec::new();
+    for slot in slots
+        .iter()
+        .filter(|slot| tools.iter().any(|tool| slot.serves(tool)))
+    {
+        match slot.template.render(|secret| secrets.expose(secret)) {
+            Ok(value) => planned.push(Planned {
+                name: slot.name.as_str().into(),
+                slot: Some(slot),
+                value: text(value)
+                    .ok_or_else(|| Unplannable::Unfit(Place::Argument(slot.name.clone())))?,
+            }),
+            Err(error) => missing.extend(error.names().iter().cloned()),
+        }
+    }
+    Ok(planned)
+}
+
+fn all<'s>(secrets: &SecretSet) -> Vec<Planned<'s>> {
+    let planned = |name: &str| {
+        let value = secrets.expose(&SecretName::parse(name).ok()?)?;
+        Some(Planned {
+            name: name.to_owned().into(),
+            slot: None,
+            value: text(Zeroizing::new(value.to_vec()))?,
+        })
+    };
+    secrets.names().filter_map(planned).collect()
+}
+
+/// The same buffer as text.
+fn text(mut value: Zeroizing<Vec<u8>>) -> Option<Zeroizing<String>> {
+    let value = String::from_utf8(std::mem::take(&mut *value));
+    match value {
+        Ok(text) => Some(Zeroizing::new(text)),
+        Err(error) => {
+            drop(Zeroizing::new(error.into_bytes()));
+            None
+        }
+    }
+}

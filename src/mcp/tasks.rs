@@ -1,0 +1,193 @@
+//! Task ids a client sends, opened before a backend sees them.
+//!
+//! A backend that many people share under one identity cannot know whose task an id names, and MCP
+//! binds tasks to who made them (MCP 2025-11-25, basic/utilities/tasks "Security Considerations"; the
+//! tasks extension of 2026-07-28, SEP-2663). So ids leave sealed (see [`super::ids::seal_task`]), and
+//! here they come back. A list of tasks would show everybody's: `tasks/list` is not offered.
+//!
+//! Ids of tasks that run at the client (sampling or elicitation as a task) are the client's own and
+//! pass: they stand in responses and notifications only, where nothing can be fetched by them.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use super::edit::{Edits, elements, member, members, quote, unquoted};
+use super::scan::{Message, Shape};
+
+/// Under this key of `_meta` a message says which task it belongs to (MCP 2025-11-25).
+pub(super) const RELATED: &str = "io.modelcontextprotocol/related-task";
+/// The lists of a subscription that name tasks (SEP-2663).
+pub(super) const SUBSCRIBED: [&str; 2] = ["taskIds", "tasksStatus"];
+
+/// Why a message cannot go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TaskError {
+    /// It asks for the list of tasks.
+    Listed,
+    /// It names a task by an id that is not its sender's, or by none that can be read.
+    Foreign,
+}
+
+/// Opens the task ids of a client's message: edits `text`, the body it was scanned from, and gives the
+/// backend's id of the task a request is about, which `Mcp-Name` mirrors.
+///
+/// # Errors
+/// See [`TaskError`].
+pub fn open_ids(
+    text: &str,
+    message: &Message<'_>,
+    open: impl Fn(&str) -> Option<String>,
+    edits: &mut Edits<'_>,
+) -> Result<Option<String>, TaskError> {
+    let method = message.method.as_deref().unwrap_or_default();
+    if method == "tasks/list" {
+        return Err(TaskError::Listed);
+    }
+    let about_task = method.starts_with("tasks/");
+    // An id of another type might be read as a text by the backend.
+    if about_task && message.task_id.is_none() {
+        return Err(TaskError::Foreign);
+    }
+    let Some(object) = message.params.as_ref().or(message.result.as_ref()) else {
+        return Ok(None);
+    };
+    if !about_task && !may_name_task(&text.as_bytes()[object.clone()]) {
+        return Ok(None);
+    }
+    let mut ids = Ids { text, open, edits };
+    let mut about = None;
+    for found in members(text, object).unwrap_or_default() {
+        match &*found.key {
+            "taskId" => about = ids.one(&found.value, about_task)?,
+            "_meta" => {
+                let related = member(text, &found.value, RELATED);
+                if let Some(id) = related.and_then(|range| member(text, &range, "taskId")) {
+                    ids.one(&id, message.shape == Shape::Request)?;
+                }
+            }
+            "notifications" if method == "subscriptions/listen" => {
+                for key in SUBSCRIBED {
+                    let list = member(text, &found.value, key);
+                    let list = list.and_then(|range| elements(text, &range));
+                    for id in list.unwrap_or_default() {
+                        ids.one(&id, true)?;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(about)
+}
+
+/// A backslash may hide the word.
+fn may_name_task(json: &[u8]) -> bool {
+    memchr::memmem::find(json, b"task").is_some() || memchr::memchr(b'\\', json).is_some()
+}
+
+struct Ids<'a, 'e, F> {
+    text: &'a str,
+    open: F,
+    edits: &'a mut Edits<'e>,
+}
+
+impl<F: Fn(&str) -> Option<String>> Ids<'_, '_, F> {
+    /// Opens one id; one that does not open is refused if it `must`.
+    fn one(&mut self, range: &Range<usize>, must: bool) -> Result<Option<String>, TaskError> {
+        let sealed = unquoted(&self.text[range.clone()]);
+        let Some(id) = sealed.and_then(|sealed| (self.open)(&sealed)) else {
+            return if must {
+                Err(TaskError::Foreign)
+            } else {
+                Ok(None)
+            };
+        };
+        let mut literal = Vec::with_capacity(id.len() + 2);
+        quote(&id, &mut literal);
+        self.edits.replace(range.clone(), [Cow::Owned(literal)]);
+        Ok(Some(id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mcp::scan::{Body, scan};
+
+    fn opened(body: &str) -> Result<(String, Option<String>), TaskError> {
+        let Body::One(message) = scan(body.as_bytes()).unwrap() else {
+            panic!("one message");
+        };
+        let mut edits = Edits::default();
+        let open = |id: &str| id.strip_prefix("sealed-").map(str::to_owned);
+        let about = open_ids(body, &message, open, &mut edits)?;
+        let bytes = edits.apply(body.as_bytes());
+        Ok((String::from_utf8(bytes.to_vec()).unwrap(), about))
+    }
+
+    fn request(method: &str, params: &str) -> String {
+        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#)
+    }
+
+    #[test]
+    fn ids_are_opened_wherever_a_client_sends_them() {
+        for (method, sealed, plain) in [
+            ("tasks/get", r#"{"taskId":"sealed-a"}"#, r#"{"taskId":"a"}"#),
+            (
+                "tasks/cancel",
+                r#"{"taskI\u0064": "sealed-\"" }"#,
+                r#"{"taskI\u0064": "\"" }"#,
+            ),
+            (
+                "prompts/get",
+                r#"{"name":"p","_meta":{"io.modelcontextprotocol\/related-task":{"taskId":"sealed-a"}}}"#,
+                r#"{"name":"p","_meta":{"io.modelcontextprotocol\/related-task":{"taskId":"a"}}}"#,
+            ),
+            (
+                "subscriptions/listen",
+                r#"{"notifications":{"taskIds":["sealed-a","sealed-b"]}}"#,
+                r#"{"notifications":{"taskIds":["a","b"]}}"#,
+            ),
+        ] {
+            let (body, about) = opened(&request(method, sealed)).unwrap();
+            assert_eq!(body, request(method, plain));
+            assert_eq!(about.is_some(), method.starts_with("tasks/"), "{method}");
+        }
+        let response = r#"{"jsonrpc":"2.0","id":1,"result":{"_meta":{"io.modelcontextprotocol/related-task":{"taskId":"ID"}}}}"#;
+        assert_eq!(
+            opened(&response.replace("ID", "sealed-a")).unwrap().0,
+            response.replace("ID", "a")
+        );
+        assert_eq!(
+            opened(&response.replace("ID", "own")).unwrap().0,
+            response.replace("ID", "own")
+        );
+    }
+
+    #[test]
+    fn an_id_that_is_not_the_senders_goes_nowhere() {
+        for (method, params) in [
+            ("tasks/get", r#"{"taskId":"a"}"#),
+            ("tasks/result", r#"{"taskId":7}"#),
+            ("tasks/update", r#"{}"#),
+            (
+                "subscriptions/listen",
+                r#"{"notifications":{"tasksStatus":["sealed-a","b"]}}"#,
+            ),
+            (
+                "tools/call",
+                r#"{"_meta":{"io.modelcontextprotocol/related-task":{"taskId":"a"}}}"#,
+            ),
+        ] {
+            assert_eq!(
+                opened(&request(method, params)),
+                Err(TaskError::Foreign),
+                "{method}"
+            );
+        }
+        assert_eq!(opened(&request("tasks/list", "{}")), Err(TaskError::Listed));
+        let notice =
+            r#"{"jsonrpc":"2.0","method":"notifications/tasks/status","params":{"taskId":"own"}}"#;
+        assert_eq!(opened(notice).unwrap().0, notice);
+    }
+}
