@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from arguments import SLOT
+import arguments
 from harness import stop_on_signals
 from proxy import Proxy, http
 
@@ -22,9 +22,9 @@ def main() -> int:
     *command, url = sys.argv[1:]
     stop_on_signals()
     folder = Path(tempfile.mkdtemp(dir=os.environ["PEER_FOLDER"])) / "proxy"
-    proxy = Proxy(Path(os.environ["PEER_PROXY"]), folder, {"suite": http(url) + SLOT})
+    proxy = Proxy(Path(os.environ["PEER_PROXY"]), folder, {"suite": http(url) + arguments.SLOT})
     user = proxy.add_user("alice")
-    if SLOT: proxy.command("secret", "set", user.name, "suite", "ARGUMENT", stdin="unasked")
+    arguments.set_for(proxy, "suite", user, arguments.value())
     proxy.serve()
     ended = subprocess.run([*command, proxy.url("suite")], env={**os.environ, "PEER_BEARER": user.key}).returncode
     proxy.process.stop()

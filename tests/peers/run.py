@@ -1,6 +1,6 @@
 """The peer checks: real clients, a real server and the official suites, around the real proxy.
 
-    python tests/peers/run.py [--only conformance|clients] [--keep] [--count FILE]
+    python tests/peers/run.py [--only conformance|clients|smuggling] [--keep] [--count FILE]
 
 Run by tests/run.sh, which installs everything first. $CLOAKROOM_BIN names another binary to test.
 """
@@ -17,7 +17,10 @@ import tempfile
 import time
 from pathlib import Path
 
+import arguments
 import conformance
+import conformance_clients
+import smuggling
 from harness import HERE, MODULES, NODE, PYTHON, Broken, Report, run_everything, run_fixture, stop_on_signals
 from proxy import Proxy, User, build, http
 
@@ -28,6 +31,7 @@ CLIENTS = (
     ("TypeScript client 2.4.0", [NODE, "typescript_client.mjs"], 19),
     ("inspector 2.12.0", [PYTHON, "inspector.py"], 7),
     ("stolen ids", [PYTHON, "theft.py"], 9),
+    ("secrets in arguments", [PYTHON, "arguments.py"], 16),
 )
 TIMEOUT = 300
 
@@ -91,11 +95,21 @@ def status(proxy: Proxy, key: str) -> int:
 def run(report: Report, only: str | None, folder: Path) -> None:
     fixture, fixture_url = run_fixture(folder, "--require-token")
     everything, everything_url = run_everything(folder)
+    argument = arguments.value()
+    wanting, wanting_url = run_fixture(folder, "--require-token", *arguments.mode(argument))
     binary = build()
-    proxy = Proxy(binary, folder / "proxy", {"fixture": http(fixture_url), "everything": http(everything_url)})
+    servers = {
+        "fixture": http(fixture_url),
+        "everything": http(everything_url),
+        "wanting": http(wanting_url) + arguments.SLOT,
+    }
+    proxy = Proxy(binary, folder / "proxy", servers)
     alice, bob = proxy.add_user("alice"), proxy.add_user("bob")
     nobody = proxy.add_user("nobody")
     proxy.command("key", "revoke", nobody.key_id)
+    others = arguments.value()
+    for user, secret in ((alice, argument), (bob, others)):
+        arguments.set_for(proxy, "wanting", user, secret)
     proxy.serve()
     direct_token = "fixture-direct"
     if only in (None, "clients"):
@@ -106,24 +120,30 @@ def run(report: Report, only: str | None, folder: Path) -> None:
             "direct_url": fixture_url,
             "direct_token": direct_token,
             "wrong_key": nobody.key,
+            "arguments": {"direct": wanting_url, "proxied": proxy.url("wanting"), "secret": argument},
             **{user.name: {"name": user.name, "key": user.key, "fingerprint": user.fingerprint} for user in (alice, bob)},
         }
         for name, command, expected in CLIENTS:
             run_client(report, name, command, expected, peers)
     if only in (None, "conformance"):
-        through = {name: (proxy.url(name), alice.key) for name in ("fixture", "everything")}
-        conformance.run(report, "fixture", (fixture_url, direct_token), {"fixture": through["fixture"]}, folder)
+        through = {name: (proxy.url(name), alice.key) for name in servers}
+        ways = {"fixture": through["fixture"], "fixture that wants an argument": through["wanting"]}
+        conformance.run(report, "fixture", (fixture_url, direct_token), ways, folder)
         conformance.run(report, "everything", (everything_url, None), {"everything": through["everything"]}, folder)
+        conformance_clients.run(report, binary, folder)
+    if only in (None, "smuggling"):
+        smuggling.run(report, binary, folder)
     check_log(report, proxy, [alice, bob])
+    arguments.check_log(report, proxy, [argument, others])
     check_revoked(report, proxy, bob)
     code = proxy.process.stop()
     report.check("proxy", "ends by itself when told to", code in (0, -15), f"exit {code}")
-    fixture.stop(), everything.stop()
+    fixture.stop(), everything.stop(), wanting.stop()
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", choices=("conformance", "clients"))
+    parser.add_argument("--only", choices=("conformance", "clients", "smuggling"))
     parser.add_argument("--keep", action="store_true", help="keep logs and results even when all is well")
     parser.add_argument("--count", type=Path, help="write the closing line to this file instead of printing it")
     args = parser.parse_args()

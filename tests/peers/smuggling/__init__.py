@@ -92,8 +92,9 @@ def send_all(proxy: Proxy, user: User, all_cases: list[Case]) -> list[tuple[int,
 
 def is_refusal(status: int, body: bytes) -> bool:
     try:
-        told = json.loads(body)
-        return status == 400 and told["jsonrpc"] == "2.0" and isinstance(told["error"]["code"], int)
+        told = messages(json.loads(body))
+        errors = [one["error"]["code"] for one in told if one["jsonrpc"] == "2.0"]
+        return status == 400 and len(told) == len(errors) > 0 and all(isinstance(code, int) for code in errors)
     except (ValueError, KeyError, TypeError):
         return False
 

@@ -79,7 +79,9 @@ class Recorder:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def seen(self, agent: str) -> list[Seen]:
-        return self._seen.get(agent, [])
+        """What came from this client, without the list the proxy asks for itself on its behalf; the cases
+        never say they ask for one."""
+        return [one for one in self._seen.get(agent, []) if one.all("mcp-method") != ["tools/list"]]
 
     def has_header_with(self, text: str) -> bool:
         return any(text in value for seen in self._seen.values() for one in seen for _, value in one.headers)
