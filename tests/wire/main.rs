@@ -5,8 +5,10 @@
 mod arguments;
 mod input;
 mod layer;
+mod legacy;
 mod modern;
 mod sessions;
+mod setup;
 mod stop;
 mod streams;
 mod support;

@@ -318,7 +318,7 @@ impl<R: Rules> EventAnswer<R> {
         let event = &mut self.event;
         if event.has_data {
             event.form.judge(b"\n");
-            if event.form == Form::Json && sink.held().is_none() {
+            if event.form == Form::Json {
                 self.tracker.line_end()?;
             }
         } else if self.legacy && event.kind != Kind::Other {

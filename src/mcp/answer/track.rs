@@ -446,3 +446,19 @@ impl Text {
 fn may_be_in_word(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'-' | b'+' | b'.')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_an_endless_key_little_is_kept() {
+        let mut text = Text::default();
+        text.begin(0);
+        for _ in 0..100 {
+            text.put_aside(&[b'a'; 100]);
+            assert!(text.earlier.len() <= MAX_TEXT);
+        }
+        assert_eq!(text.end(b"a"), None);
+    }
+}

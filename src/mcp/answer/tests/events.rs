@@ -396,6 +396,8 @@ fn what_may_be_an_endpoint_is_held_up_to_8_kib_and_nothing_else_is() {
     let run = |stream: &str, size| run_events(ALL, NO_LIMIT, stream.as_bytes().chunks(size)).1;
     let held = "x".repeat(MAX_ENDPOINT - 1);
     for size in [1, 1000, 100_000] {
+        let endless = run(&format!("data: {held}xx"), size);
+        assert_eq!(endless, Err(AnswerError::EndpointTooLong));
         assert_eq!(run(&format!("data: {held}\n\n"), size), Ok(()));
         assert_eq!(
             run(&format!("data: {held}x\n\n"), size),

@@ -59,6 +59,9 @@ impl Rules for Marks {
     }
 
     fn endpoint(&self, reference: &str) -> Option<String> {
+        if reference.is_empty() {
+            return Some("/ours".to_owned());
+        }
         Some(format!("/ours{}", reference.strip_prefix("/theirs")?))
     }
 }
