@@ -127,7 +127,7 @@ def run(report: Report, only: str | None, folder: Path) -> None:
             run_client(report, name, command, expected, peers)
     if only in (None, "conformance"):
         through = {name: (proxy.url(name), alice.key) for name in servers}
-        ways = {"fixture": through["fixture"], "fixture that wants an argument": through["wanting"]}
+        ways = {"fixture": through["fixture"], "fixture, argument": through["wanting"]}
         conformance.run(report, "fixture", (fixture_url, direct_token), ways, folder)
         conformance.run(report, "everything", (everything_url, None), {"everything": through["everything"]}, folder)
         conformance_clients.run(report, binary, folder)
