@@ -221,7 +221,7 @@ impl Exchange<'_> {
         R: Body<Data = Bytes>,
         R::Error: Into<BoxError>,
     {
-        if let Some(mirrored) = Mirrored::wanted(self, grant) {
+        if let Some(mirrored) = Mirrored::wanted(self, &head, grant) {
             return mirrored.ask(self, inner, head, body).await;
         }
         let request = Request::from_parts(head, Full::new(body));

@@ -18,7 +18,7 @@ use super::failure::{self, BoxError};
 use super::schema::{Mirrors, PAGES, Viewer, is_header_mismatch, list_request, list_result};
 use super::service;
 use crate::gate::Grant;
-use crate::mcp::headers::{MCP_METHOD, MCP_NAME, mirrored};
+use crate::mcp::headers::{MCP_METHOD, MCP_NAME, MCP_PROTOCOL_VERSION, mirrored};
 use crate::mcp::revision::Era;
 use crate::rejection::Rejection;
 
@@ -38,12 +38,15 @@ pub(super) struct Mirrored {
 
 impl Mirrored {
     /// `None` for anything but a call of 2026-07-28 or later with arguments set.
-    pub(super) fn wanted(exchange: &Exchange<'_>, grant: &Grant<'_>) -> Option<Self> {
+    pub(super) fn wanted(exchange: &Exchange<'_>, head: &Parts, grant: &Grant<'_>) -> Option<Self> {
         let message = exchange.judged.single()?;
         if exchange.judged.era != Era::Modern || message.method.as_deref() != Some("tools/call") {
             return None;
         }
         let tool = message.name.as_deref()?;
+        // A body that does not say its version is one of the era the header tells (see `Era::of`).
+        let told = || head.headers.get(MCP_PROTOCOL_VERSION)?.to_str().ok();
+        let version = message.protocol_version.as_deref().or_else(told)?;
         let value = |value: &str| Zeroizing::new(value.to_owned());
         let set = grant.arguments(tool);
         let values: Vec<_> = set
@@ -51,7 +54,7 @@ impl Mirrored {
             .collect();
         let wanted = Self {
             tool: tool.to_owned(),
-            version: message.protocol_version.as_deref()?.to_owned(),
+            version: version.trim_matches([' ', '\t']).to_owned(),
             viewer: Viewer {
                 user: exchange.holding.user,
                 server: exchange.door.server().clone(),
