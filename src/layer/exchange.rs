@@ -16,7 +16,7 @@ use super::body::{AnswerBody, Rewriting};
 use super::call::{Holding, Judged, Opened, head_for_backend, session_bytes};
 use super::failure::{self, BoxError};
 use super::mirror::Mirrored;
-use super::rules::{Answering, Messages};
+use super::rules::{Answering, Messages, Tasks};
 use super::setup::{Client, Reply, fitted, reply};
 use super::way::Way;
 use super::{BackendPath, Caller, Shared, opening, service, splice};
@@ -24,10 +24,10 @@ use crate::gate::{Discovery, Door, Grant, Request as Asked};
 use crate::mcp::answer::{EventAnswer, JsonAnswer};
 use crate::mcp::edit::Edits;
 use crate::mcp::headers::{MCP_NAME, mirrored};
-use crate::mcp::ids::{Session, open_task};
+use crate::mcp::ids::Session;
 use crate::mcp::revision::Era;
 use crate::mcp::scan::Capabilities;
-use crate::mcp::tasks::{TaskError, open_ids};
+use crate::mcp::tasks::{TasksListed, open_ids};
 use crate::rejection::{Kind, Rejection};
 use crate::resolve::Identity;
 
@@ -164,17 +164,15 @@ impl Exchange<'_> {
         grant: &Grant<'_>,
         mut edits: Edits<'_>,
     ) -> Result<Outgoing, Rejection> {
-        let (text, holder) = (self.judged.text, self.holding.holder(&self.door));
+        let text = self.judged.text;
+        let tasks = Tasks {
+            door: &self.door,
+            holder: self.holding.holder(&self.door),
+        };
         let (mut replaced, mut task) = (0, None);
         for message in self.judged.messages() {
-            let open = |id: &str| open_task(self.door.sealer(), &holder, id);
-            let about = open_ids(text, message, open, &mut edits);
-            task = about.map_err(|error| {
-                Rejection::new(match error {
-                    TaskError::Foreign => Kind::UnknownTask,
-                    TaskError::Listed => Kind::TasksNotListed,
-                })
-            })?;
+            let about = open_ids(text, message, &tasks, &mut edits);
+            task = about.map_err(|TasksListed| Rejection::new(Kind::TasksNotListed))?;
             if let Some(tool) = splice::tool(message)? {
                 replaced += splice::set_arguments(text, message, tool, grant, &mut edits)?;
             }

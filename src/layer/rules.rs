@@ -1,4 +1,4 @@
-//! What is changed in the answers to one caller.
+//! What is changed in the requests and answers of one caller.
 
 use std::sync::{Arc, OnceLock};
 
@@ -7,7 +7,8 @@ use url::Url;
 use super::call::Holding;
 use crate::gate::Door;
 use crate::mcp::answer::Rules;
-use crate::mcp::ids::{seal_event, seal_message_path, seal_task};
+use crate::mcp::ids::{Holder, nobodys_task, open_task, seal_event, seal_message_path, seal_task};
+use crate::mcp::tasks::Open;
 
 /// The rules for one answer.
 pub(super) struct Answering {
@@ -73,6 +74,22 @@ impl Rules for Answering {
         // One stream has one path; a second one would be a stream nobody can speak to.
         let sealed = messages.sealed.get_or_init(|| sealed);
         Some(format!("{}?session_id={sealed}", messages.path))
+    }
+}
+
+/// Whose task ids are opened.
+pub(super) struct Tasks<'a> {
+    pub(super) door: &'a Door,
+    pub(super) holder: Holder<'a>,
+}
+
+impl Open for Tasks<'_> {
+    fn open(&self, id: &str) -> Option<String> {
+        open_task(self.door.sealer(), &self.holder, id)
+    }
+
+    fn nobodys(&self, value: &str) -> String {
+        nobodys_task(self.door.sealer(), &self.holder, value)
     }
 }
 

@@ -18,7 +18,7 @@ pub use event::{open_event, seal_event};
 pub use message::{MAX_MESSAGE_PATH, open_message_path, seal_message_path};
 pub use session::{Session, open_session, seal_session};
 pub use setup::{is_setup, seal_setup};
-pub use task::{open_task, seal_task};
+pub use task::{nobodys_task, open_task, seal_task};
 
 use crate::names::{ProfileName, ServerName};
 

@@ -2,7 +2,7 @@
 //! session: a task outlives it (MCP 2025-11-25, basic/utilities/tasks "Task Isolation and Access
 //! Control": a task id belongs to the authorization context that made it).
 
-use super::{Holder, tagged};
+use super::{Holder, encode, tagged};
 use crate::vault::Sealer;
 
 const PURPOSE: &str = "mcp task id";
@@ -23,6 +23,13 @@ pub fn seal_task(sealer: &Sealer, holder: &Holder<'_>, id: &str) -> String {
 pub fn open_task(sealer: &Sealer, holder: &Holder<'_>, value: &str) -> Option<String> {
     let id = tagged::open(sealer, PURPOSE, &holder.context(), value.as_bytes())?;
     String::from_utf8(id).ok()
+}
+
+/// What a backend is given in place of a value that is no task id of its sender's: an id nobody has, and
+/// nobody can choose. So the backend refuses it in its own words, after whatever it checks first.
+#[must_use]
+pub fn nobodys_task(sealer: &Sealer, holder: &Holder<'_>, value: &str) -> String {
+    encode(&sealer.tag("mcp foreign task id", &holder.context(), value.as_bytes()))
 }
 
 #[cfg(test)]
