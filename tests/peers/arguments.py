@@ -1,4 +1,9 @@
-"""A server whose tools want the secret as an argument: set by the proxy, and hidden from the client."""
+"""A server whose tools want the secret as an argument: set by the proxy, and hidden from the client.
+
+The suites run through it as well (see run.py), and end as at the same server without the argument. They
+fail when `set_arguments` in src/layer/splice.rs sets none, or when `call` in src/layer/mirror.rs adds no
+header.
+"""
 
 from __future__ import annotations
 

@@ -44,8 +44,6 @@ MEANT = {
     # It lists tasks in every revision; the proxy, behind which everybody's tasks would be listed, in none.
     ("everything", "tasks-dispatch-and-envelope", "tasks-removed-tasks-list"): ("FAILURE", "SUCCESS"),
     ("everything", "tasks-request-headers", "tasks-headers-reject-mismatched-method"): ("FAILURE", "SUCCESS"),
-    # The proxy offers no list of tasks, whoever asks; SEP-2663 took the method away.
-    ("everything", "tasks-dispatch-and-envelope", "tasks-removed-tasks-list"): ("FAILURE", "SUCCESS"),
 }
 
 Outcome = dict[str, list[tuple[str, str]]]
