@@ -7,9 +7,10 @@ spelling of it, and be else what the client sent, to the digit. What is refused 
 and a JSON-RPC error, and must not reach the server. (That serde_json agrees too is tested where the
 scanner is, in src/mcp/scan/agreement.rs.)
 
-Fails when, in src/mcp/scan/keys.rs, a key seen twice is let through; when `merge` in src/layer/splice.rs
-compares names with `==`; when `quote` in src/mcp/edit.rs does not escape; when `known` in
-src/mcp/scan/envelope.rs lets a miscased field pass.
+Fails when `close` in src/mcp/scan/keys.rs looks for duplicates in large objects only, and so not among
+escaped keys; when `merge` in src/layer/splice.rs compares names with `==`; when `quote` in src/mcp/edit.rs
+does not escape; when `known` in src/mcp/scan/envelope.rs lets a miscased field pass; when `call` in
+src/layer/mirror.rs adds no header.
 """
 
 from __future__ import annotations
@@ -180,8 +181,7 @@ def run(report: Report, binary: Path, folder: Path) -> None:
         ("bodies carried a value of the attacker's", attacks, 600),
     ):
         report.check(GROUP, f"at least {least} {what}", count >= least, f"{count} were")
-    stray = [text for text in (user.key, ATTACKER) if recorder.has_header_with(text)]
-    report.check(GROUP, "no header shows the client's key", user.key not in stray)
+    report.check(GROUP, "no header shows the client's key", not recorder.has_header_with(user.key))
     proxy.process.stop()
     log = (proxy.folder / "proxy.log").read_text(errors="replace")
     told = [name for name, value in SECRETS.items() if value.split()[-1] in log]
