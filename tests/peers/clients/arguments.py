@@ -53,13 +53,20 @@ async def wanted(mode: str) -> None:
         assert all("cloak_token" in tool["inputSchema"]["required"] for tool in listed.values()), "not all want it"
         for name in ("greet", "whoami"):
             assert (await ready.call_tool(name, {"name": "Ada"})).is_error, f"{name} does without it"
-            assert (await ready.call_tool(name, {"name": "Ada", "cloak_token": "guessed"})).is_error, f"{name} takes any"
-            assert not (await ready.call_tool(name, {"name": "Ada", **own})).is_error, f"{name} does not take the right one"
+            assert (await ready.call_tool(name, {"name": "Ada", "cloak_token": "guessed"})).is_error, (
+                f"{name} takes any"
+            )
+            assert not (await ready.call_tool(name, {"name": "Ada", **own})).is_error, (
+                f"{name} does not take the right one"
+            )
 
 
 async def header_wanted() -> None:
     """Directly, the server does want the header that its schema announces."""
-    meta = {f"io.modelcontextprotocol/{key}": value for key, value in (("protocolVersion", STATELESS), ("clientCapabilities", {}))}
+    meta = {
+        f"io.modelcontextprotocol/{key}": value
+        for key, value in (("protocolVersion", STATELESS), ("clientCapabilities", {}))
+    }
     params = {"name": "greet", "arguments": {"name": "Ada", "cloak_token": PEERS.arguments.secret}, "_meta": meta}
     headers = {
         "Authorization": f"Bearer {PEERS.direct_token}",

@@ -24,13 +24,42 @@ NUMBERS = (
     "123456789012345678901234567890.123456789 1e308 1e309 -1e400 1e-400 2.50 100000000000000000000000"
 ).split() + ["9" * 400, "0." + "0" * 300 + "1"]
 NO_NUMBERS = "NaN Infinity -Infinity nan 01 -01 1. .5 +1 0x10 1_000 1e 1e+ - -- 1.2.3 1,0 ١ 1n 0b1 Inf -NaN".split()
-STRINGS = ['""', '"a"', '"\\u0061"', '"\\/"', '"é"', '"\\ud83d\\ude00"', '"😀"', '"\\u0000"', '"\\u2028"', '"</script>"', '"\\ufeff"']
+STRINGS = [
+    '""',
+    '"a"',
+    '"\\u0061"',
+    '"\\/"',
+    '"é"',
+    '"\\ud83d\\ude00"',
+    '"😀"',
+    '"\\u0000"',
+    '"\\u2028"',
+    '"</script>"',
+    '"\\ufeff"',
+]
 NO_STRINGS = [
     '"\\ud800"', '"\\udc00\\ud800"', '"\\ud83d😀"', '"\\x41"', '"\\u{41}"', "\"\\'\"", '"\\u004"', '"\\U0041"', '"\t"',
     '"\n"', '"\x00"', '"\x1f"', "'a'", '"\\', '"a', "`a`", '"\\ud83d\\u0061"', '"\\0"', '"\\a"',
 ]  # fmt: skip
 WORDS = ["true", "false", "null"]
-NO_WORDS = ["True", "None", "undefined", "TRUE", "nul", "truefalse", "", "a", "/**/1", "1//", "#1", "[1,]", "[,1]", '{"a":1,}', "{a:1}", "[1 2]"]
+NO_WORDS = [
+    "True",
+    "None",
+    "undefined",
+    "TRUE",
+    "nul",
+    "truefalse",
+    "",
+    "a",
+    "/**/1",
+    "1//",
+    "#1",
+    "[1,]",
+    "[,1]",
+    '{"a":1,}',
+    "{a:1}",
+    "[1 2]",
+]
 SPACE = ["", "", "", " ", "\n", "\t", "\r\n", "  "]
 NO_SPACE = ["\v", "\f", "\xa0", "\u2028", "\ufeff", "\x00", "/* */", "// \n", "\u200b", "\x85", "#\n"]
 LOOKALIKES = {"i": "ıİ", "s": "ſ", "k": "K"}
@@ -77,7 +106,9 @@ class Maker:
             return self.literal()
         if kind < 0.8:
             return [self.value(depth + 1) for _ in range(self.rng.randrange(4))]
-        names = self.rng.sample(["a", "b", "c", "name", "arguments", "id", SLOT, "__proto__", "é", "", "0", "toString"], 3)
+        names = self.rng.sample(
+            ["a", "b", "c", "name", "arguments", "id", SLOT, "__proto__", "é", "", "0", "toString"], 3
+        )
         return Object([[json.dumps(name), self.value(depth + 1)] for name in names[: self.rng.randrange(4)]])
 
     def attack(self):
@@ -301,7 +332,9 @@ class Maker:
 
     def trails(self, text: str) -> str:
         again = text.replace(self.tool, "delete_issue")
-        return text + self.rng.choice(("{}", "null", ",", "}", "]", "\x00", "0", '""', again, "\n" + again, "," + again))
+        return text + self.rng.choice(
+            ("{}", "null", ",", "}", "]", "\x00", "0", '""', again, "\n" + again, "," + again)
+        )
 
     def odd_space(self, text: str) -> str:
         places = [at for at, letter in enumerate(text) if letter in "{}[]:,"]
@@ -324,18 +357,26 @@ class Maker:
         letter = body[at] & 0x7F if body else 0
         two = bytes((0xC0 | letter >> 6, 0x80 | letter & 0x3F))
         three = bytes((0xE0, 0x80 | letter >> 6, 0x80 | letter & 0x3F))
-        return body[:at] + self.rng.choice((two, three, b"\xf0\x80" + three[1:], b"\xed\xa0\xbd\xed\xb8\x80")) + body[at + 1 :]
+        return (
+            body[:at]
+            + self.rng.choice((two, three, b"\xf0\x80" + three[1:], b"\xed\xa0\xbd\xed\xb8\x80"))
+            + body[at + 1 :]
+        )
 
     def not_utf8(self, body: bytes) -> bytes:
         at = self.rng.randrange(len(body) + 1)
-        return body[:at] + self.rng.choice((b"\x80", b"\xff", b"\xe9", b"\xc3", b"\xf5\x80\x80\x80", b"\xfe\xff")) + body[at:]
+        return (
+            body[:at]
+            + self.rng.choice((b"\x80", b"\xff", b"\xe9", b"\xc3", b"\xf5\x80\x80\x80", b"\xfe\xff"))
+            + body[at:]
+        )
 
     def edits_bytes(self, body: bytes) -> bytes:
         out = bytearray(body)
         for _ in range(self.rng.randint(1, 3)):
             at = self.rng.randrange(len(out) + 1)
             end = at + self.rng.randint(0, 1)
-            out[at:end] = self.rng.choice((b"", bytes([self.rng.choice(b"{}[]\",:\\u0aed19-+.E tnf\n\x00\x1f\x80/")])))
+            out[at:end] = self.rng.choice((b"", bytes([self.rng.choice(b'{}[]",:\\u0aed19-+.E tnf\n\x00\x1f\x80/')])))
         return bytes(out)
 
 
@@ -357,13 +398,16 @@ def make(number: int) -> Case:
     # No change of a tree comes after a batch is made of it: they look for one message. Nor is a key
     # escaped before those that look for it are done.
     late = (Maker.escapes_keys, Maker.no_string_as_key, Maker.batches)
-    changes = sorted(rng.sample(pool, rng.choice((0, 1, 1, 1, 1, 1, 2, 2, 3))), key=lambda one: (one in late, one is late[-1]))
+    changes = sorted(
+        rng.sample(pool, rng.choice((0, 1, 1, 1, 1, 1, 2, 2, 3))), key=lambda one: (one in late, one is late[-1])
+    )
     for change in (one for one in changes if one in TREE):
         change(maker)
     text = maker.render(maker.tree)
     for change in (one for one in changes if one in TEXT):
         text = change(maker, text)
-    body = text.encode()
+    # Half a surrogate pair, unescaped, is no UTF-8: so be it.
+    body = text.encode("utf-8", "surrogatepass")
     for change in (one for one in changes if one in BYTES):
         body = change(maker, body)
     headers = {}

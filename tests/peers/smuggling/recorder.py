@@ -33,7 +33,11 @@ def _tools() -> dict:
     text = {"type": "string"}
     schema = {"type": "object", "properties": {SLOT: {**text, "x-mcp-header": "Token"}}, "required": [SLOT]}
     names = {LIMITED_TOOL, *TOOLS}
-    return {"tools": [{"name": name, "inputSchema": schema} for name in sorted(names)], "ttlMs": 0, "cacheScope": "private"}
+    return {
+        "tools": [{"name": name, "inputSchema": schema} for name in sorted(names)],
+        "ttlMs": 0,
+        "cacheScope": "private",
+    }
 
 
 def _answer(message) -> dict | None:
