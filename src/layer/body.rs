@@ -105,6 +105,14 @@ impl Rewriting {
         }
     }
 
+    /// A whole answer at once.
+    pub(super) fn whole(mut self, data: Bytes) -> Result<Bytes, AnswerError> {
+        let mut pieces = Vec::new();
+        self.push(data, &mut pieces)?;
+        self.finish()?;
+        Ok(pieces.concat().into())
+    }
+
     fn finish(&mut self) -> Result<(), AnswerError> {
         match self {
             Self::Json(answer) => answer.finish(),

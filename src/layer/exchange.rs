@@ -250,39 +250,58 @@ impl Exchange<'_> {
             era: self.judged.era,
         };
         let (head, session) = answer::head_for_client(&backend, &sealing)?;
-        let body = match body {
-            Arrived::Whole(body) => {
-                return Ok(Response::from_parts(head, AnswerBody::own(body.into())));
-            }
-            Arrived::Coming(body) if body.is_end_stream() => {
-                return Ok(Response::from_parts(head, AnswerBody::own(Full::default())));
-            }
-            Arrived::Coming(body) => body,
-        };
-        let mut rules = self.rules(session.as_ref(), grant);
-        let list_max = self.shared.budget.list_max();
+        let rules = self.rules(session.as_ref(), grant);
         let is_stream = answer::is_stream(&backend.headers);
-        if let Way::Stream { messages } = &self.way
-            && backend.status.is_success()
-        {
-            if !is_stream {
-                return Err(opening::no_stream(self.door.server()));
+        let body = match (&self.way, body) {
+            (Way::Stream { messages }, Arrived::Coming(body)) if backend.status.is_success() => {
+                if !is_stream {
+                    return Err(opening::no_stream(self.door.server()));
+                }
+                self.open_stream(body, rules, messages).await?
             }
-            let sealed = Arc::new(OnceLock::new());
-            rules.messages = Some(self.messages(messages, sealed.clone())?);
-            let events = Rewriting::Events(EventAnswer::new(rules, list_max));
-            let body =
-                AnswerBody::backend(body, events, self.shared.clone(), self.identity.clone());
-            let body = opening::announced(body, &sealed, &self.shared.streams, self.door.server());
-            return Ok(Response::from_parts(head, body.await?));
-        }
-        let rewriting = if is_stream {
+            (_, Arrived::Coming(body)) if body.is_end_stream() => AnswerBody::own(Full::default()),
+            (_, Arrived::Coming(body)) => self.coming(body, self.rewriting(rules, is_stream)),
+            (_, Arrived::Whole(body)) => {
+                let rewritten = self.rewriting(rules, is_stream).whole(body);
+                let rewritten = rewritten.map_err(|error| {
+                    tracing::warn!(server = %self.door.server(), %error, "an answer cannot be used");
+                    Rejection::new(Kind::BackendBroken)
+                });
+                AnswerBody::own(rewritten?.into())
+            }
+        };
+        Ok(Response::from_parts(head, body))
+    }
+
+    fn rewriting(&self, rules: Answering, is_stream: bool) -> Rewriting {
+        let list_max = self.shared.budget.list_max();
+        if is_stream {
             Rewriting::Events(EventAnswer::new(rules, list_max))
         } else {
             Rewriting::Json(JsonAnswer::new(rules, list_max))
-        };
-        let body = AnswerBody::backend(body, rewriting, self.shared.clone(), self.identity.clone());
-        Ok(Response::from_parts(head, body))
+        }
+    }
+
+    fn coming<R>(&self, body: R, rewriting: Rewriting) -> AnswerBody<R> {
+        let (shared, identity) = (self.shared.clone(), self.identity.clone());
+        AnswerBody::backend(body, rewriting, shared, identity)
+    }
+
+    /// The stream of HTTP+SSE, from where it said by which path its messages are to come.
+    async fn open_stream<R>(
+        &self,
+        body: R,
+        mut rules: Answering,
+        messages: &str,
+    ) -> Result<AnswerBody<R>, Rejection>
+    where
+        R: Body<Data = Bytes>,
+        R::Error: Into<BoxError>,
+    {
+        let sealed = Arc::new(OnceLock::new());
+        rules.messages = Some(self.messages(messages, sealed.clone())?);
+        let body = self.coming(body, self.rewriting(rules, true));
+        opening::announced(body, &sealed, &self.shared.streams, self.door.server()).await
     }
 
     fn rules(&self, session: Option<&Session>, grant: &Grant<'_>) -> Answering {

@@ -20,7 +20,7 @@ use super::service;
 use crate::gate::Grant;
 use crate::mcp::headers::{MCP_METHOD, MCP_NAME, MCP_PROTOCOL_VERSION, mirrored};
 use crate::mcp::revision::Era;
-use crate::rejection::Rejection;
+use crate::rejection::{Kind, Rejection};
 
 /// Bytes of an error answer that are looked at.
 const ERROR_MAX: usize = 64 * 1024;
@@ -89,7 +89,8 @@ impl Mirrored {
         if answer.status != StatusCode::BAD_REQUEST {
             return Ok((answer, Arrived::Coming(coming)));
         }
-        let whole = collect(coming, ERROR_MAX).await.unwrap_or_default();
+        let whole = collect(coming, ERROR_MAX).await;
+        let whole = whole.ok_or_else(|| Rejection::new(Kind::BackendBroken))?;
         if is_header_mismatch(&whole) {
             let now = self.list(exchange, inner, &head).await;
             if now.of(&self.tool) != known.of(&self.tool) {
@@ -127,8 +128,8 @@ impl Mirrored {
         Ok(answer.into_parts())
     }
 
-    /// What the server's list of tools says, read as this user. A list that cannot be had says nothing,
-    /// and is not remembered: the call itself will tell what is wrong.
+    /// What the server's list of tools says, read as this user. One that cannot be had says nothing, and
+    /// that is remembered too: a server that wants a header will say so, and is listed again then.
     async fn list<S, R>(&self, exchange: &Exchange<'_>, inner: &mut S, call: &Parts) -> Arc<Mirrors>
     where
         S: Service<Request<Full<Bytes>>, Response = Response<R>>,
@@ -137,10 +138,10 @@ impl Mirrored {
         R::Error: Into<BoxError>,
     {
         let pages = tokio::time::timeout(PATIENCE, self.pages(exchange, inner, call)).await;
-        let Some(mirrors) = pages.ok().flatten().map(Arc::new) else {
+        let mirrors = pages.ok().flatten().map(Arc::new).unwrap_or_else(|| {
             tracing::warn!(server = %exchange.door.server(), "the server's tools cannot be listed");
-            return Arc::default();
-        };
+            Arc::default()
+        });
         if let Some((argument, _)) = mirrors
             .of(&self.tool)
             .iter()
