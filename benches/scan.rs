@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::hint::black_box;
 
 use bytes::Bytes;
+use cloakroom::mcp::answer::{EventAnswer, JsonAnswer, Rules};
 use cloakroom::mcp::scan::scan;
-use cloakroom::mcp::sse::SealEventIds;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 fn call() -> String {
@@ -73,6 +73,79 @@ fn bodies(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Hides one argument; a seal costs nothing here, for it is measured elsewhere.
+#[derive(Clone, Copy)]
+struct Hide;
+
+impl Rules for Hide {
+    fn hides_any(&self) -> bool {
+        true
+    }
+
+    fn hides(&self, _tool: &str, argument: &str) -> bool {
+        argument == "api_token"
+    }
+
+    fn seal_event(&self, id: &[u8]) -> Vec<u8> {
+        [id, b".AAAAAAAAAAAAAAAAAAAAAAAAAAA"].concat()
+    }
+
+    fn seal_task(&self, id: &str) -> String {
+        format!("{id}.AAAAAAAAAAAAAAAAAAAAAAAAAAA")
+    }
+
+    fn legacy(&self) -> bool {
+        false
+    }
+
+    fn endpoint(&self, _reference: &str) -> Option<String> {
+        None
+    }
+}
+
+fn tool_list() -> String {
+    let mut list = r#"{"jsonrpc":"2.0","id":1,"result":{"tools":["#.to_owned();
+    for i in 0.. {
+        if list.len() > 64 << 10 {
+            break;
+        }
+        let comma = if i == 0 { "" } else { "," };
+        let _ = write!(
+            list,
+            r#"{comma}{{"name":"tool_{i}","description":"Does one thing, and says in a few lines of text which one it is.","inputSchema":{{"type":"object","properties":{{"owner":{{"type":"string"}},"api_token":{{"type":"string"}},"number":{{"type":"integer","minimum":1}}}},"required":["owner","api_token"]}}}}"#
+        );
+    }
+    list.push_str("]}}");
+    list
+}
+
+fn answers(criterion: &mut Criterion) {
+    let small = r#"{"jsonrpc":"2.0","id":17,"result":{"content":[{"type":"text","text":"Issue 1347 was created: it does not start. See https://example.com/octo-org/hello-world/issues/1347 for what is said of it."}],"structuredContent":{"number":1347,"state":"open","labels":["bug","p2"],"assignees":[]},"isError":false}}"#;
+    let mut group = criterion.benchmark_group("answer");
+    for (name, body) in [
+        ("result_300_bytes", small.to_owned()),
+        ("text_1_mib", mebibyte_of_text()),
+        ("records_1_mib", mebibyte_of_records()),
+        ("tools_64_kib", tool_list()),
+    ] {
+        let body = Bytes::from(body);
+        group.throughput(Throughput::Bytes(body.len() as u64));
+        group.bench_function(name, |bencher| {
+            let mut out = Vec::new();
+            bencher.iter(|| {
+                out.clear();
+                let mut answer = JsonAnswer::new(Hide, 8 << 20);
+                answer
+                    .push(black_box(body.clone()), &mut out)
+                    .expect("the bodies can be followed");
+                answer.finish().expect("the bodies are whole");
+                black_box(&out);
+            });
+        });
+    }
+    group.finish();
+}
+
 fn streams(criterion: &mut Criterion) {
     let mut text = String::new();
     while text.len() < 64 << 10 {
@@ -83,7 +156,6 @@ fn streams(criterion: &mut Criterion) {
         );
     }
     let stream = Bytes::from(text);
-    let seal = |id: &[u8]| [id, b".AAAAAAAAAAAAAAAAAAAAAAAAAAA"].concat();
     let mut group = criterion.benchmark_group("sse");
     group.throughput(Throughput::Bytes(stream.len() as u64));
     for (name, chunk) in [
@@ -93,7 +165,7 @@ fn streams(criterion: &mut Criterion) {
         group.bench_function(name, |bencher| {
             let mut out = Vec::new();
             bencher.iter(|| {
-                let mut sealer = SealEventIds::new(seal);
+                let mut sealer = EventAnswer::new(Hide, 8 << 20);
                 for start in (0..stream.len()).step_by(chunk) {
                     out.clear();
                     let end = stream.len().min(start + chunk);
@@ -109,5 +181,5 @@ fn streams(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, bodies, streams);
+criterion_group!(benches, bodies, answers, streams);
 criterion_main!(benches);

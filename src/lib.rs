@@ -10,14 +10,16 @@
 //! proxy::listener   accepts, hands the connection to the core that serves fewest
 //! proxy::worker     reads the head (limits, deadline)
 //! proxy::guard      one Host, allowed; Origin, if any, allowed
-//! layer             which server is asked for
+//! layer             which server is asked for, in which profile, by which transport
 //! gate              key -> checksum, digest (no I/O) -> resolve -> policy: does the key stand?
 //! layer             body read whole, within the budget -> mcp::scan: judged whole or refused
 //!                   session and event ids opened; headers that mirror the body agree with it
-//! gate              secrets unsealed -> inject: the plan (data, not mutation)
-//! layer             the allow-list of headers, then the plan, nothing else of the client's
+//! gate              secrets unsealed -> inject: the plan (data, not mutation), for the tools called
+//! layer             arguments spliced into the body, task ids opened, no other byte touched;
+//!                   the allow-list of headers, then the plan, nothing else of the client's
 //! proxy::forward    the backend, on a connection of this user, server and profile alone
-//! layer             the answer as it comes: allow-list of headers, session and event ids sealed;
+//! layer             the answer as it comes: allow-list of headers; mcp::answer: arguments hidden,
+//!                   session, event and task ids and message paths sealed;
 //!                   an open stream ends when its key no longer stands
 //! ```
 //!
@@ -48,7 +50,7 @@
 //! # Invariants, mostly of what is absent
 //!
 //! 1. No request carries another user's secret and no answer reaches another user: pools, caches,
-//!    sessions and event ids are keyed by user *and* server *and* profile, in full, never by a hash
+//!    sessions and all other ids are keyed by user *and* server *and* profile, in full, never by a hash
 //!    of it. A backend connection never serves a second user, not even later.
 //! 2. Nothing but the key a request carries authenticates it. A session id authenticates nobody.
 //! 3. Nothing of a client's request reaches a backend but an allow-list of headers and a body that
@@ -72,6 +74,16 @@
 //! - Blobs bind the wrap kind too, so that a blob cannot be relabelled once a second one exists.
 //! - `vault` uses `identity` (it issues keys), and `names` is a module of its own that all share.
 //! - Ciphers come from aws-lc, which TLS brings anyway: one library, one set of advisories.
+//! - A task id that is not its sender's is not refused here: the backend gets an id that is nobody's in
+//!   its place and answers in its own words, after whatever it checks first (the conformance suite
+//!   tells the difference). Task ids are tagged and not encrypted, for clients compare them.
+//! - `discovery = "omit"` also lets requests without a body go (GET, DELETE): they open and end what
+//!   carries notifications, and over HTTP+SSE everything.
+//! - A refused message of HTTP+SSE is answered on the stream its sender listens to, if this process
+//!   holds the stream: a client would wait for ever otherwise. The list of open streams is the one
+//!   thing a process knows that another replica does not.
+//! - An answer of JSON has no Content-Length: what is hidden or sealed in it changes its length, and
+//!   it is not held back to be measured.
 //! - A record's version is the clock's microseconds, forced upward, so that a record deleted and
 //!   made again never takes a version it had before.
 //! - A Redis key carries its shard (the first two characters of the id) as hash tag, so that a

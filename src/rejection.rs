@@ -40,7 +40,6 @@ pub enum Kind {
     UnknownSession,
     UnknownEvent,
     UnknownStream,
-    UnknownTask,
     TasksNotListed,
     SecretMissing,
     SecretUnreadable,
@@ -69,7 +68,7 @@ pub struct Row {
 
 impl Kind {
     /// Every kind, in the order of the table.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 34] = [
         Self::NoSuchPath,
         Self::MethodNotAllowed,
         Self::ForeignHost,
@@ -93,7 +92,6 @@ impl Kind {
         Self::UnknownSession,
         Self::UnknownEvent,
         Self::UnknownStream,
-        Self::UnknownTask,
         Self::TasksNotListed,
         Self::SecretMissing,
         Self::SecretUnreadable,
@@ -135,7 +133,6 @@ impl Kind {
             Self::UnknownSession => (404, 4042, "this session is not known (any more): start a new one with `initialize`"),
             Self::UnknownEvent => (400, 4006, "this Last-Event-ID does not belong to this session: start the stream anew without it"),
             Self::UnknownStream => (404, 4044, "this message path is not yours (any more): open a new stream at /SERVER/sse"),
-            Self::UnknownTask => (200, 4045, "there is no such task of yours"),
             Self::TasksNotListed => (200, -32601, "Method not found: tasks are not listed here, since a server may not know whose they are"),
             Self::SecretMissing => (200, 4240, "a secret this server needs is not set"),
             Self::SecretUnreadable => (200, 4241, "the secrets for this server cannot be opened"),
@@ -150,7 +147,7 @@ impl Kind {
         };
         let status_without_id = match self {
             Self::SecretMissing | Self::SecretUnreadable => 403,
-            Self::UnknownTask | Self::TasksNotListed => 404,
+            Self::TasksNotListed => 404,
             Self::BackendRefuses => 502,
             _ => status,
         };

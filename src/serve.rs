@@ -13,9 +13,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::Failure;
 use crate::cli::open;
-use crate::config::{Backend as BackendConfig, Config, Server};
-use crate::gate::{Door, Gate, NoServerKey};
-use crate::inject::{Arguments, Slots};
+use crate::config::{self, Config, Server, Transport};
+use crate::gate::{Discovery, Door, Gate, NoServerKey};
 use crate::layer::{CloakroomLayer, Limits, Routes};
 use crate::names::ServerName;
 use crate::proxy::{self, Backend, BackendError, Guard, Listener, Options, TlsError};
@@ -132,11 +131,7 @@ fn options(config: Config, ring: &Keyring, resolver: Resolver) -> Result<Options
     let mut backends = BTreeMap::new();
     for (name, server) in config.servers {
         backends.insert(name.clone(), backend(&name, &server)?);
-        doors.push(Door::open(
-            ring,
-            name,
-            Slots::new(server.headers, Vec::new(), Arguments::default()),
-        )?);
+        doors.push(door(ring, name, server)?);
     }
     let gate = Arc::new(Gate::new(resolver, doors, config.key_prefixes));
     let routes = Routes::ByPath {
@@ -145,22 +140,38 @@ fn options(config: Config, ring: &Keyring, resolver: Resolver) -> Result<Options
     let limits = Limits {
         body: config.limits.body,
         in_flight: config.limits.in_flight,
+        list: config.limits.list,
     };
+    let layer = CloakroomLayer::new(gate, routes, limits).with_setup_url(config.setup_url);
     Ok(Options {
         listen: config.listen,
         threads: config.threads,
         head_max: config.limits.headers,
         guard: Guard::new(config.allowed_hosts, config.allowed_origins),
-        layer: CloakroomLayer::new(gate, routes, limits),
+        layer,
         backends,
     })
 }
 
+fn door(ring: &Keyring, name: ServerName, server: Server) -> Result<Door, StartError> {
+    let discovery = match server.discovery {
+        config::Discovery::Secret => Discovery::Secret,
+        config::Discovery::Omit => Discovery::Omit,
+    };
+    let door = Door::open(ring, name, server.slots)?.with_discovery(discovery);
+    let config::Backend::Http { url, transport, .. } = server.backend;
+    Ok(match transport {
+        Transport::Streamable => door,
+        Transport::Sse => door.with_sse(url),
+    })
+}
+
 fn backend(name: &ServerName, server: &Server) -> Result<Backend, StartError> {
-    let BackendConfig::Http {
+    let config::Backend::Http {
         url,
         ca_file,
         connect_timeout,
+        ..
     } = &server.backend;
     let tls = match url.scheme_str() {
         Some("https") => {

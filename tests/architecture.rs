@@ -53,7 +53,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "serve",
         &[
-            "cli", "config", "gate", "inject", "layer", "names", "proxy", "resolve", "sys", "vault",
+            "cli", "config", "gate", "layer", "names", "proxy", "resolve", "sys", "vault",
         ],
     ),
     (
@@ -78,7 +78,7 @@ const ONLY: &[(&str, &str, &[&str])] = &[
     ("layer", "resolve", &["Identity"]),
     ("layer", "vault", &["UserId", "now_seconds"]),
     ("proxy", "vault", &["UserId"]),
-    ("cli", "inject", &["Template"]),
+    ("cli", "inject", &["Place", "Slot"]),
 ];
 
 /// A crate, or a part of one, and the files (or folders, ending in `/`) that may name it.
@@ -103,7 +103,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rustls", &["proxy/", "store/redis/"]),
     ("clap", &["cli/", "main.rs"]),
     ("toml", &["config/"]),
-    ("quick_cache", &["resolve/"]),
+    ("quick_cache", &["resolve/", "layer/schema.rs"]),
+    ("url", &["layer/rules.rs", "layer/exchange.rs"]),
     ("unsafe", &["sys/"]),
 ];
 

@@ -55,6 +55,8 @@ pub enum Command {
         #[command(subcommand)]
         command: KeyringCommand,
     },
+    /// Say what would be sent for a user: which secrets, where, and which are missing; no values
+    Explain(ExplainArgs),
     /// Print what to paste into Claude Code, Cursor, VS Code and others
     ClientConfig(ClientConfigArgs),
 }
@@ -204,6 +206,26 @@ pub struct ClientConfigArgs {
     /// How clients reach Cloakroom, such as https://mcp.example.com [default: the listen address]
     #[arg(long, value_name = "BASE", value_parser = base_url)]
     pub url: Option<String>,
+    /// The secrets to use, whatever the key's own profile
+    #[arg(long)]
+    pub profile: Option<ProfileName>,
+}
+
+/// `explain`.
+#[derive(clap::Args)]
+pub struct ExplainArgs {
+    /// Who calls
+    #[arg(long)]
+    pub user: UserName,
+    /// The server that is called
+    #[arg(long)]
+    pub server: ServerName,
+    /// A call of this tool, instead of all slots
+    #[arg(long, value_name = "NAME", value_parser = tool)]
+    pub tool: Option<String>,
+    /// The set of secrets
+    #[arg(long, default_value = "default")]
+    pub profile: ProfileName,
 }
 
 fn ttl(text: &str) -> Result<Duration, String> {
@@ -228,6 +250,12 @@ fn label(text: &str) -> Result<String, String> {
     let fits = !text.is_empty() && text.len() <= 128 && !text.chars().any(char::is_control);
     fits.then(|| text.to_owned())
         .ok_or_else(|| "write 1 to 128 bytes without control characters".to_owned())
+}
+
+fn tool(text: &str) -> Result<String, String> {
+    let fits = !text.is_empty() && !text.chars().any(char::is_control);
+    fits.then(|| text.to_owned())
+        .ok_or_else(|| "write a tool's name as the server's tools/list has it".to_owned())
 }
 
 fn base_url(text: &str) -> Result<String, String> {

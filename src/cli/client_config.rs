@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::names::ServerName;
+use crate::config::Transport;
 
 /// Stands where a key belongs when the key is not at hand.
 pub const PLACEHOLDER: &str = "clk_YOUR_KEY";
@@ -31,13 +31,28 @@ pub enum Client {
 /// No `Debug`: it holds a key.
 #[derive(Clone, Copy)]
 pub struct Connection<'a> {
-    /// What the client will call the server.
-    pub name: &'a ServerName,
-    /// `http://HOST:PORT/NAME/mcp`.
+    /// What the client will call the server: letters, digits, `-` and `_`.
+    pub name: &'a str,
+    /// `http://HOST:PORT/NAME/mcp`, or `…/sse`.
     pub url: &'a str,
+    /// What is spoken there.
+    pub transport: Transport,
     /// The key, or [`PLACEHOLDER`].
     pub key: &'a str,
 }
+
+impl Connection<'_> {
+    /// What Claude Code and VS Code call the transport.
+    fn kind(&self) -> &'static str {
+        match self.transport {
+            Transport::Streamable => "http",
+            Transport::Sse => "sse",
+        }
+    }
+}
+
+const STREAMABLE_ONLY: &str =
+    "Clients that speak Streamable HTTP only, such as Codex, cannot use this server.\n";
 
 impl Client {
     /// All clients, in the order to show them.
@@ -74,17 +89,21 @@ impl Client {
     /// The content of the client's configuration file, for this one server.
     #[must_use]
     pub fn json(self, connection: &Connection<'_>) -> Value {
-        let Connection { name, url, key } = connection;
-        let name = name.as_str();
+        let Connection { name, url, key, .. } = connection;
         let headers = json!({ "Authorization": format!("Bearer {key}") });
-        let typed = json!({ "type": "http", "url": url, "headers": headers });
+        let typed = json!({ "type": connection.kind(), "url": url, "headers": headers });
         match self {
-            Self::ClaudeCode => json!({ "mcpServers": { name: typed } }),
-            Self::Cursor => json!({ "mcpServers": { name: { "url": url, "headers": headers } } }),
+            Self::ClaudeCode => json!({ "mcpServers": { *name: typed } }),
+            // It finds out by itself what is spoken there.
+            Self::Cursor => json!({ "mcpServers": { *name: { "url": url, "headers": headers } } }),
             Self::Generic => {
-                json!({ "name": name, "transport": "streamable-http", "url": url, "headers": headers })
+                let transport = match connection.transport {
+                    Transport::Streamable => "streamable-http",
+                    Transport::Sse => "sse",
+                };
+                json!({ "name": name, "transport": transport, "url": url, "headers": headers })
             }
-            Self::VsCode => json!({ "servers": { name: typed } }),
+            Self::VsCode => json!({ "servers": { *name: typed } }),
         }
     }
 
@@ -93,18 +112,23 @@ impl Client {
     /// A line to run stands alone and begins at its first column.
     #[must_use]
     pub fn text(self, connection: &Connection<'_>) -> String {
-        let Connection { name, url, key } = connection;
+        let Connection { name, url, key, .. } = connection;
         let file = |path: &str| format!("In {path}:\n{:#}\n", self.json(connection));
         match self {
             Self::ClaudeCode => {
                 let header = quoted(&format!("Authorization: Bearer {key}"));
                 let url = argument(url);
-                format!("Run:\nclaude mcp add --transport http {name} {url} --header {header}\n")
+                let kind = connection.kind();
+                format!("Run:\nclaude mcp add --transport {kind} {name} {url} --header {header}\n")
             }
             Self::Cursor => file(".cursor/mcp.json (of a project, or of your home directory)"),
             Self::Generic => {
+                let (transport, note) = match connection.transport {
+                    Transport::Streamable => ("Streamable HTTP", ""),
+                    Transport::Sse => ("HTTP+SSE (MCP 2024-11-05)", STREAMABLE_ONLY),
+                };
                 format!(
-                    "Transport: Streamable HTTP\nURL:       {url}\nHeader:    Authorization: Bearer {key}\n"
+                    "Transport: {transport}\nURL:       {url}\nHeader:    Authorization: Bearer {key}\n{note}"
                 )
             }
             Self::VsCode => file(".vscode/mcp.json"),
@@ -162,12 +186,34 @@ mod tests {
     use super::*;
 
     fn with<T>(key: &str, run: impl FnOnce(&Connection<'_>) -> T) -> T {
-        let name = ServerName::parse("github").unwrap();
         run(&Connection {
-            name: &name,
+            name: "github",
             url: "http://127.0.0.1:8080/github/mcp",
+            transport: Transport::Streamable,
             key,
         })
+    }
+
+    #[test]
+    fn a_server_of_the_older_kind_is_called_so() {
+        let connection = Connection {
+            name: "jira",
+            url: "http://127.0.0.1:8080/jira/sse",
+            transport: Transport::Sse,
+            key: "clk_abc",
+        };
+        let text = text_for_all(&connection);
+        let run = "claude mcp add --transport sse jira http://127.0.0.1:8080/jira/sse --header ";
+        assert!(text.contains(run), "{text}");
+        assert!(
+            text.contains("\"type\": \"sse\"") && text.contains("Codex, cannot"),
+            "{text}"
+        );
+        let json = json_for_all(&connection);
+        assert_eq!(json["claude-code"]["mcpServers"]["jira"]["type"], "sse");
+        assert_eq!(json["vscode"]["servers"]["jira"]["type"], "sse");
+        assert_eq!(json["generic"]["transport"], "sse");
+        assert!(!text.contains("http\"") && !text.contains("Streamable HTTP\n"));
     }
 
     #[test]

@@ -13,6 +13,7 @@
 mod args;
 mod check;
 pub mod client_config;
+mod explain;
 mod failure;
 mod input;
 mod key;
@@ -46,6 +47,7 @@ async fn dispatch(args: &Args, out: &Output) -> Result<(), Failure> {
         Command::Secret { command } => secret::run(command, &from, out).await,
         Command::Keyring { command } => keyring::run(command, &from, out),
         Command::ClientConfig(args) => paste::run(args, &from, out),
+        Command::Explain(args) => explain::run(args, &from, out).await,
         Command::Check => check::run(&from, out).await,
         Command::Serve | Command::Demo(_) => {
             unreachable!("the caller runs these two, which need the proxy")

@@ -9,16 +9,16 @@ use super::client_config::{Connection, PLACEHOLDER, json_for_all, text_for_all};
 use super::open::Source;
 use super::secret::unknown_server;
 use super::{Failure, Output, input};
-use crate::config::Config;
+use crate::config::{Backend, Config, Transport};
 use crate::identity::KeyDigest;
-use crate::names::{ServerName, UserName};
+use crate::names::{ProfileName, ServerName, UserName};
 
 pub(super) fn run(args: &ClientConfigArgs, from: &Source, out: &Output) -> Result<(), Failure> {
     let (user, server) = names(&args.names)?;
     let config = from.load()?;
-    if !config.servers.contains_key(&server) {
+    let Some(settings) = config.servers.get(&server) else {
         return Err(Failure::new(unknown_server(&config, &server)));
-    }
+    };
     let key = key(args.key.as_deref(), &config)?;
     if key.is_none() && !out.json() {
         let user = user.as_ref().map_or("USER", UserName::as_str);
@@ -30,12 +30,34 @@ pub(super) fn run(args: &ClientConfigArgs, from: &Source, out: &Output) -> Resul
         out.note("the address is this machine's own: say how others reach it with --url BASE");
     }
     let base = args.url.clone().unwrap_or_else(|| base_url(config.listen));
+    let Backend::Http { transport, .. } = &settings.backend;
     let connection = Connection {
-        name: &server,
-        url: &format!("{base}/{server}/mcp"),
+        name: &name(&server, args.profile.as_ref()),
+        url: &format!("{base}{}", path(&server, args.profile.as_ref(), *transport)),
+        transport: *transport,
         key: key.as_ref().map_or(PLACEHOLDER, |key| key.as_str()),
     };
     out.answer(&json_for_all(&connection), &text_for_all(&connection))
+}
+
+/// What the client calls the server. Two profiles of one server must not be the same to it, and not
+/// every client takes a dot.
+fn name(server: &ServerName, profile: Option<&ProfileName>) -> String {
+    match profile {
+        None => server.to_string(),
+        Some(profile) => format!("{server}-{}", profile.as_str().replace('.', "-")),
+    }
+}
+
+fn path(server: &ServerName, profile: Option<&ProfileName>, transport: Transport) -> String {
+    let last = match transport {
+        Transport::Streamable => "mcp",
+        Transport::Sse => "sse",
+    };
+    match profile {
+        None => format!("/{server}/{last}"),
+        Some(profile) => format!("/{server}/@{profile}/{last}"),
+    }
 }
 
 /// How a client on this machine reaches what listens there.

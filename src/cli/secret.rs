@@ -7,7 +7,7 @@ use super::open::{self, Source};
 use super::output::{date, row, table};
 use super::{Failure, Output, input};
 use crate::config::{Config, Server};
-use crate::inject::Template;
+use crate::inject::{Place, Slot};
 use crate::names::{ProfileName, SecretName, ServerName, UserName};
 use crate::vault::{SecretError, SecretValue, Vault};
 
@@ -96,9 +96,10 @@ async fn set(
     vault.user(user).await?;
     let prompt = format!("{name} of {user} for {server} (not shown): ");
     let value = SecretValue::new(input::hidden(&prompt)?).map_err(|error| refused(name, &error))?;
-    if slots.uses(name) {
+    if slots.uses_in_header(name) {
         value.fits_header().map_err(|error| refused(name, &error))?;
-    } else {
+    }
+    if !slots.uses(name) {
         out.note(&slots.unused(name));
     }
     if let Some(prefix) = slots.repeated_prefix(name, &value) {
@@ -184,25 +185,25 @@ impl<'a> Slots<'a> {
         }
     }
 
-    fn templates(&self) -> impl Iterator<Item = &'a Template> {
-        self.config.headers.iter().map(|(_, template)| template)
+    fn slots(&self) -> impl Iterator<Item = Slot<'a>> {
+        self.config.slots.iter()
     }
 
     fn names(&self) -> Vec<&'a str> {
-        let mut names: Vec<_> = self
-            .templates()
-            .flat_map(Template::secrets)
-            .map(SecretName::as_str)
-            .collect();
-        names.sort_unstable();
-        names.dedup();
-        names
+        let names = self.config.slots.secret_names().into_iter();
+        names.map(SecretName::as_str).collect()
     }
 
     fn uses(&self, name: &SecretName) -> bool {
-        self.templates()
-            .flat_map(Template::secrets)
-            .any(|used| used == name)
+        let slots = &self.config.slots;
+        slots.merges_all() || slots.secret_names().contains(name)
+    }
+
+    /// Only a header cannot carry every text.
+    fn uses_in_header(&self, name: &SecretName) -> bool {
+        self.slots()
+            .filter(|slot| matches!(slot.place, Place::Header(_)))
+            .any(|slot| slot.template.secrets().any(|used| used == name))
     }
 
     fn unused(&self, name: &SecretName) -> String {
@@ -218,7 +219,7 @@ impl<'a> Slots<'a> {
 
     /// The text a slot writes before the secret `name`, when `value` begins with it too.
     fn repeated_prefix(&self, name: &SecretName, value: &SecretValue) -> Option<String> {
-        self.templates().find_map(|template| {
+        self.slots().find_map(|Slot { template, .. }| {
             if template.secrets().next() != Some(name) {
                 return None;
             }

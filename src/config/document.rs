@@ -53,6 +53,19 @@ impl Table {
         }
     }
 
+    /// The table under a key that `same` says is `key`, if there is one.
+    pub(super) fn table_like(
+        &mut self,
+        key: &str,
+        same: fn(&str, &str) -> bool,
+    ) -> Option<&mut Self> {
+        let mut found = self.entries.iter_mut().filter(|(name, _)| same(name, key));
+        match &mut found.next()?.1.value {
+            Value::Table(table) => Some(table),
+            _ => None,
+        }
+    }
+
     /// The table under `key`, made if there is none; `None` when something else stands there.
     pub(super) fn table(&mut self, key: &str, place: &Place) -> Option<&mut Self> {
         let index = match self.entries.iter().position(|(name, _)| name == key) {

@@ -6,6 +6,13 @@
 //! | `CLOAKROOM_STORE__URL` | `store.url`: two underscores are a dot |
 //! | `CLOAKROOM_SERVERS__MY_API__URL` | `servers.my-api.url`: in a server's or header's name, one underscore is a hyphen |
 //! | `CLOAKROOM_SERVERS__MY_API__HEADERS__X_API_KEY` | `servers.my-api.headers.x-api-key` |
+//! | `CLOAKROOM_SERVERS__MY_API__QUERY__API_KEY` | `servers.my-api.query.api_key`: there one underscore stays |
+//! | `CLOAKROOM_SERVERS__MY_API__ARGUMENTS__API_KEY` | `servers.my-api.arguments.api_key`, or its `value` |
+//! | `CLOAKROOM_SERVERS__MY_API__ARGUMENTS` | `servers.my-api.arguments`, which may be `*` |
+//!
+//! A variable has no case. The name of a header, parameter or argument is the file's where the file
+//! has one of the same letters, else in lower case; no file has two that differ only in case. Where
+//! an argument of the file names its tools, the variable changes its `value` and leaves the tools.
 //!
 //! Lists are separated by commas; the empty text is the empty list. A variable of ours that is no key
 //! is an error, but for those Kubernetes makes for a Service called `cloakroom`.
@@ -65,7 +72,11 @@ impl Variables {
             }
             let place = Place::variable(&shown(name));
             match path(name) {
-                Some(path) => set(tree, &path, value, &place),
+                Some(path) => {
+                    if let Err(Blocked) = set(tree, &path, value, &place) {
+                        errors.push(place, &path.join("."), BLOCKED);
+                    }
+                }
                 None => errors.push(place, "", format!("unknown variable{}", suggestion(name))),
             }
         }
@@ -101,6 +112,10 @@ fn path(name: &str) -> Option<Vec<String>> {
         ["servers", server, "headers", header] if !header.is_empty() => {
             owned(&["servers", &hyphens(server), "headers", &hyphens(header)])
         }
+        ["servers", server, "arguments"] => owned(&["servers", &hyphens(server), "arguments"]),
+        ["servers", server, kind @ ("query" | "arguments"), name] if !name.is_empty() => {
+            owned(&["servers", &hyphens(server), kind, name])
+        }
         _ => None,
     }
 }
@@ -108,40 +123,49 @@ fn path(name: &str) -> Option<Vec<String>> {
 /// Keys of a server a variable can set. Those of later releases are let through to the reader,
 /// which says so.
 fn server_keys() -> impl Iterator<Item = &'static str> {
-    keys::SERVER
-        .iter()
-        .copied()
-        .chain(["sse_url", "command", "discovery"])
+    keys::SERVER.iter().copied().chain(["command"])
 }
 
-fn set(tree: &mut Table, path: &[String], value: &str, place: &Place) {
+/// A variable that would have no effect, and nobody else would say so.
+struct Blocked;
+
+const BLOCKED: &str = "`arguments` is a text, which sets all of them; remove one of the two";
+
+fn set(tree: &mut Table, path: &[String], value: &str, place: &Place) -> Result<(), Blocked> {
     let Some((last, tables)) = path.split_last() else {
-        return;
+        return Ok(());
     };
     let mut table = tree;
     for key in tables {
-        // Where the file has something else than a table, the reader says so.
+        // Where the file has something else than a table, the reader says so; but `arguments` may
+        // be a text.
         let Some(next) = table.table(key, place) else {
-            return;
+            return if key == "arguments" {
+                Err(Blocked)
+            } else {
+                Ok(())
+            };
         };
         table = next;
     }
-    let in_headers = tables.len() == 3;
-    let same: fn(&str, &str) -> bool = if in_headers {
+    let in_slots = tables.len() == 3;
+    let same: fn(&str, &str) -> bool = if in_slots {
         |a, b| a.eq_ignore_ascii_case(b)
     } else {
         |a, b| a == b
     };
-    let value = Value::Raw(value.to_owned());
-    table.set(
-        last,
-        Node {
-            key: place.clone(),
-            at: place.clone(),
-            value,
-        },
-        same,
-    );
+    let node = Node {
+        key: place.clone(),
+        at: place.clone(),
+        value: Value::Raw(value.to_owned()),
+    };
+    if in_slots && let Some(slot) = table.table_like(last, same) {
+        // Replacing all of it would hand a secret meant for some tools to every tool.
+        slot.set("value", node, |a, b| a == b);
+    } else {
+        table.set(last, node, same);
+    }
+    Ok(())
 }
 
 fn suggestion(name: &str) -> String {
@@ -162,7 +186,7 @@ fn suggestion(name: &str) -> String {
     }
     if let [_, server, _, ..] = words.as_slice() {
         let key_of = |key: &&str| format!("SERVERS__{server}__{}", key.to_ascii_uppercase());
-        candidates.extend(keys::SERVER.iter().map(key_of));
+        candidates.extend(keys::SERVER.iter().chain(keys::SLOTS).map(key_of));
     }
     match keys::nearest(&rest, candidates.iter().map(String::as_str)) {
         Some(near) => format!("; did you mean `{PREFIX}{near}`?"),

@@ -12,6 +12,7 @@ pub(super) const ROOT: &[&str] = &[
     "allowed_hosts",
     "allowed_origins",
     "key_prefixes",
+    "setup_url",
 ];
 
 /// `[store]`
@@ -21,24 +22,27 @@ pub(super) const STORE: &[&str] = &["url", "stale_for", "cache", "key_prefix", "
 pub(super) const KEYRING: &[&str] = &["file"];
 
 /// `[limits]`
-pub(super) const LIMITS: &[&str] = &["body", "in_flight", "headers"];
+pub(super) const LIMITS: &[&str] = &["body", "in_flight", "headers", "list"];
 
 /// The tables with fixed keys.
 pub(super) const SECTIONS: &[(&str, &[&str])] =
     &[("store", STORE), ("keyring", KEYRING), ("limits", LIMITS)];
 
 /// `[servers.NAME]`: keys that hold one value.
-pub(super) const SERVER: &[&str] = &["url", "ca_file", "connect_timeout", "answer_timeout"];
-
-/// `[servers.NAME]`: known, and refused until a later release serves them.
-pub(super) const SERVER_LATER: &[&str] = &[
+pub(super) const SERVER: &[&str] = &[
+    "url",
     "sse_url",
-    "command",
-    "arguments",
-    "query",
-    "env",
+    "ca_file",
+    "connect_timeout",
+    "answer_timeout",
     "discovery",
 ];
+
+/// `[servers.NAME]`: tables of slots, whose keys are names of what a backend expects.
+pub(super) const SLOTS: &[&str] = &["headers", "query", "arguments"];
+
+/// `[servers.NAME]`: known, and refused until a later release serves them.
+pub(super) const SERVER_LATER: &[&str] = &["command", "env"];
 
 /// Keys of the whole file, tables included.
 pub(super) fn root() -> Vec<&'static str> {
@@ -50,9 +54,9 @@ pub(super) fn root() -> Vec<&'static str> {
 pub(super) fn server() -> Vec<&'static str> {
     SERVER
         .iter()
+        .chain(SLOTS)
         .chain(SERVER_LATER)
         .copied()
-        .chain(["headers"])
         .collect()
 }
 

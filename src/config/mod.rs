@@ -15,11 +15,12 @@
 mod document;
 mod env;
 mod error;
-mod headers;
 mod keys;
 mod parse;
 mod reader;
 mod server;
+mod setup_url;
+mod slots;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -30,11 +31,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use http::{HeaderName, Uri};
+use http::Uri;
 
 pub use error::{ConfigError, ConfigErrors};
 
-use crate::inject::Template;
+use crate::inject::Slots;
 use crate::names::ServerName;
 use env::Variables;
 use error::{Errors, Place};
@@ -63,11 +64,13 @@ pub struct Config {
     pub allowed_origins: Vec<String>,
     /// What keys of another shape than `clk_…` begin with.
     pub key_prefixes: Vec<String>,
+    /// Where users are sent to set a missing secret: a URL with places for `{server}` and `{profile}`.
+    pub setup_url: Option<String>,
     /// Where records are kept.
     pub store: Store,
     /// The file that holds the keyring; it may not exist yet.
     pub keyring_file: PathBuf,
-    /// Bounds on what clients send.
+    /// Bounds on what clients send and backends answer.
     pub limits: Limits,
     /// The servers by name; at least one.
     pub servers: BTreeMap<ServerName, Server>,
@@ -87,7 +90,7 @@ pub struct Store {
     pub cache: u64,
 }
 
-/// Bounds on what clients send, in bytes.
+/// Bounds on what clients send and backends answer, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// The largest body of a request: 1 KiB to 1 GiB.
@@ -96,22 +99,38 @@ pub struct Limits {
     pub in_flight: usize,
     /// The largest head of a request: 8 KiB to 1 MiB.
     pub headers: usize,
+    /// The largest list of tools of a server with argument slots: 64 KiB to 1 GiB.
+    pub list: usize,
 }
 
 /// An MCP server behind the proxy.
 pub struct Server {
     /// How it is reached.
     pub backend: Backend,
-    /// The headers set on every request to it, in the order written; no name twice.
-    pub headers: Vec<(HeaderName, Template)>,
+    /// Where it expects secrets.
+    pub slots: Slots,
+    /// What becomes of requests that only look around while a secret is missing.
+    pub discovery: Discovery,
     /// How long it may be silent before the head of its answer.
     pub answer_timeout: Duration,
 }
 
+/// What becomes of requests that only look around (initialize, server/discover, ping, notifications,
+/// the lists) while a secret is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Discovery {
+    /// They are refused like any other.
+    Secret,
+    /// They go without the headers and query parameters whose secrets are missing.
+    Omit,
+}
+
 /// How a server is reached.
 pub enum Backend {
-    /// Streamable HTTP.
+    /// At a URL.
     Http {
+        /// What is spoken there.
+        transport: Transport,
         /// Absolute, `http` or `https`, without user, password or fragment.
         url: Uri,
         /// Certificates (PEM) to trust instead of the system's; with `https` only.
@@ -119,6 +138,15 @@ pub enum Backend {
         /// How long opening a connection may take.
         connect_timeout: Duration,
     },
+}
+
+/// What is spoken at a URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// Streamable HTTP.
+    Streamable,
+    /// HTTP+SSE, of MCP 2024-11-05; the URL is that of the stream.
+    Sse,
 }
 
 /// Reads the configuration from the file at `path` (or from `CLOAKROOM_CONFIG_TOML` when there is

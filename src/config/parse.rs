@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::reader::{Section, text};
-use super::{Config, Limits, LoopbackNames, Store, keys, server, values};
+use super::{Config, Limits, LoopbackNames, Store, keys, server, setup_url, values};
 use crate::store::{Settings, StoreUrl};
 
 /// Reads everything, noting all that is wrong; `None` when anything was.
@@ -24,6 +24,7 @@ pub(super) fn config(root: &Section<'_>, folder: &Path) -> Option<Config> {
     let log = root.required("log", values::log_filter);
     let threads = optional(root, "threads", values::threads);
     let prefixes = root.list("key_prefixes", "[\"acme_\"]", values::key_prefix);
+    let setup_url = optional(root, "setup_url", setup_url::parse);
     let store = store(root, folder);
     let keyring_file = keyring_file(root, folder);
     let limits = limits(root);
@@ -44,6 +45,7 @@ pub(super) fn config(root: &Section<'_>, folder: &Path) -> Option<Config> {
         allowed_hosts: names.hosts,
         allowed_origins: names.origins,
         key_prefixes: prefixes?,
+        setup_url: setup_url?,
         store: store?,
         keyring_file: keyring_file?,
         limits: limits?,
@@ -224,6 +226,7 @@ fn limits(root: &Section<'_>) -> Option<Limits> {
     let body = size("body", 1 << 10, 1 << 30);
     let in_flight = size("in_flight", 1 << 10, 1 << 40);
     let headers = size("headers", 8 << 10, 1 << 20);
+    let list = size("list", 64 << 10, 1 << 30);
     if let (Some(body), Some(in_flight)) = (body, in_flight)
         && in_flight < body
     {
@@ -236,6 +239,7 @@ fn limits(root: &Section<'_>) -> Option<Limits> {
         body: body?,
         in_flight: in_flight?,
         headers: headers?,
+        list: list?,
     })
 }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 use http::Uri;
 
 use super::reader::{Section, text};
-use super::{Backend, Server, headers, keys, values};
+use super::{Backend, Discovery, Server, Transport, keys, slots, values};
+use crate::inject::Place;
 use crate::names::ServerName;
 
 /// How long a connection may take to open, unless said.
@@ -16,6 +17,8 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
 
 const BACKENDS: [&str; 3] = ["url", "sse_url", "command"];
+/// Those that are a URL, and what is spoken there.
+const URLS: [(&str, Transport); 2] = [("url", Transport::Streamable), ("sse_url", Transport::Sse)];
 
 /// All servers. An empty map is an error, which shows how to write one.
 pub(super) fn read_all(
@@ -56,7 +59,11 @@ pub(super) fn read_all(
 fn read_one(section: &Section<'_>, folder: &Path, warnings: &mut Vec<String>) -> Option<Server> {
     let later = refuse_later(section);
     let backend_named = one_backend(section);
-    let url = section.read("url", values::backend_url);
+    let urls = URLS.map(|(key, transport)| {
+        let url = section.read(key, values::backend_url)?;
+        Some((key, transport, url))
+    });
+    let url = urls.into_iter().flatten().next();
     let ca_file = read_ca_file(section, url.as_ref(), folder);
     let duration = |key, min, max, default| {
         if !section.has(key) {
@@ -77,23 +84,21 @@ fn read_one(section: &Section<'_>, folder: &Path, warnings: &mut Vec<String>) ->
         day,
         ANSWER_TIMEOUT,
     );
-    let slots = if section.has("headers") {
-        section
-            .open("headers")
-            .and_then(|section| headers::read(&section))
-    } else {
-        Some(Vec::new())
-    };
+    let discovery = read_discovery(section);
+    let slots = slots::read(section, url.as_ref().map(|(_, _, url)| url));
     if later || !backend_named {
         return None;
     }
+    let (_, transport, url) = url?;
     let server = Server {
         backend: Backend::Http {
-            url: url?,
+            transport,
+            url,
             ca_file: ca_file?,
             connect_timeout: connect_timeout?,
         },
-        headers: slots?,
+        slots: slots?,
+        discovery: discovery?,
         answer_timeout: answer_timeout?,
     };
     warn(section, &server, warnings);
@@ -105,14 +110,26 @@ fn refuse_later(section: &Section<'_>) -> bool {
     let mut any = false;
     for key in keys::SERVER_LATER.iter().filter(|key| section.has(key)) {
         let instead = match *key {
-            "sse_url" | "command" => "this one serves `url` only",
-            "discovery" => "this one asks for every secret on every request",
-            _ => "this one puts secrets into `headers` only",
+            "command" => "this one serves `url` and `sse_url`",
+            _ => "this one puts secrets into `headers`, `query` and `arguments`",
         };
         section.fail_key(key, format!("comes in a later release; {instead}"));
         any = true;
     }
     any
+}
+
+/// Whether anything goes without a secret that is missing; not unless said.
+fn read_discovery(section: &Section<'_>) -> Option<Discovery> {
+    const WANTED: &str = "\"secret\", or \"omit\" to let discovery go without missing secrets";
+    if !section.has("discovery") {
+        return Some(Discovery::Secret);
+    }
+    section.read("discovery", |value| match text(value, WANTED)? {
+        "secret" => Ok(Discovery::Secret),
+        "omit" => Ok(Discovery::Omit),
+        _ => Err(format!("write {WANTED}")),
+    })
 }
 
 /// Refuses a server with no backend or with several.
@@ -143,17 +160,17 @@ fn one_backend(section: &Section<'_>) -> bool {
 /// The outer `None` is an error, the inner one the absence of the key.
 fn read_ca_file(
     section: &Section<'_>,
-    url: Option<&Uri>,
+    url: Option<&(&str, Transport, Uri)>,
     folder: &Path,
 ) -> Option<Option<PathBuf>> {
     if !section.has("ca_file") {
         return Some(None);
     }
-    if url.is_some_and(|url| url.scheme_str() == Some("http")) {
-        section.fail_key(
-            "ca_file",
-            "is for an https:// `url` only; remove it or write https://",
-        );
+    if let Some((key, _, url)) = url
+        && url.scheme_str() == Some("http")
+    {
+        let message = format!("is for an https:// `{key}` only; remove it or write https://");
+        section.fail_key("ca_file", message);
         return None;
     }
     section
@@ -185,25 +202,32 @@ pub(super) fn file(path: &str, folder: &Path) -> Result<PathBuf, String> {
 }
 
 fn warn(section: &Section<'_>, server: &Server, warnings: &mut Vec<String>) {
-    let Backend::Http { url, .. } = &server.backend;
-    let injects = server
-        .headers
-        .iter()
-        .any(|(_, template)| !template.is_constant());
+    let Backend::Http { url, transport, .. } = &server.backend;
     let host = url.host().unwrap_or_default();
-    if injects && url.scheme_str() == Some("http") && !super::is_loopback_name(host) {
+    let key = URLS
+        .iter()
+        .find(|(_, spoken)| spoken == transport)
+        .map_or("url", |(key, _)| key);
+    if server.slots.need_secrets()
+        && url.scheme_str() == Some("http")
+        && !super::is_loopback_name(host)
+    {
         warnings.push(format!(
             "{}: secrets travel unencrypted to {host}; use https:// unless that network is yours alone",
-            section.path_of("url")
+            section.path_of(key)
         ));
     }
-    for (name, template) in &server.headers {
+    for slot in server.slots.iter() {
+        let Place::Header(name) = &slot.place else {
+            continue;
+        };
         let credential = matches!(name.as_str(), "authorization" | "cookie" | "x-api-key");
-        if credential && template.is_constant() {
+        if credential && slot.template.is_constant() {
             warnings.push(format!(
                 "{}.{name}: has no ${{SECRET}}, so every user is the same to this server",
                 section.path_of("headers")
             ));
         }
     }
+    slots::warn(section, &server.slots, warnings);
 }

@@ -192,7 +192,7 @@ pub(super) fn backend_url(value: &Value) -> Result<Uri, String> {
 }
 
 /// Whether there is a host, and a port from 1 to 65535 if there is a colon.
-fn well_formed(authority: &Authority) -> bool {
+pub(super) fn well_formed(authority: &Authority) -> bool {
     let host = authority.host();
     let port = &authority.as_str()[host.len()..];
     let port_ok = match port.strip_prefix(':') {

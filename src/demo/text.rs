@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::folder::Folder;
 use super::{Guest, SERVER};
 use crate::cli::client_config::{Connection, json_for_all, text_for_all};
-use crate::names::ServerName;
+use crate::config::Transport;
 
 /// A tool call, complete in itself: the demo's server keeps no sessions.
 const CALL: &str =
@@ -100,10 +100,10 @@ Clients call http://{}/mine/mcp; more users: cloakroom user add --help",
     }
 
     fn connected<T>(&self, guest: &Guest, show: impl Fn(&Connection<'_>) -> T) -> T {
-        let name = ServerName::parse(SERVER).expect("a constant that is a server's name");
         show(&Connection {
-            name: &name,
+            name: SERVER,
             url: &self.url(),
+            transport: Transport::Streamable,
             key: &guest.key,
         })
     }

@@ -48,8 +48,9 @@ pub(super) fn append(query: &mut Zeroizing<String>, name: &str, value: &str) {
     *query = grown;
 }
 
-/// Whether a client's query names the parameter `name`, however it writes it.
-pub(super) fn names(query: &str, name: &str) -> bool {
+/// Whether a query names the parameter `name`, however it writes it.
+#[must_use]
+pub fn query_names(query: &str, name: &str) -> bool {
     query.split('&').any(|pair| {
         let key = pair.split('=').next().unwrap_or_default().replace('+', " ");
         percent_encoding::percent_decode_str(&key).decode_utf8_lossy() == name
@@ -71,11 +72,11 @@ mod tests {
     #[test]
     fn a_parameter_is_known_in_every_spelling() {
         for query in ["token=1", "a=b&token", "%74oken=x", "a&tok%65n=2&b"] {
-            assert!(names(query, "token"), "{query}");
+            assert!(query_names(query, "token"), "{query}");
         }
         for query in ["", "a=token", "tokens=1", "Token=1"] {
-            assert!(!names(query, "token"), "{query}");
+            assert!(!query_names(query, "token"), "{query}");
         }
-        assert!(names("to+ken=1", "to ken"));
+        assert!(query_names("to+ken=1", "to ken"));
     }
 }

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName};
 
 use super::argument::{ArgumentNameError, ArgumentSlot, Arguments};
 use super::plan::{Plan, Request, Unplannable};
-use super::query::{self, QueryNameError, query_name};
+use super::query::{QueryNameError, query_name, query_names};
 use super::{HeaderNameError, Template, TemplateError, header_name};
 use crate::names::SecretName;
 use crate::vault::SecretSet;
@@ -239,7 +239,7 @@ impl Slots {
             .headers
             .iter()
             .filter(|(name, _)| client.contains_key(name));
-        let named = |name: &str| query.is_some_and(|query| query::names(query, name));
+        let named = |name: &str| query.is_some_and(|query| query_names(query, name));
         headers.count() + self.query.iter().filter(|(name, _)| named(name)).count()
     }
 

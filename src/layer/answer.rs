@@ -1,5 +1,6 @@
 //! A backend's answer on its way to the client: what of it passes.
 
+use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode, response};
 
@@ -54,12 +55,25 @@ pub(super) fn judge(door: &Door, status: StatusCode, headers: &HeaderMap) -> Res
         tracing::warn!(%server, %status, "the server wants to switch protocols");
         return Err(Rejection::new(Kind::BackendBroken));
     }
+    // Two readers might take different ones, and only one of them an event stream.
+    if headers.get_all(CONTENT_TYPE).iter().nth(1).is_some() {
+        tracing::warn!(%server, "the server's answer has two types");
+        return Err(Rejection::new(Kind::BackendBroken));
+    }
     let identity = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"identity");
     if !headers.get_all(CONTENT_ENCODING).iter().all(identity) {
         tracing::warn!(%server, "the server compressed an answer although it was told not to");
         return Err(Rejection::new(Kind::BackendBroken));
     }
     Ok(())
+}
+
+/// The body of an answer.
+pub(super) enum Arrived<R> {
+    /// Read already.
+    Whole(Bytes),
+    /// On its way.
+    Coming(R),
 }
 
 /// What sealing an answer's session needs to know of its request.
@@ -113,14 +127,10 @@ pub(super) fn head_for_client(
     Ok((parts, session))
 }
 
-/// Whether the answer is an event stream.
+/// Whether the answer is an event stream. Clients look for the words anywhere in its type, so an answer
+/// that may be taken for a stream is treated as one.
 pub(super) fn is_stream(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(|value| {
-        let kind = value
-            .as_bytes()
-            .split(|&b| b == b';')
-            .next()
-            .unwrap_or_default();
-        kind.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
-    })
+    let value = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let value = value.unwrap_or_default().to_ascii_lowercase();
+    memchr::memmem::find(&value, b"text/event-stream").is_some()
 }

@@ -1,4 +1,4 @@
-//! The body of an answer: passed through as it comes, event ids sealed on the way.
+//! The body of an answer: passed on as it comes, ids sealed and arguments hidden on the way.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -13,11 +13,10 @@ use pin_project_lite::pin_project;
 
 use super::Shared;
 use super::failure::BoxError;
-use crate::mcp::sse::SealEventIds;
+use super::rules::Answering;
+use super::streams::Listening;
+use crate::mcp::answer::{AnswerError, EventAnswer, JsonAnswer};
 use crate::resolve::Identity;
-
-/// Seals one event id.
-pub(super) type Seal = Box<dyn Fn(&[u8]) -> Vec<u8> + Send + Sync>;
 
 /// Resolves when the key an answer is given to no longer stands.
 type Denied = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -35,17 +34,17 @@ pin_project! {
     enum Inner<R> {
         // One of our own answers.
         Own { body: Full<Bytes> },
-        // The backend's bytes as they are.
-        Plain {
+        // The backend's.
+        Backend {
             #[pin]
             body: R,
-            standing: Standing,
+            passing: Passing,
         },
-        // The backend's event stream.
-        Events {
-            #[pin]
-            body: R,
-            stream: Stream,
+        // The backend's stream of HTTP+SSE, whose beginning was waited for.
+        Stream {
+            first: VecDeque<Bytes>,
+            rest: Pin<Box<AnswerBody<R>>>,
+            own: Listening,
         },
     }
 }
@@ -58,6 +57,10 @@ enum Standing {
 }
 
 impl Standing {
+    fn is_watched(&self) -> bool {
+        matches!(self, Self::Watched(_))
+    }
+
     fn poll_denied(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             match self {
@@ -77,13 +80,45 @@ impl Standing {
 #[error("the key no longer stands")]
 struct KeyDenied;
 
-/// An event stream under way.
-struct Stream {
-    seal: SealEventIds<Seal>,
+/// An answer under way.
+struct Passing {
+    rewriting: Rewriting,
     ready: VecDeque<Bytes>,
     pieces: Vec<Bytes>,
     standing: Standing,
     ended: bool,
+}
+
+/// What an answer is read as.
+pub(super) enum Rewriting {
+    /// A body of JSON, or of anything else that is no stream.
+    Json(JsonAnswer<Answering>),
+    /// An event stream.
+    Events(EventAnswer<Answering>),
+}
+
+impl Rewriting {
+    fn push(&mut self, data: Bytes, out: &mut Vec<Bytes>) -> Result<(), AnswerError> {
+        match self {
+            Self::Json(answer) => answer.push(data, out),
+            Self::Events(answer) => answer.push(data, out),
+        }
+    }
+
+    /// A whole answer at once.
+    pub(super) fn whole(mut self, data: Bytes) -> Result<Bytes, AnswerError> {
+        let mut pieces = Vec::new();
+        self.push(data, &mut pieces)?;
+        self.finish()?;
+        Ok(pieces.concat().into())
+    }
+
+    fn finish(&mut self) -> Result<(), AnswerError> {
+        match self {
+            Self::Json(answer) => answer.finish(),
+            Self::Events(answer) => answer.finish(),
+        }
+    }
 }
 
 impl<R> AnswerBody<R> {
@@ -94,23 +129,43 @@ impl<R> AnswerBody<R> {
         }
     }
 
-    pub(super) fn plain(body: R, shared: Arc<Shared>, identity: Identity) -> Self {
-        let standing = Standing::Unwatched(shared, identity);
-        Self {
-            inner: Inner::Plain { body, standing },
-        }
-    }
-
-    pub(super) fn events(body: R, seal: Seal, shared: Arc<Shared>, identity: Identity) -> Self {
-        let stream = Stream {
-            seal: SealEventIds::new(seal),
+    /// The backend's answer, given to `identity` for as long as its key stands.
+    pub(super) fn backend(
+        body: R,
+        rewriting: Rewriting,
+        shared: Arc<Shared>,
+        identity: Identity,
+    ) -> Self {
+        let passing = Passing {
+            rewriting,
             ready: VecDeque::new(),
             pieces: Vec::new(),
             standing: Standing::Unwatched(shared, identity),
             ended: false,
         };
         Self {
-            inner: Inner::Events { body, stream },
+            inner: Inner::Backend { body, passing },
+        }
+    }
+
+    /// A stream of HTTP+SSE that begins with `first` and goes on with `rest`, and with events of `own`.
+    pub(super) fn stream(
+        first: VecDeque<Bytes>,
+        rest: Pin<Box<AnswerBody<R>>>,
+        own: Listening,
+    ) -> Self {
+        Self {
+            inner: Inner::Stream { first, rest, own },
+        }
+    }
+
+    fn is_between_events(&self) -> bool {
+        match &self.inner {
+            Inner::Backend { passing, .. } => match &passing.rewriting {
+                Rewriting::Events(answer) => answer.between_events(),
+                Rewriting::Json(_) => false,
+            },
+            _ => false,
         }
     }
 }
@@ -131,41 +186,45 @@ where
             Projected::Own { body } => Pin::new(body)
                 .poll_frame(cx)
                 .map_err(|never| match never {}),
-            Projected::Plain { body, standing } => {
-                let watched = matches!(standing, Standing::Watched(_));
-                if !watched || standing.poll_denied(cx).is_pending() {
-                    match poll_data(body, cx) {
-                        Poll::Ready(data) => return Poll::Ready(data.map(|d| d.map(Frame::data))),
-                        Poll::Pending => ready!(standing.poll_denied(cx)),
-                    }
-                }
-                tracing::info!("an answer under way is cut: its key no longer stands");
-                Poll::Ready(Some(Err(KeyDenied.into())))
-            }
-            Projected::Events { body, stream } => stream
+            Projected::Backend { body, passing } => passing
                 .poll(body, cx)
                 .map(|data| Some(data?.map(Frame::data))),
+            Projected::Stream { first, rest, own } => {
+                if let Some(piece) = first.pop_front() {
+                    return Poll::Ready(Some(Ok(Frame::data(piece))));
+                }
+                if let Poll::Ready(frame) = rest.as_mut().poll_frame(cx) {
+                    return Poll::Ready(frame);
+                }
+                if rest.is_between_events() {
+                    // The sender lives in the list of open streams until this body is dropped.
+                    return own
+                        .events()
+                        .poll_recv(cx)
+                        .map(|event| Some(Ok(Frame::data(event?))));
+                }
+                Poll::Pending
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.inner {
             Inner::Own { body } => body.is_end_stream(),
-            Inner::Plain { body, .. } => body.is_end_stream(),
-            Inner::Events { .. } => false,
+            // What was held back comes last, so the backend's end is not the end.
+            Inner::Backend { .. } | Inner::Stream { .. } => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.inner {
             Inner::Own { body } => body.size_hint(),
-            Inner::Plain { body, .. } => body.size_hint(),
-            Inner::Events { .. } => SizeHint::default(),
+            Inner::Backend { .. } | Inner::Stream { .. } => SizeHint::default(),
         }
     }
 }
 
-impl Stream {
+impl Passing {
     fn poll<R>(
         &mut self,
         mut body: Pin<&mut R>,
@@ -182,25 +241,27 @@ impl Stream {
             if self.ended {
                 return Poll::Ready(None);
             }
-            if self.standing.poll_denied(cx).is_ready() {
-                self.ended = true;
-                tracing::info!("an open stream ends: its key no longer stands");
-                return Poll::Ready(self.end());
+            if self.standing.is_watched() && self.standing.poll_denied(cx).is_ready() {
+                return Poll::Ready(self.denied());
             }
-            match ready!(poll_data(body.as_mut(), cx)) {
-                Some(Ok(data)) => {
-                    if let Err(error) = self.seal.push(data, &mut self.pieces) {
+            match poll_data(body.as_mut(), cx) {
+                Poll::Pending => {
+                    ready!(self.standing.poll_denied(cx));
+                    return Poll::Ready(self.denied());
+                }
+                Poll::Ready(Some(Ok(data))) => {
+                    if let Err(error) = self.rewriting.push(data, &mut self.pieces) {
                         self.ended = true;
-                        tracing::warn!(%error, "an event stream is reset");
+                        tracing::warn!(%error, "an answer of the server is cut");
                         return Poll::Ready(Some(Err(error.into())));
                     }
                     self.ready.extend(self.pieces.drain(..));
                 }
-                Some(Err(error)) => {
+                Poll::Ready(Some(Err(error))) => {
                     self.ended = true;
                     return Poll::Ready(Some(Err(error)));
                 }
-                None => {
+                Poll::Ready(None) => {
                     self.ended = true;
                     return Poll::Ready(self.end());
                 }
@@ -208,10 +269,20 @@ impl Stream {
         }
     }
 
-    /// An end between events is an end; one inside an event is a reset, or the cut event would look
-    /// whole to a careless reader.
+    /// The key no longer stands: a stream ends, if it is between events; an answer is cut.
+    fn denied(&mut self) -> Option<Result<Bytes, BoxError>> {
+        self.ended = true;
+        tracing::info!("an answer under way ends: its key no longer stands");
+        match self.rewriting {
+            Rewriting::Json(_) => Some(Err(KeyDenied.into())),
+            Rewriting::Events(_) => self.end(),
+        }
+    }
+
+    /// An end inside an event or a message is a reset, or what was cut would look whole to a careless
+    /// reader.
     fn end(&mut self) -> Option<Result<Bytes, BoxError>> {
-        self.seal.finish().err().map(|error| Err(error.into()))
+        self.rewriting.finish().err().map(|error| Err(error.into()))
     }
 }
 

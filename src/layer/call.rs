@@ -3,6 +3,7 @@
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, header};
 
+use super::splice;
 use crate::gate::Door;
 use crate::mcp::headers::{
     LAST_EVENT_ID, MCP_SESSION_ID, Passage, check_batch_headers, check_headers, says_json,
@@ -15,29 +16,32 @@ use crate::names::ProfileName;
 use crate::rejection::{Ids, Kind, Rejection};
 use crate::vault::{UserId, now_seconds};
 
-/// What a body says, as far as the proxy needs it.
-pub(super) struct Judged {
+/// A request that was read whole, and judged.
+pub(super) struct Judged<'b> {
+    /// Its body; empty when its method has none.
+    pub(super) text: &'b str,
+    /// The messages in it.
+    pub(super) body: Option<Body<'b>>,
     /// The requests an answer is owed to.
     pub(super) ids: Ids,
     /// How it tells who it is.
     pub(super) era: Era,
-    /// What the client declared; of `initialize` it is remembered in the session.
-    pub(super) capabilities: Capabilities,
 }
 
-impl Judged {
+impl<'b> Judged<'b> {
     /// A request without a body: GET or DELETE, whose era only the header can tell.
     pub(super) fn bodiless(headers: &HeaderMap) -> Result<Self, Rejection> {
         check_batch_headers(headers).map_err(|error| mismatch(&error))?;
         Ok(Self {
+            text: "",
+            body: None,
             ids: Ids::None,
             era: Era::of_header(headers),
-            capabilities: Capabilities::default(),
         })
     }
 
     /// A body that was read whole.
-    pub(super) fn body(headers: &HeaderMap, body: &[u8]) -> Result<Self, Rejection> {
+    pub(super) fn body(headers: &HeaderMap, body: &'b [u8]) -> Result<Self, Rejection> {
         if headers.contains_key(header::CONTENT_ENCODING) || transfer_encoded(headers) {
             return Err(Rejection::new(Kind::BodyEncoded));
         }
@@ -46,16 +50,12 @@ impl Judged {
                 "the body must be JSON in UTF-8: send it with `Content-Type: application/json`";
             return Err(Rejection::with_text(Kind::BodyEncoded, text.to_owned()));
         }
-        match scan(body).map_err(|error| unreadable(&error))? {
+        let scanned = scan(body).map_err(|error| unreadable(&error))?;
+        let (ids, era) = match &scanned {
             Body::One(message) => {
-                let ids = id(body, &message).map_or(Ids::None, Ids::One);
-                check_headers(headers, &message).map_err(|error| mismatch(&error).for_ids(&ids))?;
-                let era = Era::of(headers, &message);
-                Ok(Self {
-                    ids,
-                    era,
-                    capabilities: message.capabilities,
-                })
+                let ids = id(body, message).map_or(Ids::None, Ids::One);
+                check_headers(headers, message).map_err(|error| mismatch(&error).for_ids(&ids))?;
+                (ids, Era::of(headers, message))
             }
             Body::Batch(messages) => {
                 check_batch_headers(headers).map_err(|error| mismatch(&error))?;
@@ -65,15 +65,71 @@ impl Judged {
                 } else {
                     Ids::Batch(ids)
                 };
-                Ok(Self {
-                    ids,
-                    era: Era::Legacy,
-                    capabilities: Capabilities::default(),
-                })
+                (ids, Era::Legacy)
             }
+        };
+        Ok(Self {
+            // The scanner has looked; this is the same bytes as text.
+            text: std::str::from_utf8(body).map_err(|_| Rejection::new(Kind::NotUtf8))?,
+            body: Some(scanned),
+            ids,
+            era,
+        })
+    }
+
+    /// Every message, in order.
+    pub(super) fn messages(&self) -> &[Message<'b>] {
+        match &self.body {
+            None => &[],
+            Some(Body::One(message)) => std::slice::from_ref(message),
+            Some(Body::Batch(messages)) => messages,
         }
     }
+
+    /// The message, when it is one alone.
+    pub(super) fn single(&self) -> Option<&Message<'b>> {
+        match &self.body {
+            Some(Body::One(message)) => Some(message),
+            _ => None,
+        }
+    }
+
+    /// What the client declares in this very request.
+    pub(super) fn capabilities(&self) -> Capabilities {
+        self.single()
+            .map(|message| message.capabilities)
+            .unwrap_or_default()
+    }
+
+    /// The tools it calls.
+    pub(super) fn tools(&self) -> Result<Vec<&str>, Rejection> {
+        let tools = self.messages().iter().map(splice::tool);
+        tools.filter_map(Result::transpose).collect()
+    }
+
+    /// Whether it only looks around: what may go without a secret that is missing, where the operator
+    /// says so. A request without a body opens or ends what carries notifications.
+    pub(super) fn only_discovers(&self) -> bool {
+        self.messages().iter().all(|message| {
+            let method = message.method.as_deref().unwrap_or_default();
+            match message.shape {
+                Shape::Notification => true,
+                Shape::Request => DISCOVERY.contains(&method),
+                Shape::Response => false,
+            }
+        })
+    }
 }
+
+const DISCOVERY: [&str; 7] = [
+    "initialize",
+    "server/discover",
+    "ping",
+    "tools/list",
+    "prompts/list",
+    "resources/list",
+    "resources/templates/list",
+];
 
 /// Whether there is a transfer coding besides `chunked`: the HTTP library undoes that one alone.
 fn transfer_encoded(headers: &HeaderMap) -> bool {
@@ -112,6 +168,7 @@ fn unreadable(error: &ScanError) -> Rejection {
 }
 
 /// Whom ids of this request are bound to.
+#[derive(Clone)]
 pub(super) struct Holding {
     pub(super) user: UserId,
     pub(super) profile: ProfileName,
@@ -178,7 +235,7 @@ pub(super) fn session_bytes(session: Option<&Session>) -> &[u8] {
 }
 
 /// The head of the request as it goes to the backend, the slots not yet filled.
-pub(super) fn head_for_backend(client: Parts, opened: &Opened) -> Parts {
+pub(super) fn head_for_backend(client: &Parts, opened: &Opened) -> Parts {
     let (mut parts, ()) = http::Request::new(()).into_parts();
     for (name, value) in &client.headers {
         if to_backend(name) == Passage::AsIs {
@@ -191,12 +248,12 @@ pub(super) fn head_for_backend(client: Parts, opened: &Opened) -> Parts {
     if let Some(id) = &opened.last_event {
         parts.headers.insert(LAST_EVENT_ID, id.clone());
     }
-    // Answers are looked into: event ids must be found in them.
+    // Answers are looked into: ids must be found in them.
     parts.headers.insert(
         header::ACCEPT_ENCODING,
         HeaderValue::from_static("identity"),
     );
-    parts.method = client.method;
+    parts.method = client.method.clone();
     // The path for services that route by it; the query stays here, it may hold anything.
     parts.uri = client.uri.path().parse().unwrap_or_default();
     parts

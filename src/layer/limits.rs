@@ -17,6 +17,8 @@ pub struct Limits {
     pub body: usize,
     /// All bodies that are being read or forwarded.
     pub in_flight: usize,
+    /// The list of tools in one answer of a server with argument slots.
+    pub list: usize,
 }
 
 impl Default for Limits {
@@ -24,6 +26,7 @@ impl Default for Limits {
         Self {
             body: 4 << 20,
             in_flight: 1 << 30,
+            list: 8 << 20,
         }
     }
 }
@@ -68,6 +71,11 @@ impl Budget {
             // Whoever sends a byte now and then would hold a connection and memory for ever.
             patience: Duration::from_secs(30 + (limits.body >> 20) as u64),
         }
+    }
+
+    /// Bytes the list of tools in an answer may have.
+    pub(super) fn list_max(&self) -> usize {
+        self.limits.list
     }
 
     /// Reads a body whole, if it arrives in time.
@@ -154,6 +162,7 @@ mod tests {
         let budget = Budget::new(Limits {
             body: 4,
             in_flight: 6,
+            ..Limits::default()
         });
         assert_eq!(read(&budget, pieces(&["ab", "cd"])).ok().unwrap().0, "abcd");
         assert_eq!(
@@ -172,6 +181,7 @@ mod tests {
         let budget = Budget::new(Limits {
             body: 4,
             in_flight: 6,
+            ..Limits::default()
         });
         let (_, held) = read(&budget, pieces(&["abc"])).ok().unwrap();
         let (_, second) = read(&budget, pieces(&["abc"])).ok().unwrap();
@@ -187,6 +197,7 @@ mod tests {
         let mut budget = Budget::new(Limits {
             body: 4,
             in_flight: 6,
+            ..Limits::default()
         });
         budget.patience = Duration::from_millis(1);
         let first = stream::iter([Ok::<_, std::io::Error>(Frame::data(Bytes::from("ab")))]);

@@ -4,10 +4,11 @@
 //! 2. The service inside sees a request with a body that was read whole and judged, the headers a
 //!    backend may see, the user's secrets where the slots say, and a [`Caller`] in its extensions.
 //!    It never sees the client's key, cookies, query or anything else the client sent.
-//! 3. Session and event ids leave sealed for user, server and profile, and come back opened.
+//! 3. Session, event and task ids leave sealed for user, server and profile, and come back opened.
 //! 4. Answers stream through as they come. When the key is revoked, open streams end, and other
 //!    answers that are not there yet are cut.
-//! 5. Whatever goes wrong is one [`crate::rejection::Rejection`], also in the extensions of the
+//! 5. What a slot sets as an argument is hidden from every list of tools, and spliced into every call.
+//! 6. Whatever goes wrong is one [`crate::rejection::Rejection`], also in the extensions of the
 //!    response.
 //!
 //! Deployment caveat: the layer does not check Host and Origin, which protect a listener on loopback
@@ -16,27 +17,40 @@
 mod answer;
 mod body;
 mod call;
+mod exchange;
 mod failure;
 mod limits;
+mod mirror;
+mod opening;
 mod route;
+mod rules;
+mod schema;
 mod service;
+mod setup;
+mod splice;
+mod streams;
+mod way;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use http::HeaderMap;
+use http::request::Parts;
+use http::uri::PathAndQuery;
 use tower_layer::Layer;
 
 pub use body::AnswerBody;
 pub use failure::{BoxError, Failure};
 pub use limits::Limits;
-pub use route::Routes;
+pub use route::{Endpoint, Route, Routes};
 pub use service::Cloakroom;
 
 use crate::gate::{Door, Gate};
 use crate::names::{ProfileName, ServerName};
 use crate::resolve::Identity;
 use limits::Budget;
+use schema::Schemas;
+use setup::SetupPage;
+use streams::Streams;
 
 /// On whose behalf a request inside the layer is made. In the request's extensions.
 #[derive(Clone, Debug)]
@@ -49,21 +63,31 @@ pub struct Caller {
     pub profile: ProfileName,
 }
 
+/// Where on its backend a request is to go, instead of where the backend is configured to be. In the
+/// extensions of a request that is a message to a stream of HTTP+SSE.
+#[derive(Clone, Debug)]
+pub struct BackendPath(pub PathAndQuery);
+
 struct Shared {
     gate: Arc<Gate>,
     routes: Routes,
     budget: Budget,
+    setup_page: Option<SetupPage>,
+    schemas: Schemas,
+    streams: Streams,
     replaced: AtomicU64,
 }
 
 impl Shared {
     /// A client that sends what a slot sets is replaced, and counted: it may be an attempt.
-    fn count_replaced(&self, door: &Door, client: &HeaderMap, query: Option<&str>) {
+    /// `arguments` of its own were replaced already.
+    fn count_replaced(&self, door: &Door, client: &Parts, arguments: usize) {
+        let headers = &client.headers;
         let ours =
-            |name: &str| usize::from(client.contains_key(name) && door.slots().has_header(name));
+            |name: &str| usize::from(headers.contains_key(name) && door.slots().has_header(name));
+        let places = door.slots().replaced(headers, client.uri.query());
         // The header that carries the key is no attempt.
-        let replaced =
-            door.slots().replaced(client, query) - ours("authorization") - ours("x-api-key");
+        let replaced = places - ours("authorization") - ours("x-api-key") + arguments;
         if replaced > 0 {
             self.replaced.fetch_add(replaced as u64, Ordering::Relaxed);
             tracing::debug!(server = %door.server(), replaced, "the client sent what a slot sets");
@@ -85,11 +109,24 @@ impl CloakroomLayer {
             gate,
             routes,
             budget: Budget::new(limits),
+            setup_page: None,
+            schemas: Schemas::default(),
+            streams: Streams::default(),
             replaced: AtomicU64::new(0),
         };
         Self {
             shared: Arc::new(shared),
         }
+    }
+
+    /// The same layer, which sends users whose secret is missing to the page `url`; `{server}` and
+    /// `{profile}` in it stand for the names of both. To be called before the layer is used.
+    #[must_use]
+    pub fn with_setup_url(mut self, url: Option<String>) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.setup_page = url.map(SetupPage::new);
+        }
+        self
     }
 
     /// How many values clients sent where a slot sets one.

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::Bytes;
+use zeroize::Zeroize as _;
 
 use super::scan;
 
@@ -112,7 +113,29 @@ pub fn quoted_len(text: &str) -> usize {
     2 + text.bytes().map(byte).sum::<usize>()
 }
 
-/// What is to stand in which place of a text. No `Debug`: it may hold secrets.
+/// Whether two names are one to a reader that ignores case. Such readers exist (Go's encoding/json,
+/// Jackson and .NET when told to), and they fold by Unicode: to them the long s, the Kelvin sign and the
+/// Turkish i's are letters of ASCII.
+#[must_use]
+pub fn same_ignoring_case(a: &str, b: &str) -> bool {
+    let folded = |text: &str| -> Vec<char> { text.chars().flat_map(fold).collect() };
+    a == b
+        || a.eq_ignore_ascii_case(b)
+        || (!(a.is_ascii() && b.is_ascii()) && folded(a) == folded(b))
+}
+
+fn fold(c: char) -> impl Iterator<Item = char> {
+    let folded = match c {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        '\u{130}' | '\u{131}' => 'i',
+        other => other,
+    };
+    folded.to_lowercase()
+}
+
+/// What is to stand in which place of a text. No `Debug`: it may hold secrets, so what it holds is
+/// zeroed on drop.
 #[derive(Default)]
 pub struct Edits<'a> {
     list: Vec<(Range<usize>, Pieces<'a>)>,
@@ -177,6 +200,16 @@ impl<'a> Edits<'a> {
         }
         out.extend_from_slice(&text[at..]);
         out.into()
+    }
+}
+
+impl Drop for Edits<'_> {
+    fn drop(&mut self) {
+        for piece in self.list.iter_mut().flat_map(|(_, pieces)| pieces) {
+            if let Cow::Owned(bytes) = piece {
+                bytes.zeroize();
+            }
+        }
     }
 }
 
@@ -361,6 +394,24 @@ mod tests {
                 "{result:?}"
             );
         }
+    }
+
+    #[test]
+    fn names_that_a_careless_reader_takes_for_one_are_one() {
+        for (a, b) in [
+            ("token", "token"),
+            ("token", "ToKen"),
+            ("token", "to\u{212a}en"),
+            ("secret", "\u{17f}ecret"),
+            ("api", "ap\u{131}"),
+            ("größe", "GRÖSSE".to_lowercase().replace("ss", "ß").as_str()),
+        ] {
+            assert!(
+                same_ignoring_case(a, b) && same_ignoring_case(b, a),
+                "{a} {b}"
+            );
+        }
+        assert!(!same_ignoring_case("token", "tokens") && !same_ignoring_case("é", "e"));
     }
 
     proptest! {

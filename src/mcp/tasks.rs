@@ -5,8 +5,10 @@
 //! tasks extension of 2026-07-28, SEP-2663). So ids leave sealed (see [`super::ids::seal_task`]), and
 //! here they come back. A list of tasks would show everybody's: `tasks/list` is not offered.
 //!
-//! Ids of tasks that run at the client (sampling or elicitation as a task) are the client's own and
-//! pass: they stand in responses and notifications only, where nothing can be fetched by them.
+//! An id that is not its sender's is replaced by one that is nobody's, so that the backend refuses it as
+//! it refuses any. Ids of tasks that run at the client (sampling or elicitation as a task) are the
+//! client's own and pass: they stand in responses and notifications only, where nothing can be fetched
+//! by them.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -15,39 +17,38 @@ use super::edit::{Edits, elements, member, members, quote, unquoted};
 use super::scan::{Message, Shape};
 
 /// Under this key of `_meta` a message says which task it belongs to (MCP 2025-11-25).
-pub(super) const RELATED: &str = "io.modelcontextprotocol/related-task";
+const RELATED: &str = "io.modelcontextprotocol/related-task";
 /// The lists of a subscription that name tasks (SEP-2663).
-pub(super) const SUBSCRIBED: [&str; 2] = ["taskIds", "tasksStatus"];
+const SUBSCRIBED: [&str; 2] = ["taskIds", "tasksStatus"];
 
-/// Why a message cannot go on.
+/// A message asks for the list of tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TaskError {
-    /// It asks for the list of tasks.
-    Listed,
-    /// It names a task by an id that is not its sender's, or by none that can be read.
-    Foreign,
+pub struct TasksListed;
+
+/// How ids are opened.
+pub trait Open {
+    /// The backend's id behind one a client gave; `None` if that is not the client's.
+    fn open(&self, id: &str) -> Option<String>;
+    /// An id that is nobody's, in place of `value`.
+    fn nobodys(&self, value: &str) -> String;
 }
 
 /// Opens the task ids of a client's message: edits `text`, the body it was scanned from, and gives the
 /// backend's id of the task a request is about, which `Mcp-Name` mirrors.
 ///
 /// # Errors
-/// See [`TaskError`].
+/// [`TasksListed`].
 pub fn open_ids(
     text: &str,
     message: &Message<'_>,
-    open: impl Fn(&str) -> Option<String>,
+    open: &impl Open,
     edits: &mut Edits<'_>,
-) -> Result<Option<String>, TaskError> {
+) -> Result<Option<String>, TasksListed> {
     let method = message.method.as_deref().unwrap_or_default();
     if method == "tasks/list" {
-        return Err(TaskError::Listed);
+        return Err(TasksListed);
     }
     let about_task = method.starts_with("tasks/");
-    // An id of another type might be read as a text by the backend.
-    if about_task && message.task_id.is_none() {
-        return Err(TaskError::Foreign);
-    }
     let Some(object) = message.params.as_ref().or(message.result.as_ref()) else {
         return Ok(None);
     };
@@ -58,11 +59,11 @@ pub fn open_ids(
     let mut about = None;
     for found in members(text, object).unwrap_or_default() {
         match &*found.key {
-            "taskId" => about = ids.one(&found.value, about_task)?,
+            "taskId" => about = ids.one(&found.value, about_task),
             "_meta" => {
                 let related = member(text, &found.value, RELATED);
                 if let Some(id) = related.and_then(|range| member(text, &range, "taskId")) {
-                    ids.one(&id, message.shape == Shape::Request)?;
+                    ids.one(&id, message.shape == Shape::Request);
                 }
             }
             "notifications" if method == "subscriptions/listen" => {
@@ -70,7 +71,7 @@ pub fn open_ids(
                     let list = member(text, &found.value, key);
                     let list = list.and_then(|range| elements(text, &range));
                     for id in list.unwrap_or_default() {
-                        ids.one(&id, true)?;
+                        ids.one(&id, true);
                     }
                 }
             }
@@ -85,27 +86,27 @@ fn may_name_task(json: &[u8]) -> bool {
     memchr::memmem::find(json, b"task").is_some() || memchr::memchr(b'\\', json).is_some()
 }
 
-struct Ids<'a, 'e, F> {
+struct Ids<'a, 'e, O> {
     text: &'a str,
-    open: F,
+    open: &'a O,
     edits: &'a mut Edits<'e>,
 }
 
-impl<F: Fn(&str) -> Option<String>> Ids<'_, '_, F> {
-    /// Opens one id; one that does not open is refused if it `must`.
-    fn one(&mut self, range: &Range<usize>, must: bool) -> Result<Option<String>, TaskError> {
-        let sealed = unquoted(&self.text[range.clone()]);
-        let Some(id) = sealed.and_then(|sealed| (self.open)(&sealed)) else {
-            return if must {
-                Err(TaskError::Foreign)
-            } else {
-                Ok(None)
-            };
+impl<O: Open> Ids<'_, '_, O> {
+    /// Opens one id; where the backend would `act` on it, one that is not the sender's becomes
+    /// nobody's. So does a value that is no text, for a lenient backend might read it as one.
+    fn one(&mut self, range: &Range<usize>, act: bool) -> Option<String> {
+        let value = &self.text[range.clone()];
+        let opened = unquoted(value).and_then(|sealed| self.open.open(&sealed));
+        let id = match opened {
+            Some(id) => id,
+            None if act => self.open.nobodys(value),
+            None => return None,
         };
         let mut literal = Vec::with_capacity(id.len() + 2);
         quote(&id, &mut literal);
         self.edits.replace(range.clone(), [Cow::Owned(literal)]);
-        Ok(Some(id))
+        Some(id)
     }
 }
 
@@ -114,13 +115,24 @@ mod tests {
     use super::*;
     use crate::mcp::scan::{Body, scan};
 
-    fn opened(body: &str) -> Result<(String, Option<String>), TaskError> {
+    struct Prefix;
+
+    impl Open for Prefix {
+        fn open(&self, id: &str) -> Option<String> {
+            id.strip_prefix("sealed-").map(str::to_owned)
+        }
+
+        fn nobodys(&self, _: &str) -> String {
+            "nobody".to_owned()
+        }
+    }
+
+    fn opened(body: &str) -> Result<(String, Option<String>), TasksListed> {
         let Body::One(message) = scan(body.as_bytes()).unwrap() else {
             panic!("one message");
         };
         let mut edits = Edits::default();
-        let open = |id: &str| id.strip_prefix("sealed-").map(str::to_owned);
-        let about = open_ids(body, &message, open, &mut edits)?;
+        let about = open_ids(body, &message, &Prefix, &mut edits)?;
         let bytes = edits.apply(body.as_bytes());
         Ok((String::from_utf8(bytes.to_vec()).unwrap(), about))
     }
@@ -165,27 +177,32 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_is_not_the_senders_goes_nowhere() {
-        for (method, params) in [
-            ("tasks/get", r#"{"taskId":"a"}"#),
-            ("tasks/result", r#"{"taskId":7}"#),
-            ("tasks/update", r#"{}"#),
+    fn an_id_that_is_not_the_senders_is_nobodys() {
+        for (method, params, given) in [
+            ("tasks/get", r#"{"taskId":"a"}"#, r#"{"taskId":"nobody"}"#),
+            ("tasks/result", r#"{"taskId":7}"#, r#"{"taskId":"nobody"}"#),
+            (
+                "tasks/other",
+                r#"{"taskId":null}"#,
+                r#"{"taskId":"nobody"}"#,
+            ),
             (
                 "subscriptions/listen",
                 r#"{"notifications":{"tasksStatus":["sealed-a","b"]}}"#,
+                r#"{"notifications":{"tasksStatus":["a","nobody"]}}"#,
             ),
             (
                 "tools/call",
                 r#"{"_meta":{"io.modelcontextprotocol/related-task":{"taskId":"a"}}}"#,
+                r#"{"_meta":{"io.modelcontextprotocol/related-task":{"taskId":"nobody"}}}"#,
             ),
         ] {
-            assert_eq!(
-                opened(&request(method, params)),
-                Err(TaskError::Foreign),
-                "{method}"
-            );
+            let (body, about) = opened(&request(method, params)).unwrap();
+            assert_eq!(body, request(method, given));
+            let named = about.as_deref();
+            assert_eq!(named, method.starts_with("tasks/").then_some("nobody"));
         }
-        assert_eq!(opened(&request("tasks/list", "{}")), Err(TaskError::Listed));
+        assert_eq!(opened(&request("tasks/list", "{}")), Err(TasksListed));
         let notice =
             r#"{"jsonrpc":"2.0","method":"notifications/tasks/status","params":{"taskId":"own"}}"#;
         assert_eq!(opened(notice).unwrap().0, notice);

@@ -8,14 +8,15 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::HOST;
-use http::{Request, Response, Uri, uri};
+use http::uri::{InvalidUri, PathAndQuery};
+use http::{Request, Response, Uri};
 use http_body_util::Full;
 use tokio::time::timeout;
 use tower_service::Service;
 
 use super::backend::{Backend, Sender};
 use super::pool::{Owner, Pool, Pooled};
-use crate::layer::{BoxError, Caller, Failure};
+use crate::layer::{BackendPath, BoxError, Caller, Failure};
 use crate::names::ServerName;
 
 /// Sends what the layer granted to the server the [`Caller`] names. One per core.
@@ -111,13 +112,48 @@ impl Service<Request<Full<Bytes>>> for Forward {
 }
 
 /// Points a request at the backend: the target and Host of the configuration, nothing of the
-/// client's.
+/// client's. A message to a stream goes where the backend said; the query the layer made of slots is
+/// appended.
 fn aim(request: &mut Request<Full<Bytes>>, backend: &Backend) -> Result<(), Failure> {
-    let mut parts = uri::Parts::default();
-    parts.path_and_query = Some(backend.target.clone());
-    *request.uri_mut() = Uri::from_parts(parts).map_err(|e| Failure::Broken(e.to_string()))?;
+    let broken = |error: http::Error| Failure::Broken(error.to_string());
+    let told = request.extensions_mut().remove::<BackendPath>();
+    let target = told.map_or_else(|| backend.target.clone(), |BackendPath(path)| path);
+    let target = match request.uri().query() {
+        None => target,
+        Some(slots) => with_query(&target, slots).map_err(|e| broken(e.into()))?,
+    };
+    let uri = Uri::builder().path_and_query(target);
+    *request.uri_mut() = uri.build().map_err(broken)?;
     request
         .headers_mut()
         .insert(HOST, backend.authority.clone());
     Ok(())
+}
+
+/// `target` with `slots` in its query, in place of any parameters of the same names: a backend that
+/// repeats its query in the path for messages repeats secrets that may have changed since.
+fn with_query(target: &PathAndQuery, slots: &str) -> Result<PathAndQuery, InvalidUri> {
+    let name = |pair: &str| pair.split('=').next().unwrap_or_default().to_owned();
+    let set: Vec<_> = slots.split('&').map(name).collect();
+    let own = target.query().unwrap_or_default().split('&');
+    let own = own.filter(|pair| !pair.is_empty() && !set.contains(&name(pair)));
+    let query: Vec<_> = own.chain([slots]).collect();
+    format!("{}?{}", target.path(), query.join("&")).parse()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_join_the_query_that_is_there() {
+        for (target, expected) in [
+            ("/mcp", "/mcp?token=a%26b"),
+            ("/mcp?x=1&y", "/mcp?x=1&y&token=a%26b"),
+            ("/m?session_id=7&token=old", "/m?session_id=7&token=a%26b"),
+        ] {
+            let target: PathAndQuery = target.parse().unwrap();
+            assert_eq!(with_query(&target, "token=a%26b").unwrap(), expected);
+        }
+    }
 }

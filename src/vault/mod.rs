@@ -106,6 +106,17 @@ pub enum VaultError {
         /// For which server.
         server: ServerName,
     },
+    /// A secret set that is listed is not in the store.
+    #[error(
+        "the secrets of `{user}` for `{server}` are gone from the store: somebody deleted them there; \
+         delete what is left (`cloakroom secret delete {user} {server} --all`) and set them again"
+    )]
+    Gone {
+        /// Whose they are.
+        user: String,
+        /// For which server.
+        server: ServerName,
+    },
     /// More than [`SECRETS_MAX`].
     #[error("no more than {SECRETS_MAX} secrets per user, server and profile")]
     TooManySecrets,

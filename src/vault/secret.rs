@@ -111,6 +111,13 @@ impl SecretSet {
         self.entries().map(|(name, _)| name)
     }
 
+    /// The names held, each with whether HTTP lets a header carry its value (RFC 9110, 5.5).
+    pub(super) fn facts(&self) -> impl Iterator<Item = (&str, bool)> {
+        let fits = |byte: &u8| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f);
+        self.entries()
+            .map(move |(name, value)| (name, value.iter().all(fits)))
+    }
+
     /// A set with `name` set to `value`, or removed when `value` is `None`.
     #[must_use]
     pub fn with(&self, name: &SecretName, value: Option<&SecretValue>) -> Self {

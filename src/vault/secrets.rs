@@ -17,6 +17,8 @@ pub struct SecretInfo {
     pub name: String,
     /// Version of its set; unix microseconds of the last change.
     pub version: u64,
+    /// Whether HTTP lets a header carry it as it is.
+    pub fits_header: bool,
 }
 
 impl Vault {
@@ -76,14 +78,41 @@ impl Vault {
                 .reader
                 .secrets_record(&user.id, &entry.server, &entry.profile);
             let (set, version) = self.read_set(&server, &id).await?;
-            list.extend(set.names().map(|name| SecretInfo {
-                server: entry.server.clone(),
-                profile: entry.profile.clone(),
-                name: name.to_owned(),
-                version: version.unwrap_or_default(),
-            }));
+            list.extend(infos(&set, version.unwrap_or_default(), entry));
         }
         Ok(list)
+    }
+
+    /// The names of a user's secrets for one server in one profile, as a request would find them.
+    ///
+    /// # Errors
+    /// What would stop the request: the set does not open, is gone or was put back; or the keyring
+    /// has no key for the server.
+    pub async fn secrets_for(
+        &self,
+        user: &User,
+        server: &ServerName,
+        profile: &ProfileName,
+    ) -> Result<Vec<SecretInfo>, VaultError> {
+        let listed = user.record.secret_ref(server.as_str(), profile.as_str());
+        let Some(entry) = listed else {
+            return Ok(Vec::new());
+        };
+        let id = self
+            .reader
+            .secrets_record(&user.id, server.as_str(), profile.as_str());
+        match self.read_set(server, &id).await? {
+            (set, Some(version)) if version >= entry.version => {
+                Ok(infos(&set, version, entry).collect())
+            }
+            (_, found) => {
+                let (user, server) = (user.record.name.clone(), server.clone());
+                Err(match found {
+                    Some(_) => VaultError::PutBack { user, server },
+                    None => VaultError::Gone { user, server },
+                })
+            }
+        }
     }
 
     async fn change_secrets(
@@ -208,4 +237,18 @@ impl Vault {
             }
         }
     }
+}
+
+fn infos<'a>(
+    set: &'a SecretSet,
+    version: u64,
+    entry: &'a SecretRef,
+) -> impl Iterator<Item = SecretInfo> + 'a {
+    set.facts().map(move |(name, fits_header)| SecretInfo {
+        server: entry.server.clone(),
+        profile: entry.profile.clone(),
+        name: name.to_owned(),
+        version,
+        fits_header,
+    })
 }

@@ -177,6 +177,28 @@ async fn a_secret_is_replaced_and_deleted() {
     assert!(matches!(delete().await, Err(VaultError::NoSecret { .. })));
 }
 
+/// The names of alice's secrets for github, as a request would find them.
+async fn listed(vault: &Vault) -> Result<Vec<String>, VaultError> {
+    let alice = vault.user(&user("alice")).await?;
+    let secrets = vault
+        .secrets_for(&alice, &github(), &main_profile())
+        .await?;
+    Ok(secrets.into_iter().map(|secret| secret.name).collect())
+}
+
+#[tokio::test]
+async fn a_listed_set_that_is_gone_is_not_an_empty_one() {
+    let vault = vault().await;
+    let alice = vault.add_user(&user("alice"), None).await.ok().unwrap();
+    assert!(listed(&vault).await.is_ok_and(|names| names.is_empty()));
+    set(&vault, "T", "x").await.unwrap();
+    assert_eq!(listed(&vault).await.unwrap(), ["T"]);
+    let id = vault.reader.secrets_record(&alice.id, "github", "default");
+    vault.delete(&id).await.unwrap();
+    let refused = listed(&vault).await.err().unwrap();
+    assert!(matches!(refused, VaultError::Gone { .. }), "{refused}");
+}
+
 #[tokio::test]
 async fn an_earlier_state_put_back_is_not_gone_on_from() {
     let vault = vault().await;
@@ -189,6 +211,8 @@ async fn an_earlier_state_put_back_is_not_gone_on_from() {
     vault.store.delete_if(&id, new.version).await.unwrap();
     vault.store.put_if(old, None).await.unwrap();
     let refused = set(&vault, "OTHER", "x").await.err().unwrap();
+    assert!(matches!(refused, VaultError::PutBack { .. }), "{refused}");
+    let refused = listed(&vault).await.err().unwrap();
     assert!(matches!(refused, VaultError::PutBack { .. }), "{refused}");
     vault
         .delete_secrets(&user("alice"), &github(), &main_profile())
@@ -210,6 +234,7 @@ async fn a_deleted_set_put_back_is_not_gone_on_from() {
         .await
         .unwrap();
     vault.store.put_if(old, None).await.unwrap();
+    assert!(listed(&vault).await.is_ok_and(|names| names.is_empty()));
     set(&vault, "OTHER", "x").await.unwrap();
     assert_eq!(read(&vault, "OTHER").await.as_deref(), Some("x"));
     assert_eq!(read(&vault, "T").await, None);

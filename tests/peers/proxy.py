@@ -38,7 +38,6 @@ class User:
         """What the fixture's `whoami` says when called with this user's secret."""
         return hashlib.sha256(f"Bearer {self.token}".encode()).hexdigest()
 
-
     @property
     def basic(self) -> str:
         """What `Basic ${base64(USER:TOKEN)}` makes of their e-mail address and secret."""

@@ -1,6 +1,6 @@
 """The peer checks: real clients, a real server and the official suites, around the real proxy.
 
-    python tests/peers/run.py [--only conformance|clients] [--client NAME] [--keep] [--count FILE]
+    python tests/peers/run.py [--only conformance|clients|smuggling] [--client NAME] [--keep] [--count FILE]
 
 Run by tests/run.sh, which installs everything first. $CLOAKROOM_BIN names another binary to test.
 """
@@ -15,8 +15,12 @@ import tempfile
 import time
 from pathlib import Path
 
-import atlassian
+import arguments
 import conformance
+import conformance_clients
+import jira_users
+import legacy_sse
+import smuggling
 from harness import NODE, PYTHON, RMCP, Broken, Report, run_everything, run_fixture, stop_on_signals
 from proxy import Proxy, User, build, http
 from scripts import run_client
@@ -30,6 +34,7 @@ CLIENTS = (
     ("fastmcp 4.1.2", [PYTHON, "fastmcp_client.py"], 8),
     ("rmcp 3.9.0", [RMCP], 9),
     ("stolen ids", [PYTHON, "theft.py"], 9),
+    ("secrets in arguments", [PYTHON, "arguments.py"], 16),
 )
 
 
@@ -63,11 +68,21 @@ def status(proxy: Proxy, key: str) -> int:
 def run(report: Report, only: str | None, client: str, folder: Path) -> None:
     fixture, fixture_url = run_fixture(folder, "--require-token")
     everything, everything_url = run_everything(folder)
+    argument = arguments.value()
+    wanting, wanting_url = run_fixture(folder, "--require-token", *arguments.mode(argument))
     binary = build()
-    proxy = Proxy(binary, folder / "proxy", {"fixture": http(fixture_url), "everything": http(everything_url)})
+    servers = {
+        "fixture": http(fixture_url),
+        "everything": http(everything_url),
+        "wanting": http(wanting_url) + arguments.SLOT,
+    }
+    proxy = Proxy(binary, folder / "proxy", servers)
     alice, bob = proxy.add_user("alice"), proxy.add_user("bob")
     nobody = proxy.add_user("nobody")
     proxy.command("key", "revoke", nobody.key_id)
+    others = arguments.value()
+    for user, secret in ((alice, argument), (bob, others)):
+        arguments.set_for(proxy, "wanting", user, secret)
     proxy.serve()
     direct_token = "fixture-direct"
     if only in (None, "clients"):
@@ -79,26 +94,34 @@ def run(report: Report, only: str | None, client: str, folder: Path) -> None:
             "direct_token": direct_token,
             "wrong_key": nobody.key,
             "http": {"direct": fixture_url, "proxied": proxy.url("fixture")},
+            "arguments": {"direct": wanting_url, "proxied": proxy.url("wanting"), "secret": argument},
             **{user.name: user.told() for user in (alice, bob)},
         }
         for name, command, expected in CLIENTS:
             if client.casefold() not in name.casefold():
                 continue
             run_client(report, name, command, expected, peers)
-        atlassian.run(report, binary, client, folder)
+        legacy_sse.run(report, binary, client, folder)
+        jira_users.run(report, binary, client, folder)
     if only in (None, "conformance"):
-        conformance.run(report, "fixture", (fixture_url, direct_token), (proxy.url("fixture"), alice.key), folder)
-        conformance.run(report, "everything", (everything_url, None), (proxy.url("everything"), alice.key), folder)
+        through = {name: (proxy.url(name), alice.key) for name in servers}
+        ways = {"fixture": through["fixture"], "fixture, argument": through["wanting"]}
+        conformance.run(report, "fixture", (fixture_url, direct_token), ways, folder)
+        conformance.run(report, "everything", (everything_url, None), {"everything": through["everything"]}, folder)
+        conformance_clients.run(report, binary, folder)
+    if only in (None, "smuggling"):
+        smuggling.run(report, binary, folder)
     proxy.check_log(report, "log", [alice, bob])
+    arguments.check_log(report, proxy, [argument, others])
     check_revoked(report, proxy, bob)
     code = proxy.process.stop()
     report.check("proxy", "ends by itself when told to", code in (0, -15), f"exit {code}")
-    fixture.stop(), everything.stop()
+    fixture.stop(), everything.stop(), wanting.stop()
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", choices=("conformance", "clients"))
+    parser.add_argument("--only", choices=("conformance", "clients", "smuggling"))
     parser.add_argument("--client", default="", help="of the client scripts, only those with this in their name")
     parser.add_argument("--keep", action="store_true", help="keep logs and results even when all is well")
     parser.add_argument("--count", type=Path, help="write the closing line to this file instead of printing it")

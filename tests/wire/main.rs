@@ -2,11 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod arguments;
 mod input;
 mod layer;
+mod legacy;
 mod modern;
 mod sessions;
+mod setup;
 mod stop;
 mod streams;
 mod support;
+mod tasks;
 mod trouble;

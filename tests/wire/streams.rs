@@ -120,15 +120,12 @@ fn parts_of_events_and_of_json_are_not_waited_for() {
     client.send(&house.post(CALL));
     stepwise
         .write("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 8\r\n\r\n");
-    let head = client.head().unwrap();
-    assert_eq!(head.header("content-length"), Some("8"));
-    stepwise.write("[1,2");
-    let mut half = [0; 4];
-    client.read(&mut half).unwrap();
-    assert_eq!(&half, b"[1,2");
-    stepwise.write(",3]\n");
-    client.read(&mut half).unwrap();
-    assert_eq!(&half, b",3]\n");
+    // What is sealed or hidden changes its length, so that is not known when it begins.
+    assert_eq!(client.head().unwrap().header("content-length"), None);
+    for half in ["[1,2", ",3]\n"] {
+        stepwise.write(half);
+        assert_eq!(client.stream_bytes(4).unwrap(), half.as_bytes());
+    }
 }
 
 #[test]
@@ -311,14 +308,15 @@ fn a_large_answer_streams_in_constant_memory() {
     let before = house.rss();
     let mut client = house.connect();
     client.send(&house.post(CALL));
-    let head = client.head().unwrap();
-    assert_eq!(head.header("content-length"), Some(&*SIZE.to_string()));
-    let mut piece = vec![0; 1 << 20];
-    let mut most = 0;
-    for _ in 0..SIZE >> 20 {
-        client.read(&mut piece).unwrap();
-        most = most.max(house.rss());
+    client.head().unwrap();
+    let (mut most, mut got) = (0, 0);
+    while let Some(chunk) = client.chunk().unwrap() {
+        if got >> 20 != (got + chunk.len()) >> 20 {
+            most = most.max(house.rss());
+        }
+        got += chunk.len();
     }
+    assert_eq!(got, SIZE);
     let grown = most.saturating_sub(before);
     assert!(grown < 8 * 1024, "{grown} KiB");
 }

@@ -82,6 +82,46 @@ fn root_keys_have_their_errors() {
 }
 
 #[test]
+fn a_setup_url_is_safe_to_show_and_to_type_secrets_into() {
+    let setup = |url: &str| parse(&format!("setup_url = '{url}'\n{GITHUB}"), &[]);
+    for url in [
+        "https://portal.example/secrets/{server}?profile={profile}",
+        "https://portal.example",
+        "http://localhost:3000/#/{server}",
+        "http://[::1]/",
+        "HTTPS://portal.example/",
+    ] {
+        let config = setup(url).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(config.setup_url.as_deref(), Some(url));
+    }
+    for (url, says) in [
+        ("http://portal.example/", "must be https://"),
+        ("ftp://localhost/", "must be https://"),
+        ("https://h/{user}", "only `{server}` and `{profile}`"),
+        ("https://h/{", "only `{server}` and `{profile}`"),
+        ("https://{server}.example/", "after the host only"),
+        ("https://h{profile}/?u=://hx/", "after the host only"),
+        ("https://u:hunter2@h/", "a user or password"),
+        ("https://h/a b", "not a URL"),
+        ("https://h/é", "not a URL"),
+        ("/secrets", "no host"),
+        ("https://h:0/", "not a host"),
+        ("", "not a URL"),
+    ] {
+        let error = setup(url).err().unwrap().to_string();
+        assert!(
+            error.starts_with("cloakroom.toml:1:13: setup_url: ") && error.contains(says),
+            "{url}: {error}"
+        );
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+    bad_line(
+        "setup_url = 7",
+        "13: setup_url: is a number; write a URL such as \"https://portal.example/secrets/{server}\"",
+    );
+}
+
+#[test]
 fn a_public_listener_must_say_its_names() {
     bad_line(
         "listen = '0.0.0.0:80'",
@@ -110,6 +150,8 @@ fn limits_and_durations_hold_at_their_edges() {
         "headers = 8192",
         "headers = '1MiB'",
         "in_flight = 4194304",
+        "list = 65536",
+        "list = '1GiB'",
     ] {
         assert!(limit(fits), "{fits}");
     }
@@ -119,6 +161,8 @@ fn limits_and_durations_hold_at_their_edges() {
         "headers = 8191",
         "headers = 1048577",
         "in_flight = 4194303",
+        "list = 65535",
+        "list = 1073741825",
         "body = -1",
         "body = 1.5",
         "body = '18446744073709551616'",

@@ -7,7 +7,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::error::{Errors, Place};
-use super::{Backend, Config, ConfigErrors, DEFAULT_TOML, Variables, keys, load, read};
+use super::{
+    Backend, Config, ConfigErrors, DEFAULT_TOML, Discovery, Server, Transport, Variables, keys,
+    load, read,
+};
 
 const GITHUB: &str = "[servers.github]\nurl = \"http://127.0.0.1:9001/mcp\"\n";
 
@@ -96,16 +99,23 @@ fn two_lines_are_enough_and_the_rest_are_the_defaults() {
         config.limits.body,
         config.limits.in_flight,
         config.limits.headers,
+        config.limits.list,
     );
-    assert_eq!(limits, (4 << 20, 1 << 30, 64 << 10));
+    assert_eq!(limits, (4 << 20, 1 << 30, 64 << 10, 8 << 20));
+    assert!(config.setup_url.is_none());
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     let server = config.servers.values().next().unwrap();
     let Backend::Http {
+        transport,
         url,
         ca_file,
         connect_timeout,
     } = &server.backend;
     assert_eq!((url.path(), ca_file), ("/mcp", &None));
+    assert_eq!(
+        (*transport, server.discovery),
+        (Transport::Streamable, Discovery::Secret)
+    );
     assert_eq!(
         (connect_timeout.as_secs(), server.answer_timeout.as_secs()),
         (5, 300)
@@ -128,7 +138,13 @@ fn the_default_file_has_every_key_and_its_examples_are_the_defaults() {
     {
         assert!(has(key), "{key} is not in config/default.toml");
     }
-    assert!(keys::SERVER.iter().all(|key| has(key)) && all.contains("[servers.github.headers]"));
+    assert!(keys::SERVER.iter().all(|key| has(key)));
+    let table = |key: &&str| {
+        ["github", "jira"]
+            .iter()
+            .any(|server| all.contains(&format!("[servers.{server}.{key}]")))
+    };
+    assert!(keys::SLOTS.iter().all(table));
     let named = |key: &&str| all.contains(&format!("`{key}`"));
     assert!(keys::SERVER_LATER.iter().all(named));
 
@@ -155,6 +171,7 @@ fn the_default_file_has_every_key_and_its_examples_are_the_defaults() {
         &defaults.servers.values().next().unwrap().backend,
     );
     assert_eq!(shown, connect_timeout);
+    assert!(examples.warnings.len() == 1, "{:?}", examples.warnings);
 }
 
 #[test]
@@ -173,7 +190,7 @@ ur = "http://127.0.0.1:9001/mcp"
 Host = "x"
 Authorization = "Bearer ${TOKEN"
 [servers.Jira]
-sse_url = "http://127.0.0.1:9002/sse"
+sse_url = "http://127.0.0.1:9002/sse#x"
 "#;
     let expected = r#"
 cloakroom.toml:1:10: listen: not an address; write an IP address and a port, such as "127.0.0.1:8080" or "[::1]:8080"
@@ -188,7 +205,7 @@ cloakroom.toml:10:1: servers.github.ur: unknown key; did you mean `url`?
 cloakroom.toml:12:1: servers.github.headers.Host: cannot be set by a slot: it is taken from the server's `url`
 cloakroom.toml:13:17: servers.github.headers.Authorization: at character 8: `${` is never closed; write `${NAME}`
 cloakroom.toml:14:10: servers.Jira: `Jira` is not a server name: write 1 to 63 of a-z 0-9 - (and not mcp, sse, message or oauth)
-cloakroom.toml:15:1: servers.Jira.sse_url: comes in a later release; this one serves `url` only"#;
+cloakroom.toml:15:11: servers.Jira.sse_url: a URL's fragment is never sent; remove the `#` and what follows"#;
     assert_eq!(format!("\n{}", bad(text)), expected);
 }
 

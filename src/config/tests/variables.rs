@@ -30,7 +30,89 @@ fn variables_win_over_the_file() {
     let names: Vec<_> = config.servers.keys().map(|name| name.as_str()).collect();
     assert_eq!(names, ["github", "my-api"]);
     let github = &config.servers[&"github".parse().unwrap()];
-    assert!(github.headers.len() == 2 && !github.headers[0].1.is_constant());
+    let constant: Vec<_> = github
+        .slots
+        .iter()
+        .map(|slot| slot.template.is_constant())
+        .collect();
+    assert_eq!(constant, [false, true]);
+}
+
+#[test]
+fn variables_set_servers_of_the_older_kind_and_their_slots() {
+    let variables = [
+        ("CLOAKROOM_SETUP_URL", "https://portal.example/"),
+        ("CLOAKROOM_LIMITS__LIST", "64KiB"),
+        ("CLOAKROOM_SERVERS__JIRA__SSE_URL", "http://127.0.0.1:2/sse"),
+        ("CLOAKROOM_SERVERS__JIRA__DISCOVERY", "omit"),
+        (
+            "CLOAKROOM_SERVERS__JIRA__ARGUMENTS__API_TOKEN",
+            "new-${NEW}",
+        ),
+        ("CLOAKROOM_SERVERS__JIRA__ARGUMENTS__SITE_URL", "${S}"),
+        ("CLOAKROOM_SERVERS__JIRA__QUERY__API_KEY", "${K}"),
+        ("CLOAKROOM_SERVERS__GITHUB__ARGUMENTS", "*"),
+    ];
+    let file = format!(
+        "{GITHUB}[servers.jira.arguments]\napi_Token = {{ value = '${{OLD}}', tools = ['a'] }}\n"
+    );
+    let config = parse(&file, &variables).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(config.setup_url.as_deref(), Some("https://portal.example/"));
+    assert_eq!(config.limits.list, 64 << 10);
+    assert!(
+        config.servers[&"github".parse().unwrap()]
+            .slots
+            .merges_all()
+    );
+    let jira = &config.servers[&"jira".parse().unwrap()];
+    let Backend::Http { transport, .. } = &jira.backend;
+    assert_eq!(
+        (*transport, jira.discovery),
+        (Transport::Sse, Discovery::Omit)
+    );
+    let places: Vec<_> = jira
+        .slots
+        .iter()
+        .map(|slot| slot.place.to_string())
+        .collect();
+    assert_eq!(
+        places,
+        [
+            "query parameter `api_key`",
+            "argument `api_Token`",
+            "argument `site_url`"
+        ]
+    );
+    // Mutation: let `set` in config/env.rs replace the table.
+    assert!(jira.slots.sets_argument("a", "api_Token"));
+    assert!(
+        !jira.slots.sets_argument("b", "api_Token"),
+        "the tools are lost"
+    );
+    let names: Vec<_> = jira.slots.secret_names().into_iter().collect();
+    assert_eq!(
+        names.iter().map(|n| n.as_str()).collect::<Vec<_>>(),
+        ["K", "NEW", "S"]
+    );
+}
+
+#[test]
+fn a_variable_that_would_have_no_effect_is_an_error() {
+    let variables = [
+        ("CLOAKROOM_SERVERS__GITHUB__ARGUMENTS", "*"),
+        ("CLOAKROOM_SERVERS__GITHUB__ARGUMENTS__TOKEN", "${T}"),
+        ("CLOAKROOM_SERVERS__GITHUB__ARGUMENTS__TOKEN__TOOLS", "a"),
+        ("CLOAKROOM_SERVERS__GITHUB__QUERY", "a"),
+    ];
+    let found = bad_with(GITHUB, &variables);
+    let expected = "
+CLOAKROOM_SERVERS__GITHUB__ARGUMENTS__TOKEN: servers.github.arguments.token: `arguments` is a text, which sets all of them; remove one of the two
+CLOAKROOM_SERVERS__GITHUB__ARGUMENTS__TOKEN__TOOLS: unknown variable";
+    assert!(format!("\n{found}").starts_with(expected), "{found}");
+    assert!(
+        found.contains("CLOAKROOM_SERVERS__GITHUB__QUERY: unknown variable"),
+        "{found}"
+    );
 }
 
 #[test]
@@ -40,7 +122,7 @@ fn errors_of_variables_name_the_variable() {
         ("CLOAKROOM_STROE__URL", "x"),
         ("CLOAKROOM_STORE_URL", "x"),
         ("CLOAKROOM_SERVERS__A__URI", "x"),
-        ("CLOAKROOM_SERVERS__B__SSE_URL", "x"),
+        ("CLOAKROOM_SERVERS__B__COMMAND", "x"),
         ("CLOAKROOM_WHATEVER", "x"),
         ("CLOAKROOM_PORT", "9000"),
         ("CLOAKROOM_log", "x"),
@@ -50,7 +132,7 @@ fn errors_of_variables_name_the_variable() {
 cloakroom.toml:1:1: log: unknown level; did you mean `warn`?
 CLOAKROOM_PORT: unknown variable; write a key of config/default.toml in capitals, with two underscores for a dot, as in `CLOAKROOM_STORE__URL`
 CLOAKROOM_SERVERS__A__URI: unknown variable; did you mean `CLOAKROOM_SERVERS__A__URL`?
-CLOAKROOM_SERVERS__B__SSE_URL: servers.b.sse_url: comes in a later release; this one serves `url` only
+CLOAKROOM_SERVERS__B__COMMAND: servers.b.command: comes in a later release; this one serves `url` and `sse_url`
 CLOAKROOM_STORE_URL: unknown variable; did you mean `CLOAKROOM_STORE__URL`?
 CLOAKROOM_STORE__URL: store.url: the store's URL must start with sqlite: (as in sqlite:cloakroom.db), redis:// or rediss://
 CLOAKROOM_STROE__URL: unknown variable; did you mean `CLOAKROOM_STORE__URL`?

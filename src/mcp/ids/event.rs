@@ -1,26 +1,17 @@
-//! Event ids: the backend's own, readable, with a tag that says whose they are.
-//!
-//! Tagged rather than encrypted: every event of a stream carries one, and a backend's event id is
-//! no secret of anybody but the client that gets it.
+//! Event ids: the backend's own, readable, bound to the session too: a client resumes a stream of its
+//! own session or none.
 
-use super::{Holder, MAX_SEALED, decode, encode};
+use super::{Holder, tagged};
 use crate::vault::Sealer;
 
 const PURPOSE: &str = "mcp event id";
-const SEPARATOR: u8 = b'.';
-/// Begins an id that is carried in base64url.
-const ENCODED: u8 = b'=';
 
 /// The event id for the client: the backend's, `.`, and a tag over it, the holder and the
 /// backend's session id (empty if there is none). Visible ASCII, some 35 bytes more than `id`, or
 /// 4/3 of it if it has bytes unfit for a header.
 #[must_use]
 pub fn seal_event(sealer: &Sealer, holder: &Holder<'_>, session: &[u8], id: &[u8]) -> Vec<u8> {
-    let tag = sealer.tag(PURPOSE, &context(holder, session), id);
-    let mut value = carried(id);
-    value.push(SEPARATOR);
-    value.extend_from_slice(encode(&tag).as_bytes());
-    value
+    tagged::seal(sealer, PURPOSE, &context(holder, session), id)
 }
 
 /// The backend's event id behind a client's `Last-Event-ID`, byte for byte.
@@ -34,36 +25,12 @@ pub fn open_event(
     session: &[u8],
     value: &[u8],
 ) -> Option<Vec<u8>> {
-    if value.len() > MAX_SEALED {
-        return None;
-    }
-    let at = value.iter().rposition(|&b| b == SEPARATOR)?;
-    let (carrier, tag) = (&value[..at], decode(&value[at + 1..])?);
-    let id = match carrier.strip_prefix(&[ENCODED]) {
-        Some(encoded) => decode(encoded)?,
-        None => carrier.to_vec(),
-    };
-    let ours =
-        carried(&id) == carrier && sealer.verify(PURPOSE, &context(holder, session), &id, &tag);
-    ours.then_some(id)
+    tagged::open(sealer, PURPOSE, &context(holder, session), value)
 }
 
 fn context<'a>(holder: &Holder<'a>, session: &'a [u8]) -> [&'a [u8]; 4] {
     let [user, server, profile] = holder.context();
     [user, server, profile, session]
-}
-
-/// `id` as it can stand in a header value: itself if it is visible ASCII, perhaps with spaces
-/// inside, else encoded.
-fn carried(id: &[u8]) -> Vec<u8> {
-    let plain = id.iter().all(|b| matches!(b, b' '..=b'~'))
-        && !matches!(id.first(), Some(&(b' ' | ENCODED)));
-    if plain {
-        return id.to_vec();
-    }
-    let mut carried = vec![ENCODED];
-    carried.extend_from_slice(encode(id).as_bytes());
-    carried
 }
 
 #[cfg(test)]
@@ -72,8 +39,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::mcp::ids::test_sealer;
-    use crate::mcp::sse::MAX_EVENT_ID;
+    use crate::mcp::answer::MAX_EVENT_ID;
+    use crate::mcp::ids::{MAX_SEALED, test_sealer};
     use crate::names::{ProfileName, ServerName};
 
     fn with_holder<T>(user_id: &[u8], run: impl FnOnce(&Holder<'_>) -> T) -> T {
@@ -125,7 +92,7 @@ mod tests {
             let sealer = test_sealer();
             with_holder(b"u1", |holder| {
                 let sealed = seal_event(&sealer, holder, b"", &id);
-                assert!(sealed.len() <= MAX_SEALED && sealed[0] != b' ');
+                assert!(sealed.len() <= MAX_SEALED && sealed.iter().all(u8::is_ascii_graphic));
                 assert!(HeaderValue::from_bytes(&sealed).unwrap().to_str().is_ok());
                 assert_eq!(open_event(&sealer, holder, b"", &sealed), Some(id));
             });

@@ -8,6 +8,8 @@ mod event;
 mod message;
 mod session;
 mod setup;
+mod tagged;
+mod task;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -16,6 +18,7 @@ pub use event::{open_event, seal_event};
 pub use message::{MAX_MESSAGE_PATH, open_message_path, seal_message_path};
 pub use session::{Session, open_session, seal_session};
 pub use setup::{is_setup, seal_setup};
+pub use task::{nobodys_task, open_task, seal_task};
 
 use crate::names::{ProfileName, ServerName};
 

@@ -1,13 +1,15 @@
 //! That a real parser agrees, on documents made up and broken at random.
 
 use std::fmt;
+use std::ops::Range;
 
 use proptest::prelude::*;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
 
 use super::ScanErrorKind::{MiscasedKey, NotAMessage, TooDeep};
-use super::scan;
 use super::tests::{one, with_params, with_value};
+use super::{Body, scan};
 
 /// Whether a document has a key twice, found by another parser.
 struct HasDuplicate(bool);
@@ -94,9 +96,11 @@ fn document() -> impl Strategy<Value = String> {
     })
 }
 
-fn mutated(document: &str, edits: &[(prop::sample::Index, u8, u8)]) -> Vec<u8> {
+type Edit = (prop::sample::Index, u8, u8);
+
+fn mutated(body: String, edits: &[Edit]) -> Vec<u8> {
     const BYTES: &[u8] = b"{}[]\",:\\u0aed19-+.E tnf\n\x00\x1f\x80\xc3\xef\xff/";
-    let mut body = with_value(document).into_bytes();
+    let mut body = body.into_bytes();
     for (index, how, what) in edits {
         let at = index.index(body.len());
         let byte = BYTES[*what as usize % BYTES.len()];
@@ -117,9 +121,9 @@ proptest! {
     #[test]
     fn a_real_parser_agrees_but_for_what_we_refuse_on_top(
         document in document(),
-        edits in prop::collection::vec(any::<(prop::sample::Index, u8, u8)>(), 0..3),
+        edits in prop::collection::vec(any::<Edit>(), 0..3),
     ) {
-        let body = mutated(&document, &edits);
+        let body = mutated(with_value(&document), &edits);
         let ours = scan(&body).map_err(|error| error.kind());
         match serde_json::from_slice::<HasDuplicate>(&body) {
             // Numbers are not converted here, so none is too large.
@@ -129,6 +133,31 @@ proptest! {
             Ok(HasDuplicate(false)) => prop_assert!(
                 matches!(ours, Ok(_) | Err(NotAMessage | MiscasedKey | TooDeep)), "{:?}", ours
             ),
+        }
+    }
+
+    #[test]
+    fn a_real_parser_reads_the_same_call(
+        arguments in document(),
+        others in prop::collection::vec((any::<bool>(), document()), 0..3),
+        edits in prop::collection::vec(any::<Edit>(), 0..3),
+    ) {
+        // Fields of other types, and some that are there twice.
+        let others: String = others
+            .iter()
+            .map(|(name, value)| format!(r#","{}":{value}"#, if *name { "name" } else { "_meta" }))
+            .collect();
+        let params = format!(r#"{{"arguments":{arguments}{others}}}"#);
+        let body = mutated(with_params(&params), &edits);
+        let value = |text: &[u8]| serde_json::from_slice::<Value>(text);
+        if let (Ok(Body::One(message)), Ok(whole)) = (scan(&body), value(&body)) {
+            let at = |range: Option<Range<usize>>| range.map_or(Value::Null, |r| value(&body[r]).unwrap());
+            let params = &whole["params"];
+            prop_assert_eq!(message.method.as_deref(), whole["method"].as_str());
+            prop_assert_eq!(message.name.as_deref(), params["name"].as_str());
+            prop_assert_eq!(&at(message.id), &whole["id"]);
+            prop_assert_eq!(&at(message.params), params);
+            prop_assert_eq!(&at(message.arguments), &params["arguments"]);
         }
     }
 

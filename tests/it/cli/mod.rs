@@ -1,5 +1,6 @@
 //! The commands, through the real binary on SQLite in a folder of their own.
 
+mod explain;
 mod keyring;
 mod keys;
 mod secrets;

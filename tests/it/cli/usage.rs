@@ -166,6 +166,34 @@ fn client_configurations_name_server_address_and_key() {
 }
 
 #[test]
+fn client_configurations_know_profiles_and_servers_of_the_older_kind() {
+    let house = House::new();
+    let old = "[servers.old]\nsse_url = \"http://127.0.0.1:9/sse\"\n";
+    let config = format!("{}{old}", super::CONFIG);
+    fs::write(house.path("cloakroom.toml"), config).unwrap();
+    let shown = house.ok("client-config old", "").out;
+    let run = "claude mcp add --transport sse old http://127.0.0.1:8080/old/sse --header";
+    assert!(shown.contains(run), "{shown}");
+    assert!(
+        shown.contains("HTTP+SSE") && shown.contains("Codex, cannot"),
+        "{shown}"
+    );
+    let shown = house.json("client-config alice old --profile my.work", "");
+    let server = &shown["vscode"]["servers"]["old-my-work"];
+    assert_eq!(
+        (&server["type"], &server["url"]),
+        (
+            &"sse".into(),
+            &"http://127.0.0.1:8080/old/@my.work/sse".into()
+        )
+    );
+    let shown = house.ok("client-config github --profile work", "").out;
+    let run = "--transport http github-work http://127.0.0.1:8080/github/@work/mcp ";
+    assert!(shown.contains(run), "{shown}");
+    house.fails("client-config github --profile @work", "", 2, &["a-z 0-9"]);
+}
+
+#[test]
 fn a_wrong_line_is_answered_with_usage() {
     let house = House::new();
     for line in [

@@ -111,12 +111,12 @@ async fn a_client_gets_exactly_these_headers() {
     let names: BTreeSet<_> = answer.headers.keys().map(|name| name.as_str()).collect();
     let expected = [
         "cache-control",
-        "content-length",
         "content-type",
         "date",
         "mcp-protocol-version",
         "mcp-session-id",
         "retry-after",
+        "transfer-encoding",
         "x-accel-buffering",
     ];
     assert_eq!(names, BTreeSet::from(expected));

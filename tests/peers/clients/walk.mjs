@@ -5,6 +5,8 @@ import { same } from './say.mjs';
 export async function compare(walk, direct, proxied, steps) {
   const [wanted, got] = await Promise.all([walk(direct), walk(proxied)]);
   same(Object.keys(wanted).length, steps, 'steps directly');
+  // The one thing the proxy takes away: behind it everybody's tasks would be listed.
+  delete wanted.capabilities?.tasks?.list;
   for (const step of Object.keys(wanted)) same(got[step], wanted[step], `${step} through the proxy`);
   same(Object.keys(got), Object.keys(wanted), 'steps through the proxy');
   return got;

@@ -246,11 +246,6 @@ impl Client {
         Ok(String::from_utf8(line.to_vec()).unwrap())
     }
 
-    /// So many bytes of a body that is not in chunks.
-    pub(crate) fn read(&mut self, into: &mut [u8]) -> Result<(), Cut> {
-        self.read_exact(into)
-    }
-
     fn read_exact(&mut self, into: &mut [u8]) -> Result<(), Cut> {
         self.reader.read_exact(into).map_err(|_| Cut)
     }

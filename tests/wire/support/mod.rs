@@ -51,14 +51,21 @@ impl House {
 
     /// With these servers; `root` stands at the top of the configuration.
     pub(crate) fn new(root: &str, servers: &[Server<'_>]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut config = format!("listen = \"127.0.0.1:0\"\nthreads = 2\n{root}\n");
+        let mut config = format!("{root}\n");
         for Server(name, url, more) in servers {
             config.push_str(&format!(
                 "[servers.{name}]\nurl = \"{url}\"\n{more}\n\
                  [servers.{name}.headers]\nX-Token = \"${{TOKEN}}\"\n"
             ));
         }
+        let names: Vec<_> = servers.iter().map(|server| server.0).collect();
+        Self::configured(&config, &names)
+    }
+
+    /// With this configuration, whose servers these are.
+    pub(crate) fn configured(config: &str, servers: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = format!("listen = \"127.0.0.1:0\"\nthreads = 2\n{config}");
         std::fs::write(folder.path().join("cloakroom.toml"), config).unwrap();
         let source = open::Source::of(Some(&folder.path().join("cloakroom.toml")));
         let config = source.load_without_environment().ok().unwrap();
@@ -68,9 +75,8 @@ impl House {
             .build()
             .unwrap();
         let vault = runtime.block_on(open::vault(&config)).ok().unwrap();
-        let names: Vec<_> = servers.iter().map(|server| server.0).collect();
         let mut keys = ["alice", "bob", "carol"].map(|user| {
-            let with = if user == "carol" { &[][..] } else { &names };
+            let with = if user == "carol" { &[][..] } else { servers };
             runtime.block_on(add_user(&vault, user, with))
         });
         let (child, out, address) = serve(folder.path());
@@ -122,6 +128,22 @@ impl House {
     /// Does something in the vault.
     pub(crate) fn in_vault<T>(&self, act: impl AsyncFnOnce(&Vault) -> T) -> T {
         self.runtime.block_on(act(&self.vault))
+    }
+
+    /// Sets a secret of the server `one`.
+    pub(crate) fn set_secret(&self, user: &str, profile: &str, name: &str, value: &str) {
+        let (user, one) = (
+            UserName::parse(user).unwrap(),
+            ServerName::parse("one").unwrap(),
+        );
+        let profile = ProfileName::parse(profile).unwrap();
+        let name = SecretName::parse(name).unwrap();
+        let value = SecretValue::new(Zeroizing::new(value.as_bytes().to_vec()));
+        let value = value.ok().unwrap();
+        self.in_vault(async |vault| {
+            let set = vault.set_secret(&user, &one, &profile, &name, &value).await;
+            set.unwrap();
+        });
     }
 
     /// Resident memory of the proxy without its code, in KiB.

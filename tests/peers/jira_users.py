@@ -76,7 +76,7 @@ def run(report: Report, binary: Path, client: str, folder: Path) -> None:
     carol = proxy.add_user("carol", secrets=False)
     peers["carol"] = carol.told()
     proxy.serve()
-    run_client(report, name, [PYTHON, "atlassian.py"], 15, peers)
+    run_client(report, name, [PYTHON, "jira_users.py"], 15, peers)
     for user in users:
         known |= {fingerprint(f"Bearer {user.token}"), fingerprint(user.basic)}
     check_arrivals(report, f"client {name}", jira.log, known)

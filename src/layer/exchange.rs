@@ -1,0 +1,326 @@
+//! One request whose sender is known: injected, sent, and its answer passed on.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Request, Response, response};
+use http_body::Body;
+use http_body_util::Full;
+use tower_service::Service;
+use url::Url;
+
+use super::answer::{self, Arrived, Sealing};
+use super::body::{AnswerBody, Rewriting};
+use super::call::{Holding, Judged, Opened, head_for_backend, session_bytes};
+use super::failure::{self, BoxError};
+use super::mirror::Mirrored;
+use super::rules::{Answering, Messages, Tasks};
+use super::setup::{Client, Reply, fitted, reply};
+use super::way::Way;
+use super::{BackendPath, Caller, Shared, opening, service, splice};
+use crate::gate::{Discovery, Door, Grant, Request as Asked};
+use crate::mcp::answer::{EventAnswer, JsonAnswer};
+use crate::mcp::edit::Edits;
+use crate::mcp::headers::{MCP_NAME, mirrored};
+use crate::mcp::ids::Session;
+use crate::mcp::revision::Era;
+use crate::mcp::scan::Capabilities;
+use crate::mcp::tasks::{TasksListed, open_ids};
+use crate::rejection::{Kind, Rejection};
+use crate::resolve::Identity;
+
+/// How long a request waits for the secret its user was sent to set. Clients that ask again at once
+/// would otherwise ask as fast as they can.
+const SETUP_PATIENCE: Duration = Duration::from_secs(20);
+
+/// One request and its answer.
+pub(super) struct Exchange<'b> {
+    pub(super) shared: Arc<Shared>,
+    pub(super) identity: Identity,
+    pub(super) door: Arc<Door>,
+    pub(super) holding: Holding,
+    pub(super) judged: Judged<'b>,
+    pub(super) way: Way,
+}
+
+/// What the backend is sent of a request's body.
+struct Outgoing {
+    bytes: Bytes,
+    /// The task it is about, by the backend's id.
+    task: Option<String>,
+}
+
+impl Exchange<'_> {
+    pub(super) async fn run<S, R>(
+        &self,
+        inner: &mut S,
+        parts: &Parts,
+        body: &Bytes,
+    ) -> Result<Response<AnswerBody<R>>, Rejection>
+    where
+        S: Service<Request<Full<Bytes>>, Response = Response<R>>,
+        S::Error: Into<BoxError>,
+        R: Body<Data = Bytes>,
+        R::Error: Into<BoxError>,
+    {
+        let opened = self.opened(parts)?;
+        let door = self.door.clone();
+        let mut edits = Edits::default();
+        let reply = self.reply(&mut edits);
+        let mut grant = self.grant(&door, &opened, reply).await?;
+        let rewritten = self.rewrite(parts, body, &grant, edits)?;
+        let mut head = head_for_backend(parts, &opened);
+        if let Some(task) = &rewritten.task
+            && head.headers.contains_key(MCP_NAME)
+        {
+            head.headers.insert(MCP_NAME, mirrored(task));
+        }
+        self.aim(&mut head, &mut grant);
+        let (head, answer) = self.ask(inner, head, rewritten.bytes, &grant).await?;
+        self.pass_on(head, answer, &opened, &grant).await
+    }
+
+    /// Opens the ids the headers bring, and remembers what a client of HTTP+SSE declares.
+    fn opened(&self, parts: &Parts) -> Result<Opened, Rejection> {
+        if let Way::Message { sealed, .. } = &self.way {
+            let declares = |method: Option<&str>| method == Some("initialize");
+            let message = self.judged.single();
+            if message.is_some_and(|message| declares(message.method.as_deref())) {
+                let capabilities = self.judged.capabilities();
+                self.shared.streams.declare(sealed, capabilities);
+            }
+            // Its session is in its path.
+            return Ok(Opened::default());
+        }
+        Opened::from_headers(&parts.headers, self.judged.era, &self.door, &self.holding)
+    }
+
+    /// Whether the request answers a question of ours.
+    fn reply(&self, edits: &mut Edits<'_>) -> Reply {
+        match self
+            .judged
+            .single()
+            .filter(|_| self.judged.era == Era::Modern)
+        {
+            Some(message) => {
+                let holder = self.holding.holder(&self.door);
+                reply(self.judged.text, message, &self.door, &holder, edits)
+            }
+            None => Reply::None,
+        }
+    }
+
+    async fn grant<'d>(
+        &self,
+        door: &'d Door,
+        opened: &Opened,
+        reply: Reply,
+    ) -> Result<Grant<'d>, Rejection> {
+        let tools = self.judged.tools()?;
+        let asked = Asked {
+            tools: &tools,
+            optional: door.discovery() == Discovery::Omit && self.judged.only_discovers(),
+        };
+        let (gate, profile) = (&self.shared.gate, &self.holding.profile);
+        let admitted = if reply == Reply::Accepted {
+            let later = gate.admit_later(&self.identity, door, profile, &asked, SETUP_PATIENCE);
+            later.await
+        } else {
+            gate.admit(&self.identity, door, profile, &asked).await
+        };
+        admitted.map_err(|rejection| {
+            if rejection.kind() != Kind::SecretMissing {
+                return rejection;
+            }
+            let client = Client {
+                era: self.judged.era,
+                capabilities: self.capabilities(opened),
+                message: self.judged.single(),
+                text: self.judged.text,
+                reply,
+            };
+            let page = self.shared.setup_page.as_ref();
+            let holder = self.holding.holder(door);
+            fitted(rejection, &client, page, door, &holder)
+        })
+    }
+
+    /// What the client can do: as it says now, or said when its session began.
+    fn capabilities(&self, opened: &Opened) -> Capabilities {
+        match (&self.way, &opened.session) {
+            (Way::Message { sealed, .. }, _) => self.shared.streams.declared(sealed),
+            (_, Some(session)) => session.capabilities,
+            (_, None) => self.judged.capabilities(),
+        }
+    }
+
+    /// The body for the backend: arguments set, task ids opened, nothing else touched.
+    fn rewrite(
+        &self,
+        parts: &Parts,
+        body: &Bytes,
+        grant: &Grant<'_>,
+        mut edits: Edits<'_>,
+    ) -> Result<Outgoing, Rejection> {
+        let text = self.judged.text;
+        let tasks = Tasks {
+            door: &self.door,
+            holder: self.holding.holder(&self.door),
+        };
+        let (mut replaced, mut task) = (0, None);
+        for message in self.judged.messages() {
+            let about = open_ids(text, message, &tasks, &mut edits);
+            task = about.map_err(|TasksListed| Rejection::new(Kind::TasksNotListed))?;
+            if let Some(tool) = splice::tool(message)? {
+                replaced += splice::set_arguments(text, message, tool, grant, &mut edits)?;
+            }
+        }
+        self.shared.count_replaced(&self.door, parts, replaced);
+        let bytes = if edits.is_empty() {
+            body.clone()
+        } else {
+            edits.apply(body)
+        };
+        Ok(Outgoing { bytes, task })
+    }
+
+    /// Fills the slots of the head and says for whom it is and where it goes. Takes the grant: without
+    /// one there is no request.
+    fn aim(&self, head: &mut Parts, grant: &mut Grant<'_>) {
+        grant.apply(&mut head.headers);
+        let query = grant.expose_query();
+        if !query.is_empty() {
+            let target = format!("{}?{query}", head.uri.path());
+            head.uri = target.parse().unwrap_or_default();
+        }
+        head.extensions.insert(Caller {
+            identity: self.identity.clone(),
+            server: self.door.server().clone(),
+            profile: self.holding.profile.clone(),
+        });
+        if let Way::Message { target, .. } = &self.way {
+            head.extensions.insert(BackendPath(target.clone()));
+        }
+    }
+
+    /// Asks the backend, with the headers that mirror injected arguments where it wants them.
+    async fn ask<S, R>(
+        &self,
+        inner: &mut S,
+        head: Parts,
+        body: Bytes,
+        grant: &Grant<'_>,
+    ) -> Result<(response::Parts, Arrived<R>), Rejection>
+    where
+        S: Service<Request<Full<Bytes>>, Response = Response<R>>,
+        S::Error: Into<BoxError>,
+        R: Body<Data = Bytes>,
+        R::Error: Into<BoxError>,
+    {
+        if let Some(mirrored) = Mirrored::wanted(self, &head, grant) {
+            return mirrored.ask(self, inner, head, body).await;
+        }
+        let request = Request::from_parts(head, Full::new(body));
+        let answer = service::call(inner, request).await;
+        let answer = answer.map_err(|e| failure::rejection(self.door.server(), &e))?;
+        let (head, body) = answer.into_parts();
+        Ok((head, Arrived::Coming(body)))
+    }
+
+    async fn pass_on<R>(
+        &self,
+        backend: response::Parts,
+        body: Arrived<R>,
+        opened: &Opened,
+        grant: &Grant<'_>,
+    ) -> Result<Response<AnswerBody<R>>, Rejection>
+    where
+        R: Body<Data = Bytes>,
+        R::Error: Into<BoxError>,
+    {
+        answer::judge(&self.door, backend.status, &backend.headers)?;
+        let sealing = Sealing {
+            door: &self.door,
+            holding: &self.holding,
+            capabilities: self.judged.capabilities(),
+            secret_version: grant.secret_version(),
+            known: opened.session.as_ref(),
+            era: self.judged.era,
+        };
+        let (head, session) = answer::head_for_client(&backend, &sealing)?;
+        let rules = self.rules(session.as_ref(), grant);
+        let is_stream = answer::is_stream(&backend.headers);
+        let body = match (&self.way, body) {
+            (Way::Stream { messages }, Arrived::Coming(body)) if backend.status.is_success() => {
+                if !is_stream {
+                    return Err(opening::no_stream(self.door.server()));
+                }
+                self.open_stream(body, rules, messages).await?
+            }
+            (_, Arrived::Coming(body)) if body.is_end_stream() => AnswerBody::own(Full::default()),
+            (_, Arrived::Coming(body)) => self.coming(body, self.rewriting(rules, is_stream)),
+            (_, Arrived::Whole(body)) => {
+                let rewritten = self.rewriting(rules, is_stream).whole(body);
+                let rewritten = rewritten.map_err(|error| {
+                    tracing::warn!(server = %self.door.server(), %error, "an answer cannot be used");
+                    Rejection::new(Kind::BackendBroken)
+                });
+                AnswerBody::own(rewritten?.into())
+            }
+        };
+        Ok(Response::from_parts(head, body))
+    }
+
+    fn rewriting(&self, rules: Answering, is_stream: bool) -> Rewriting {
+        let list_max = self.shared.budget.list_max();
+        if is_stream {
+            Rewriting::Events(EventAnswer::new(rules, list_max))
+        } else {
+            Rewriting::Json(JsonAnswer::new(rules, list_max))
+        }
+    }
+
+    fn coming<R>(&self, body: R, rewriting: Rewriting) -> AnswerBody<R> {
+        let (shared, identity) = (self.shared.clone(), self.identity.clone());
+        AnswerBody::backend(body, rewriting, shared, identity)
+    }
+
+    /// The stream of HTTP+SSE, from where it said by which path its messages are to come.
+    async fn open_stream<R>(
+        &self,
+        body: R,
+        mut rules: Answering,
+        messages: &str,
+    ) -> Result<AnswerBody<R>, Rejection>
+    where
+        R: Body<Data = Bytes>,
+        R::Error: Into<BoxError>,
+    {
+        let sealed = Arc::new(OnceLock::new());
+        rules.messages = Some(self.messages(messages, sealed.clone())?);
+        let body = self.coming(body, self.rewriting(rules, true));
+        opening::announced(body, &sealed, &self.shared.streams, self.door.server()).await
+    }
+
+    fn rules(&self, session: Option<&Session>, grant: &Grant<'_>) -> Answering {
+        Answering {
+            door: self.door.clone(),
+            holding: self.holding.clone(),
+            session: session_bytes(session).to_vec(),
+            merged: grant.merged().to_vec(),
+            messages: None,
+        }
+    }
+
+    fn messages(&self, path: &str, sealed: Arc<OnceLock<String>>) -> Result<Messages, Rejection> {
+        let stream = self.door.sse_url().map(ToString::to_string);
+        let stream = stream.and_then(|url| Url::parse(&url).ok());
+        Ok(Messages {
+            stream: stream.ok_or_else(|| Rejection::new(Kind::BackendBroken))?,
+            path: path.to_owned(),
+            sealed,
+        })
+    }
+}
