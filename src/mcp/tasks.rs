@@ -11,7 +11,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::edit::{Edits, elements, member, members, quote, unquoted};
+use super::edit::{Edits, elements, members, quote, same_ignoring_case, unquoted};
 use super::scan::{Message, Shape};
 
 /// Under this key of `_meta` a message says which task it belongs to (MCP 2025-11-25).
@@ -55,24 +55,28 @@ pub fn open_ids(
         return Ok(None);
     }
     let mut ids = Ids { text, open, edits };
+    let must = message.shape == Shape::Request;
     let mut about = None;
     for found in members(text, object).unwrap_or_default() {
         match &*found.key {
             "taskId" => about = ids.one(&found.value, about_task)?,
             "_meta" => {
-                let related = member(text, &found.value, RELATED);
-                if let Some(id) = related.and_then(|range| member(text, &range, "taskId")) {
-                    ids.one(&id, message.shape == Shape::Request)?;
+                if let Some(task) = ids.field(&found.value, RELATED)?
+                    && let Some(id) = ids.field(&task, "taskId")?
+                {
+                    ids.one(&id, must)?;
                 }
             }
             "notifications" if method == "subscriptions/listen" => {
                 for key in SUBSCRIBED {
-                    let list = member(text, &found.value, key);
-                    let list = list.and_then(|range| elements(text, &range));
-                    for id in list.unwrap_or_default() {
-                        ids.one(&id, true)?;
+                    if let Some(list) = ids.field(&found.value, key)? {
+                        ids.all(&list)?;
                     }
                 }
+            }
+            // A backend that ignores case would read it as the field.
+            key if same_ignoring_case(key, "notifications") && method == "subscriptions/listen" => {
+                return Err(TaskError::Foreign);
             }
             _ => {}
         }
@@ -80,9 +84,15 @@ pub fn open_ids(
     Ok(about)
 }
 
-/// A backslash may hide the word.
+/// Whether the word may stand there, for a reader that ignores case too: a backslash may hide it, and so
+/// may the Kelvin sign and the long s.
 fn may_name_task(json: &[u8]) -> bool {
-    memchr::memmem::find(json, b"task").is_some() || memchr::memchr(b'\\', json).is_some()
+    let word = |end: usize| end >= 3 && json[end - 3..=end].eq_ignore_ascii_case(b"task");
+    memchr::memchr2_iter(b'k', b'K', json).any(word)
+        || memchr::memchr(b'\\', json).is_some()
+        || ["\u{212a}", "\u{17f}"]
+            .iter()
+            .any(|letter| memchr::memmem::find(json, letter.as_bytes()).is_some())
 }
 
 struct Ids<'a, 'e, F> {
@@ -92,6 +102,28 @@ struct Ids<'a, 'e, F> {
 }
 
 impl<F: Fn(&str) -> Option<String>> Ids<'_, '_, F> {
+    /// The value under `key` of an object; refused if it stands there in another case, which a backend
+    /// that ignores case would read too.
+    fn field(&self, object: &Range<usize>, key: &str) -> Result<Option<Range<usize>>, TaskError> {
+        let found = members(self.text, object).unwrap_or_default();
+        let mut same = found.iter().filter(|m| same_ignoring_case(&m.key, key));
+        if same.clone().any(|member| member.key != key) {
+            return Err(TaskError::Foreign);
+        }
+        Ok(same.next().map(|member| member.value.clone()))
+    }
+
+    /// Opens every id of a list; what is no list is refused, for a lenient backend may read one.
+    fn all(&mut self, list: &Range<usize>) -> Result<(), TaskError> {
+        if &self.text[list.clone()] == "null" {
+            return Ok(());
+        }
+        for id in elements(self.text, list).ok_or(TaskError::Foreign)? {
+            self.one(&id, true)?;
+        }
+        Ok(())
+    }
+
     /// Opens one id; one that does not open is refused if it `must`.
     fn one(&mut self, range: &Range<usize>, must: bool) -> Result<Option<String>, TaskError> {
         let sealed = unquoted(&self.text[range.clone()]);
