@@ -224,12 +224,13 @@ impl Slots {
         self.merges_all() || !self.named().is_empty()
     }
 
-    /// Whether a declared slot sets the argument `argument` of `tool`.
+    /// Whether a declared slot sets the argument `argument` of `tool`, in any case of letters: so it is
+    /// taken out of calls.
     #[must_use]
     pub fn sets_argument(&self, tool: &str, argument: &str) -> bool {
         self.named()
             .iter()
-            .any(|slot| slot.name == argument && slot.serves(tool))
+            .any(|slot| slot.name.eq_ignore_ascii_case(argument) && slot.serves(tool))
     }
 
     /// How many of the client's headers and query parameters the slots replace.

@@ -7,6 +7,7 @@ use url::Url;
 use super::call::Holding;
 use crate::gate::Door;
 use crate::mcp::answer::Rules;
+use crate::mcp::edit::same_ignoring_case;
 use crate::mcp::ids::{seal_event, seal_message_path, seal_task};
 
 /// The rules for one answer.
@@ -49,7 +50,10 @@ impl Rules for Answering {
 
     fn hides(&self, tool: &str, argument: &str) -> bool {
         self.door.slots().sets_argument(tool, argument)
-            || self.merged.iter().any(|name| name == argument)
+            || self
+                .merged
+                .iter()
+                .any(|name| same_ignoring_case(name, argument))
     }
 
     fn seal_event(&self, id: &[u8]) -> Vec<u8> {
