@@ -298,9 +298,18 @@ impl Gate {
                 done => return done,
             }
             self.resolver.changed(&identity, left).await;
-            identity = self.resolver.again(&identity).await.map_err(unresolved)?;
-            stands(&identity)?;
+            identity = self.again(&identity).await?;
         }
+    }
+
+    /// The identity as it is now: for who was authenticated a while ago, and is served only now.
+    ///
+    /// # Errors
+    /// Those of [`Gate::authenticate`].
+    pub async fn again(&self, identity: &Identity) -> Result<Identity, Rejection> {
+        let identity = self.resolver.again(identity).await.map_err(unresolved)?;
+        stands(&identity)?;
+        Ok(identity)
     }
 
     /// Resolves when the key no longer stands: revoked, expired, its user disabled or gone, or

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
-use http::{Request, Response, StatusCode, response};
+use http::{HeaderMap, HeaderName, Request, Response, StatusCode, response};
 use http_body::Body;
 use http_body_util::{BodyExt as _, Full, Limited};
 use tower_service::Service;
@@ -80,7 +80,7 @@ impl Mirrored {
     {
         let known = match exchange.shared.schemas.get(&self.viewer) {
             Some(known) => known,
-            None => self.list(exchange, inner, &head).await,
+            None => self.list_anew(exchange, inner, &head).await?,
         };
         let (answer, coming) = self.call(exchange, inner, &head, &body, &known).await?;
         if answer.status != StatusCode::BAD_REQUEST {
@@ -88,13 +88,31 @@ impl Mirrored {
         }
         let whole = collect(coming, ERROR_MAX).await.unwrap_or_default();
         if is_header_mismatch(&whole) {
-            let now = self.list(exchange, inner, &head).await;
+            let now = self.list_anew(exchange, inner, &head).await?;
             if now.of(&self.tool) != known.of(&self.tool) {
                 let (answer, coming) = self.call(exchange, inner, &head, &body, &now).await?;
                 return Ok((answer, Arrived::Coming(coming)));
             }
         }
         Ok((answer, Arrived::Whole(whole)))
+    }
+
+    /// As [`Self::list`]; what is sent after it is sent for a key that stood after it.
+    async fn list_anew<S, R>(
+        &self,
+        exchange: &Exchange<'_>,
+        inner: &mut S,
+        call: &Parts,
+    ) -> Result<Arc<Mirrors>, Rejection>
+    where
+        S: Service<Request<Full<Bytes>>, Response = Response<R>>,
+        S::Error: Into<BoxError>,
+        R: Body<Data = Bytes>,
+        R::Error: Into<BoxError>,
+    {
+        let listed = self.list(exchange, inner, call).await;
+        exchange.shared.gate.again(&exchange.identity).await?;
+        Ok(listed)
     }
 
     async fn call<S, R>(
@@ -115,6 +133,7 @@ impl Mirrored {
             if let Some((_, value)) = self.values.iter().find(|(name, _)| name == argument) {
                 let mut value = mirrored(value);
                 value.set_sensitive(true);
+                remove_respelled(&mut head.headers, header);
                 head.headers.insert(header, value);
             }
         }
@@ -203,6 +222,20 @@ fn head_for_list(call: &Parts) -> Parts {
         head.headers.insert(name, HeaderValue::from_static(value));
     }
     head
+}
+
+/// To a backend behind CGI or WSGI, which write every `-` as `_`, a name with either is the same.
+fn remove_respelled(headers: &mut HeaderMap, name: &HeaderName) {
+    let folded = |name: &HeaderName| name.as_str().replace('_', "-");
+    let ours = folded(name);
+    let same: Vec<_> = headers
+        .keys()
+        .filter(|name| folded(name) == ours)
+        .cloned()
+        .collect();
+    for name in same {
+        headers.remove(name);
+    }
 }
 
 async fn collect<R>(body: R, max: usize) -> Option<Bytes>

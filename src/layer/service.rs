@@ -5,6 +5,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -21,6 +22,10 @@ use super::failure::BoxError;
 use super::way::Way;
 use crate::mcp::revision::Era;
 use crate::rejection::{Kind, Rejection};
+
+/// How long a body may take without its sender's key being looked at again: a key revoked meanwhile
+/// must not be served.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// A service inside the layer.
 #[derive(Clone)]
@@ -86,9 +91,10 @@ where
     let gate = &shared.gate;
     let route = shared.routes.route(parts.uri.path());
     let route = route.ok_or_else(|| Rejection::new(Kind::NoSuchPath))?;
-    let identity = gate
+    let mut identity = gate
         .authenticate(&parts.headers, Some(&route.server))
         .await?;
+    let authenticated = Instant::now();
     let door = gate.door(&route.server).cloned();
     let door = door.ok_or_else(|| Rejection::new(Kind::UnknownServer))?;
     let profile = gate.profile(&identity, &door, route.profile)?;
@@ -103,6 +109,9 @@ where
     // What is held counts until the answer's head is here: the body may have to be sent again.
     let (body, _held) = if has_body {
         let (body, held) = shared.budget.read_in_time(body).await?;
+        if authenticated.elapsed() > FRESH {
+            identity = gate.again(&identity).await?;
+        }
         (body, Some(held))
     } else {
         (Bytes::new(), None)
