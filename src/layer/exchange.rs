@@ -10,6 +10,7 @@ use http_body::Body;
 use http_body_util::Full;
 use tower_service::Service;
 use url::Url;
+use zeroize::Zeroizing;
 
 use super::answer::{self, Arrived, Sealing};
 use super::body::{AnswerBody, Rewriting};
@@ -34,6 +35,9 @@ use crate::resolve::Identity;
 /// How long a request waits for the secret its user was sent to set. Clients that ask again at once
 /// would otherwise ask as fast as they can.
 const SETUP_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Bytes a body may have to be held that long.
+const HELD: usize = 64 * 1024;
 
 /// One request and its answer.
 pub(super) struct Exchange<'b> {
@@ -77,7 +81,7 @@ impl Exchange<'_> {
         {
             head.headers.insert(MCP_NAME, mirrored(task));
         }
-        self.aim(&mut head, &mut grant);
+        self.aim(&mut head, &mut grant)?;
         let (head, answer) = self.ask(inner, head, rewritten.bytes, &grant).await?;
         self.pass_on(head, answer, &opened, &grant).await
     }
@@ -124,7 +128,7 @@ impl Exchange<'_> {
             optional: door.discovery() == Discovery::Omit && self.judged.only_discovers(),
         };
         let (gate, profile) = (&self.shared.gate, &self.holding.profile);
-        let admitted = if reply == Reply::Accepted {
+        let admitted = if reply == Reply::Accepted && self.judged.text.len() <= HELD {
             let later = gate.admit_later(&self.identity, door, profile, &asked, SETUP_PATIENCE);
             later.await
         } else {
@@ -190,12 +194,15 @@ impl Exchange<'_> {
 
     /// Fills the slots of the head and says for whom it is and where it goes. Takes the grant: without
     /// one there is no request.
-    fn aim(&self, head: &mut Parts, grant: &mut Grant<'_>) {
+    ///
+    /// # Errors
+    /// A query no URL can hold: without it the request would go without its secrets.
+    fn aim(&self, head: &mut Parts, grant: &mut Grant<'_>) -> Result<(), Rejection> {
         grant.apply(&mut head.headers);
         let query = grant.expose_query();
         if !query.is_empty() {
-            let target = format!("{}?{query}", head.uri.path());
-            head.uri = target.parse().unwrap_or_default();
+            let target = Zeroizing::new(format!("{}?{query}", head.uri.path()));
+            head.uri = target.parse().map_err(|_| self.query_too_long())?;
         }
         head.extensions.insert(Caller {
             identity: self.identity.clone(),
@@ -205,6 +212,15 @@ impl Exchange<'_> {
         if let Way::Message { target, .. } = &self.way {
             head.extensions.insert(BackendPath(target.clone()));
         }
+        Ok(())
+    }
+
+    fn query_too_long(&self) -> Rejection {
+        let server = self.door.server();
+        let text = format!(
+            "the secrets of the query of the server `{server}` are longer than a URL can be: set shorter ones"
+        );
+        Rejection::with_text(Kind::SecretUnreadable, text)
     }
 
     /// Asks the backend, with the headers that mirror injected arguments where it wants them.
@@ -257,6 +273,9 @@ impl Exchange<'_> {
                 return Ok(Response::from_parts(head, AnswerBody::own(body.into())));
             }
             Arrived::Coming(body) if body.is_end_stream() => {
+                if matches!(self.way, Way::Stream { .. }) && backend.status.is_success() {
+                    return Err(opening::no_stream(self.door.server()));
+                }
                 return Ok(Response::from_parts(head, AnswerBody::own(Full::default())));
             }
             Arrived::Coming(body) => body,
