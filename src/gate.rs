@@ -248,6 +248,24 @@ impl Gate {
         profile: &ProfileName,
         request: &Request<'_>,
     ) -> Result<Grant<'d>, Rejection> {
+        let missing = match self.plan(identity, door, profile, request).await {
+            Err(rejection) if rejection.kind() == Kind::SecretMissing => rejection,
+            planned => return planned,
+        };
+        // Who was told to set a secret tries again at once, sooner than the store's word gets here.
+        match self.resolver.reread(identity).await {
+            Ok(fresh) => self.plan(&fresh, door, profile, request).await,
+            Err(_) => Err(missing),
+        }
+    }
+
+    async fn plan<'d>(
+        &self,
+        identity: &Identity,
+        door: &'d Door,
+        profile: &ProfileName,
+        request: &Request<'_>,
+    ) -> Result<Grant<'d>, Rejection> {
         let (secrets, secret_version) = if door.slots.needs_secrets(request) {
             match self.unseal(identity, door, profile).await {
                 Err(rejection)
@@ -298,9 +316,18 @@ impl Gate {
                 done => return done,
             }
             self.resolver.changed(&identity, left).await;
-            identity = self.resolver.again(&identity).await.map_err(unresolved)?;
-            stands(&identity)?;
+            identity = self.again(&identity).await?;
         }
+    }
+
+    /// The identity as it is now: for who was authenticated a while ago, and is served only now.
+    ///
+    /// # Errors
+    /// Those of [`Gate::authenticate`].
+    pub async fn again(&self, identity: &Identity) -> Result<Identity, Rejection> {
+        let identity = self.resolver.again(identity).await.map_err(unresolved)?;
+        stands(&identity)?;
+        Ok(identity)
     }
 
     /// Resolves when the key no longer stands: revoked, expired, its user disabled or gone, or

@@ -163,6 +163,7 @@ pub struct Rejection {
     text: Option<String>,
     ids: Ids,
     form: Option<Box<Form>>,
+    not_found: bool,
 }
 
 /// A form in which a client can do more with a rejection of one request than show its text.
@@ -212,6 +213,7 @@ impl Rejection {
             text: None,
             ids: Ids::None,
             form: None,
+            not_found: false,
         }
     }
 
@@ -223,6 +225,7 @@ impl Rejection {
             text: Some(text),
             ids: Ids::None,
             form: None,
+            not_found: false,
         }
     }
 
@@ -237,6 +240,14 @@ impl Rejection {
     #[must_use]
     pub fn in_form(mut self, form: Form) -> Self {
         self.form = Some(Box::new(form));
+        self
+    }
+
+    /// Answered with 404 if `so`: what MCP 2026-07-28 (basic/transports/streamable-http) wants for a
+    /// method that is not there, and what would end the session of an earlier client.
+    #[must_use]
+    pub fn with_not_found(mut self, so: bool) -> Self {
+        self.not_found = so;
         self
     }
 
@@ -262,7 +273,9 @@ impl Rejection {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         let row = self.kind.row();
-        let status = if self.is_answer() {
+        let status = if self.not_found {
+            404
+        } else if self.is_answer() {
             row.status
         } else {
             row.status_without_id
@@ -326,7 +339,9 @@ impl Rejection {
         match form {
             Form::ToolResult => {
                 let content = json!([{"type": "text", "text": text}]);
-                message(id, "result", &json!({"content": content, "isError": true}))
+                // Earlier revisions know no `resultType`, and ignore what they do not know.
+                let result = json!({"resultType": "complete", "content": content, "isError": true});
+                message(id, "result", &result)
             }
             Form::UrlElicitation { url, id: name } => {
                 let page =

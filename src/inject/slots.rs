@@ -224,12 +224,10 @@ impl Slots {
         self.merges_all() || !self.named().is_empty()
     }
 
-    /// Whether a declared slot sets the argument `argument` of `tool`.
-    #[must_use]
-    pub fn sets_argument(&self, tool: &str, argument: &str) -> bool {
-        self.named()
-            .iter()
-            .any(|slot| slot.name == argument && slot.serves(tool))
+    /// The arguments declared slots set in calls of `tool`.
+    pub fn arguments_of<'s>(&'s self, tool: &'s str) -> impl Iterator<Item = &'s str> {
+        let slots = self.named().iter().filter(move |slot| slot.serves(tool));
+        slots.map(|slot| slot.name.as_str())
     }
 
     /// How many of the client's headers and query parameters the slots replace.
@@ -387,7 +385,10 @@ mod tests {
             planned(&["read", "wipe"]).err(),
             Some(Unplannable::Missing(admin))
         );
-        assert!(slots.sets_argument("read", "api_token") && !slots.sets_argument("read", "admin"));
+        assert_eq!(
+            slots.arguments_of("read").collect::<Vec<_>>(),
+            ["api_token"]
+        );
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! A backend's answer on its way to the client: what of it passes.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode, response};
+use http_body::Body;
 
 use super::call::Holding;
 use crate::gate::Door;
@@ -68,12 +71,27 @@ pub(super) fn judge(door: &Door, status: StatusCode, headers: &HeaderMap) -> Res
     Ok(())
 }
 
-/// The body of an answer.
-pub(super) enum Arrived<R> {
-    /// Read already.
-    Whole(Bytes),
-    /// On its way.
-    Coming(R),
+/// The body of an answer, of which the beginning may have been read.
+pub(super) struct Arrived<R> {
+    /// What was read.
+    pub(super) first: VecDeque<Bytes>,
+    /// The body from there on; `None` when that was all.
+    pub(super) rest: Option<R>,
+}
+
+impl<R: Body> Arrived<R> {
+    /// Of which nothing was read.
+    pub(super) fn coming(body: R) -> Self {
+        Self {
+            first: VecDeque::new(),
+            rest: Some(body),
+        }
+    }
+
+    /// Whether there is nothing in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.first.is_empty() && self.rest.as_ref().is_none_or(Body::is_end_stream)
+    }
 }
 
 /// What sealing an answer's session needs to know of its request.

@@ -12,6 +12,7 @@ use http_body_util::Full;
 use pin_project_lite::pin_project;
 
 use super::Shared;
+use super::answer::Arrived;
 use super::failure::BoxError;
 use super::rules::Answering;
 use super::streams::Listening;
@@ -34,10 +35,10 @@ pin_project! {
     enum Inner<R> {
         // One of our own answers.
         Own { body: Full<Bytes> },
-        // The backend's.
+        // The backend's; none when it was read whole before.
         Backend {
             #[pin]
-            body: R,
+            body: Option<R>,
             passing: Passing,
         },
         // The backend's stream of HTTP+SSE, whose beginning was waited for.
@@ -83,6 +84,8 @@ struct KeyDenied;
 /// An answer under way.
 struct Passing {
     rewriting: Rewriting,
+    /// What was read of it before.
+    first: VecDeque<Bytes>,
     ready: VecDeque<Bytes>,
     pieces: Vec<Bytes>,
     standing: Standing,
@@ -105,14 +108,6 @@ impl Rewriting {
         }
     }
 
-    /// A whole answer at once.
-    pub(super) fn whole(mut self, data: Bytes) -> Result<Bytes, AnswerError> {
-        let mut pieces = Vec::new();
-        self.push(data, &mut pieces)?;
-        self.finish()?;
-        Ok(pieces.concat().into())
-    }
-
     fn finish(&mut self) -> Result<(), AnswerError> {
         match self {
             Self::Json(answer) => answer.finish(),
@@ -131,18 +126,20 @@ impl<R> AnswerBody<R> {
 
     /// The backend's answer, given to `identity` for as long as its key stands.
     pub(super) fn backend(
-        body: R,
+        arrived: Arrived<R>,
         rewriting: Rewriting,
         shared: Arc<Shared>,
         identity: Identity,
     ) -> Self {
         let passing = Passing {
             rewriting,
+            first: arrived.first,
             ready: VecDeque::new(),
             pieces: Vec::new(),
             standing: Standing::Unwatched(shared, identity),
             ended: false,
         };
+        let body = arrived.rest;
         Self {
             inner: Inner::Backend { body, passing },
         }
@@ -227,7 +224,7 @@ where
 impl Passing {
     fn poll<R>(
         &mut self,
-        mut body: Pin<&mut R>,
+        mut body: Pin<&mut Option<R>>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, BoxError>>>
     where
@@ -244,7 +241,12 @@ impl Passing {
             if self.standing.is_watched() && self.standing.poll_denied(cx).is_ready() {
                 return Poll::Ready(self.denied());
             }
-            match poll_data(body.as_mut(), cx) {
+            let polled = match (self.first.pop_front(), body.as_mut().as_pin_mut()) {
+                (Some(first), _) => Poll::Ready(Some(Ok(first))),
+                (None, Some(body)) => poll_data(body, cx),
+                (None, None) => Poll::Ready(None),
+            };
+            match polled {
                 Poll::Pending => {
                     ready!(self.standing.poll_denied(cx));
                     return Poll::Ready(self.denied());

@@ -8,18 +8,19 @@ use http::request::Parts;
 use http::{Request, Response, response};
 use http_body::Body;
 use http_body_util::Full;
-use tower_service::Service;
 use url::Url;
+use zeroize::Zeroizing;
 
 use super::answer::{self, Arrived, Sealing};
 use super::body::{AnswerBody, Rewriting};
 use super::call::{Holding, Judged, Opened, head_for_backend, session_bytes};
 use super::failure::{self, BoxError};
+use super::inside::Inside;
 use super::mirror::Mirrored;
 use super::rules::{Answering, Messages, Tasks};
 use super::setup::{Client, Reply, fitted, reply};
 use super::way::Way;
-use super::{BackendPath, Caller, Shared, opening, service, splice};
+use super::{BackendPath, Caller, Shared, opening, splice};
 use crate::gate::{Discovery, Door, Grant, Request as Asked};
 use crate::mcp::answer::{EventAnswer, JsonAnswer};
 use crate::mcp::edit::Edits;
@@ -27,13 +28,16 @@ use crate::mcp::headers::{MCP_NAME, mirrored};
 use crate::mcp::ids::Session;
 use crate::mcp::revision::Era;
 use crate::mcp::scan::Capabilities;
-use crate::mcp::tasks::{TasksListed, open_ids};
+use crate::mcp::tasks::{TaskError, open_ids};
 use crate::rejection::{Kind, Rejection};
 use crate::resolve::Identity;
 
 /// How long a request waits for the secret its user was sent to set. Clients that ask again at once
 /// would otherwise ask as fast as they can.
 const SETUP_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Bytes a body may have to be held that long.
+const HELD: usize = 64 * 1024;
 
 /// One request and its answer.
 pub(super) struct Exchange<'b> {
@@ -53,18 +57,12 @@ struct Outgoing {
 }
 
 impl Exchange<'_> {
-    pub(super) async fn run<S, R>(
+    pub(super) async fn run<S: Inside>(
         &self,
         inner: &mut S,
         parts: &Parts,
         body: &Bytes,
-    ) -> Result<Response<AnswerBody<R>>, Rejection>
-    where
-        S: Service<Request<Full<Bytes>>, Response = Response<R>>,
-        S::Error: Into<BoxError>,
-        R: Body<Data = Bytes>,
-        R::Error: Into<BoxError>,
-    {
+    ) -> Result<Response<AnswerBody<S::Body>>, Rejection> {
         let opened = self.opened(parts)?;
         let door = self.door.clone();
         let mut edits = Edits::default();
@@ -77,7 +75,7 @@ impl Exchange<'_> {
         {
             head.headers.insert(MCP_NAME, mirrored(task));
         }
-        self.aim(&mut head, &mut grant);
+        self.aim(&mut head, &mut grant)?;
         let (head, answer) = self.ask(inner, head, rewritten.bytes, &grant).await?;
         self.pass_on(head, answer, &opened, &grant).await
     }
@@ -124,7 +122,7 @@ impl Exchange<'_> {
             optional: door.discovery() == Discovery::Omit && self.judged.only_discovers(),
         };
         let (gate, profile) = (&self.shared.gate, &self.holding.profile);
-        let admitted = if reply == Reply::Accepted {
+        let admitted = if reply == Reply::Accepted && self.judged.text.len() <= HELD {
             let later = gate.admit_later(&self.identity, door, profile, &asked, SETUP_PATIENCE);
             later.await
         } else {
@@ -172,7 +170,7 @@ impl Exchange<'_> {
         let (mut replaced, mut task) = (0, None);
         for message in self.judged.messages() {
             let about = open_ids(text, message, &tasks, &mut edits);
-            task = about.map_err(|TasksListed| Rejection::new(Kind::TasksNotListed))?;
+            task = about.map_err(|error| self.task_refusal(error))?;
             if let Some(tool) = splice::tool(message)? {
                 replaced += splice::set_arguments(text, message, tool, grant, &mut edits)?;
             }
@@ -186,14 +184,30 @@ impl Exchange<'_> {
         Ok(Outgoing { bytes, task })
     }
 
+    fn task_refusal(&self, error: TaskError) -> Rejection {
+        match error {
+            TaskError::Listed => {
+                Rejection::new(Kind::TasksNotListed).with_not_found(self.judged.era == Era::Modern)
+            }
+            TaskError::Ambiguous => Rejection::with_text(
+                Kind::NotAMessage,
+                "a key that names tasks differs from it in upper and lower case, or is no list"
+                    .into(),
+            ),
+        }
+    }
+
     /// Fills the slots of the head and says for whom it is and where it goes. Takes the grant: without
     /// one there is no request.
-    fn aim(&self, head: &mut Parts, grant: &mut Grant<'_>) {
+    ///
+    /// # Errors
+    /// A query no URL can hold: without it the request would go without its secrets.
+    fn aim(&self, head: &mut Parts, grant: &mut Grant<'_>) -> Result<(), Rejection> {
         grant.apply(&mut head.headers);
         let query = grant.expose_query();
         if !query.is_empty() {
-            let target = format!("{}?{query}", head.uri.path());
-            head.uri = target.parse().unwrap_or_default();
+            let target = Zeroizing::new(format!("{}?{query}", head.uri.path()));
+            head.uri = target.parse().map_err(|_| self.query_too_long())?;
         }
         head.extensions.insert(Caller {
             identity: self.identity.clone(),
@@ -203,30 +217,33 @@ impl Exchange<'_> {
         if let Way::Message { target, .. } = &self.way {
             head.extensions.insert(BackendPath(target.clone()));
         }
+        Ok(())
+    }
+
+    fn query_too_long(&self) -> Rejection {
+        let server = self.door.server();
+        let text = format!(
+            "the secrets of the query of the server `{server}` are longer than a URL can be: set shorter ones"
+        );
+        Rejection::with_text(Kind::SecretUnreadable, text)
     }
 
     /// Asks the backend, with the headers that mirror injected arguments where it wants them.
-    async fn ask<S, R>(
+    async fn ask<S: Inside>(
         &self,
         inner: &mut S,
         head: Parts,
         body: Bytes,
         grant: &Grant<'_>,
-    ) -> Result<(response::Parts, Arrived<R>), Rejection>
-    where
-        S: Service<Request<Full<Bytes>>, Response = Response<R>>,
-        S::Error: Into<BoxError>,
-        R: Body<Data = Bytes>,
-        R::Error: Into<BoxError>,
-    {
+    ) -> Result<(response::Parts, Arrived<S::Body>), Rejection> {
         if let Some(mirrored) = Mirrored::wanted(self, &head, grant) {
             return mirrored.ask(self, inner, head, body).await;
         }
         let request = Request::from_parts(head, Full::new(body));
-        let answer = service::call(inner, request).await;
+        let answer = inner.ask(request).await;
         let answer = answer.map_err(|e| failure::rejection(self.door.server(), &e))?;
         let (head, body) = answer.into_parts();
-        Ok((head, Arrived::Coming(body)))
+        Ok((head, Arrived::coming(body)))
     }
 
     async fn pass_on<R>(
@@ -252,23 +269,15 @@ impl Exchange<'_> {
         let (head, session) = answer::head_for_client(&backend, &sealing)?;
         let rules = self.rules(session.as_ref(), grant);
         let is_stream = answer::is_stream(&backend.headers);
-        let body = match (&self.way, body) {
-            (Way::Stream { messages }, Arrived::Coming(body)) if backend.status.is_success() => {
-                if !is_stream {
+        let body = match &self.way {
+            Way::Stream { messages } if backend.status.is_success() => {
+                if !is_stream || body.is_empty() {
                     return Err(opening::no_stream(self.door.server()));
                 }
                 self.open_stream(body, rules, messages).await?
             }
-            (_, Arrived::Coming(body)) if body.is_end_stream() => AnswerBody::own(Full::default()),
-            (_, Arrived::Coming(body)) => self.coming(body, self.rewriting(rules, is_stream)),
-            (_, Arrived::Whole(body)) => {
-                let rewritten = self.rewriting(rules, is_stream).whole(body);
-                let rewritten = rewritten.map_err(|error| {
-                    tracing::warn!(server = %self.door.server(), %error, "an answer cannot be used");
-                    Rejection::new(Kind::BackendBroken)
-                });
-                AnswerBody::own(rewritten?.into())
-            }
+            _ if body.is_empty() => AnswerBody::own(Full::default()),
+            _ => self.coming(body, self.rewriting(rules, is_stream)),
         };
         Ok(Response::from_parts(head, body))
     }
@@ -282,7 +291,7 @@ impl Exchange<'_> {
         }
     }
 
-    fn coming<R>(&self, body: R, rewriting: Rewriting) -> AnswerBody<R> {
+    fn coming<R>(&self, body: Arrived<R>, rewriting: Rewriting) -> AnswerBody<R> {
         let (shared, identity) = (self.shared.clone(), self.identity.clone());
         AnswerBody::backend(body, rewriting, shared, identity)
     }
@@ -290,7 +299,7 @@ impl Exchange<'_> {
     /// The stream of HTTP+SSE, from where it said by which path its messages are to come.
     async fn open_stream<R>(
         &self,
-        body: R,
+        body: Arrived<R>,
         mut rules: Answering,
         messages: &str,
     ) -> Result<AnswerBody<R>, Rejection>
@@ -309,7 +318,10 @@ impl Exchange<'_> {
             door: self.door.clone(),
             holding: self.holding.clone(),
             session: session_bytes(session).to_vec(),
-            merged: grant.merged().to_vec(),
+            merged: self.door.slots().merges_all().then(|| {
+                let (merged, server) = (&self.shared.merged, self.door.server());
+                merged.now(&self.holding, server, grant.merged())
+            }),
             messages: None,
         }
     }

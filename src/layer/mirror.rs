@@ -1,31 +1,34 @@
 //! Calls whose injected arguments a server wants mirrored in headers: see [`super::schema`].
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
-use http::{Request, Response, StatusCode, response};
+use http::{HeaderMap, HeaderName, Request, StatusCode, response};
 use http_body::Body;
-use http_body_util::{BodyExt as _, Full, Limited};
-use tower_service::Service;
+use http_body_util::{BodyExt as _, Full};
+use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use super::answer::Arrived;
+use super::answer::{Arrived, is_stream};
 use super::exchange::Exchange;
-use super::failure::{self, BoxError};
-use super::schema::{Mirrors, PAGES, Viewer, is_header_mismatch, list_request, list_result};
-use super::service;
+use super::failure;
+use super::inside::Inside;
+use super::schema::{Mirrors, Viewer, event_end, is_header_mismatch, list_request, list_result};
 use crate::gate::Grant;
 use crate::mcp::headers::{MCP_METHOD, MCP_NAME, MCP_PROTOCOL_VERSION, mirrored};
 use crate::mcp::revision::Era;
-use crate::rejection::{Kind, Rejection};
+use crate::rejection::Rejection;
 
 /// Bytes of an error answer that are looked at.
 const ERROR_MAX: usize = 64 * 1024;
-/// How long listing may take; a call does not wait longer for what it may not need.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a call waits for what it may not need: a list, or the end of an error.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Pages of one list.
+const PAGES: usize = 64;
 
 /// A call that may need such headers.
 pub(super) struct Mirrored {
@@ -68,120 +71,126 @@ impl Mirrored {
 
     /// Makes the call. If the backend says that a header contradicts the body, its schema has changed:
     /// it has done nothing then, so the list is read again and the call made once more.
-    pub(super) async fn ask<S, R>(
+    pub(super) async fn ask<S: Inside>(
         self,
         exchange: &Exchange<'_>,
         inner: &mut S,
         head: Parts,
         body: Bytes,
-    ) -> Result<(response::Parts, Arrived<R>), Rejection>
-    where
-        S: Service<Request<Full<Bytes>>, Response = Response<R>>,
-        S::Error: Into<BoxError>,
-        R: Body<Data = Bytes>,
-        R::Error: Into<BoxError>,
-    {
-        let known = match exchange.shared.schemas.get(&self.viewer) {
-            Some(known) => known,
-            None => self.list(exchange, inner, &head).await,
-        };
+    ) -> Result<(response::Parts, Arrived<S::Body>), Rejection> {
+        let known = self.known(exchange, inner, &head).await?;
         let (answer, coming) = self.call(exchange, inner, &head, &body, &known).await?;
         if answer.status != StatusCode::BAD_REQUEST {
-            return Ok((answer, Arrived::Coming(coming)));
+            return Ok((answer, Arrived::coming(coming)));
         }
-        let whole = collect(coming, ERROR_MAX).await;
-        let whole = whole.ok_or_else(|| Rejection::new(Kind::BackendBroken))?;
+        let (refused, whole) = beginning(coming).await;
         if is_header_mismatch(&whole) {
-            let now = self.list(exchange, inner, &head).await;
+            exchange.shared.schemas.forget(&self.viewer, &known);
+            let now = self.known(exchange, inner, &head).await?;
             if now.of(&self.tool) != known.of(&self.tool) {
                 let (answer, coming) = self.call(exchange, inner, &head, &body, &now).await?;
-                return Ok((answer, Arrived::Coming(coming)));
+                return Ok((answer, Arrived::coming(coming)));
             }
         }
-        Ok((answer, Arrived::Whole(whole)))
+        Ok((answer, refused))
     }
 
-    async fn call<S, R>(
+    async fn call<S: Inside>(
         &self,
         exchange: &Exchange<'_>,
         inner: &mut S,
         head: &Parts,
         body: &Bytes,
         known: &Mirrors,
-    ) -> Result<(response::Parts, R), Rejection>
-    where
-        S: Service<Request<Full<Bytes>>, Response = Response<R>>,
-        S::Error: Into<BoxError>,
-    {
+    ) -> Result<(response::Parts, S::Body), Rejection> {
         let mut head = head.clone();
+        if !known.listed {
+            // Any of them may be of an argument that is set here. One the server misses it will ask for.
+            remove(&mut head.headers, |name| {
+                name.as_str().starts_with("mcp-param-")
+            });
+        }
         for (argument, header) in known.of(&self.tool) {
+            let set = self.values.iter().find(|(name, _)| name == argument);
             // Any other argument is the client's to mirror.
-            if let Some((_, value)) = self.values.iter().find(|(name, _)| name == argument) {
+            if let Some((_, value)) = set {
                 let mut value = mirrored(value);
                 value.set_sensitive(true);
+                // To a backend behind CGI or WSGI, which write every `-` as `_`, either is the same.
+                let folded = |name: &HeaderName| name.as_str().replace('_', "-");
+                remove(&mut head.headers, |name| folded(name) == folded(header));
                 head.headers.insert(header, value);
             }
         }
         let request = Request::from_parts(head, Full::new(body.clone()));
-        let answer = service::call(inner, request).await;
+        let answer = inner.ask(request).await;
         let answer = answer.map_err(|e| failure::rejection(exchange.door.server(), &e))?;
         Ok(answer.into_parts())
     }
 
-    /// What the server's list of tools says, read as this user. One that cannot be had says nothing, and
-    /// that is remembered too: a server that wants a header will say so, and is listed again then.
-    async fn list<S, R>(&self, exchange: &Exchange<'_>, inner: &mut S, call: &Parts) -> Arc<Mirrors>
-    where
-        S: Service<Request<Full<Bytes>>, Response = Response<R>>,
-        S::Error: Into<BoxError>,
-        R: Body<Data = Bytes>,
-        R::Error: Into<BoxError>,
-    {
-        let pages = tokio::time::timeout(PATIENCE, self.pages(exchange, inner, call)).await;
-        let mirrors = pages.ok().flatten().map(Arc::new).unwrap_or_else(|| {
-            tracing::warn!(server = %exchange.door.server(), "the server's tools cannot be listed");
-            Arc::default()
-        });
-        if let Some((argument, _)) = mirrors
-            .of(&self.tool)
-            .iter()
-            .find(|(name, _)| self.sets(name))
-        {
-            // Headers end up in logs that bodies do not.
-            let server = exchange.door.server();
-            tracing::warn!(%server, tool = self.tool, argument, "the server wants a secret mirrored in a header");
-        }
-        exchange.shared.schemas.keep(&self.viewer, mirrors.clone());
-        mirrors
-    }
-
-    fn sets(&self, argument: &str) -> bool {
-        self.values.iter().any(|(name, _)| name == argument)
-    }
-
-    async fn pages<S, R>(
+    /// What the server's list of tools says. Whatever is sent after it is sent for a key that stood
+    /// after it.
+    async fn known<S: Inside>(
         &self,
         exchange: &Exchange<'_>,
         inner: &mut S,
         call: &Parts,
-    ) -> Option<Mirrors>
-    where
-        S: Service<Request<Full<Bytes>>, Response = Response<R>>,
-        S::Error: Into<BoxError>,
-        R: Body<Data = Bytes>,
-        R::Error: Into<BoxError>,
-    {
+    ) -> Result<Arc<Mirrors>, Rejection> {
+        let schemas = &exchange.shared.schemas;
+        if let Some(known) = schemas.get(&self.viewer) {
+            return Ok(known);
+        }
+        let known = schemas
+            .of(&self.viewer, self.list(exchange, inner, call))
+            .await;
+        exchange.shared.gate.again(&exchange.identity).await?;
+        Ok(known)
+    }
+
+    /// Lists as this user. A list that cannot be had says nothing, and that is remembered too: a server
+    /// that wants a header will say so, and is listed again then.
+    async fn list<S: Inside>(
+        &self,
+        exchange: &Exchange<'_>,
+        inner: &mut S,
+        call: &Parts,
+    ) -> Mirrors {
+        let server = exchange.door.server();
+        let pages = timeout(PATIENCE, self.pages(exchange, inner, call)).await;
+        let Some(mirrors) = pages.ok().flatten() else {
+            tracing::warn!(%server, "the server's tools cannot be listed");
+            return Mirrors::default();
+        };
+        if let Some((argument, _)) = mirrors.of(&self.tool).first() {
+            // Headers end up in logs that bodies do not.
+            tracing::warn!(%server, tool = self.tool, argument, "the server wants a secret mirrored in a header");
+        }
+        mirrors
+    }
+
+    async fn pages<S: Inside>(
+        &self,
+        exchange: &Exchange<'_>,
+        inner: &mut S,
+        call: &Parts,
+    ) -> Option<Mirrors> {
+        let slots = exchange.door.slots();
+        let ours = |tool: &str, argument: &str| {
+            slots.arguments_of(tool).any(|name| name == argument)
+                || self.values.iter().any(|(name, _)| name == argument)
+        };
         let (mut mirrors, mut cursor) = (Mirrors::default(), None);
         for _ in 0..PAGES {
             let body = list_request(&self.version, cursor.as_deref());
             let request = Request::from_parts(head_for_list(call), Full::new(body));
-            let answer = service::call(inner, request).await.ok()?;
+            let answer = inner.ask(request).await.ok()?;
             if !answer.status().is_success() {
                 return None;
             }
+            let is_stream = is_stream(answer.headers());
             let max = exchange.shared.budget.list_max();
-            let page = collect(answer.into_body(), max).await?;
-            cursor = mirrors.add(&list_result(&page)?);
+            let result = page(answer.into_body(), is_stream, max).await?;
+            cursor = mirrors.add(&result, ours);
             if cursor.is_none() {
                 break;
             }
@@ -193,12 +202,9 @@ impl Mirrored {
 /// The head of a call made the head of a list: the slots of the head are the same for both.
 fn head_for_list(call: &Parts) -> Parts {
     let mut head = call.clone();
-    let mirrors = |name: &&http::HeaderName| name.as_str().starts_with("mcp-param-");
-    let mirrors: Vec<_> = call.headers.keys().filter(mirrors).collect();
-    for name in mirrors {
-        head.headers.remove(name);
-    }
-    head.headers.remove(MCP_NAME);
+    remove(&mut head.headers, |name| {
+        *name == MCP_NAME || name.as_str().starts_with("mcp-param-")
+    });
     for (name, value) in [
         (MCP_METHOD, "tools/list"),
         (CONTENT_TYPE, "application/json"),
@@ -209,11 +215,67 @@ fn head_for_list(call: &Parts) -> Parts {
     head
 }
 
-async fn collect<R>(body: R, max: usize) -> Option<Bytes>
-where
-    R: Body<Data = Bytes>,
-    R::Error: Into<BoxError>,
-{
-    let whole = Limited::new(body, max).collect().await;
-    whole.ok().map(|whole| whole.to_bytes())
+fn remove(headers: &mut HeaderMap, gone: impl Fn(&HeaderName) -> bool) {
+    let names: Vec<_> = headers.keys().filter(|name| gone(name)).cloned().collect();
+    for name in names {
+        headers.remove(name);
+    }
+}
+
+/// The result of one page, of at most `max` bytes. A stream need not end for it.
+async fn page<R: Body<Data = Bytes> + Unpin>(
+    mut body: R,
+    is_stream: bool,
+    max: usize,
+) -> Option<serde_json::Value> {
+    let (mut read, mut total) = (BytesMut::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let data = frame.ok()?.into_data().unwrap_or_default();
+        let from = read.len();
+        read.extend_from_slice(&data);
+        total += data.len();
+        if total > max {
+            return None;
+        }
+        let mut searched = from;
+        while is_stream && let Some(end) = event_end(&read, searched) {
+            let found = list_result(&read.split_to(end), true);
+            if found.is_some() {
+                return found;
+            }
+            searched = 0;
+        }
+    }
+    list_result(&read, is_stream)
+}
+
+/// The beginning of an error, as far as it is looked at, and all of it if it was whole by then.
+async fn beginning<R: Body<Data = Bytes> + Unpin>(mut body: R) -> (Arrived<R>, Bytes) {
+    let (mut first, mut length, mut ended) = (VecDeque::new(), 0, false);
+    let read = async {
+        while length <= ERROR_MAX {
+            match body.frame().await {
+                Some(Ok(frame)) => {
+                    let data = frame.into_data().unwrap_or_default();
+                    length += data.len();
+                    first.push_back(data);
+                }
+                // What broke it will be met again by whoever passes it on.
+                Some(Err(_)) => return,
+                None => {
+                    ended = true;
+                    return;
+                }
+            }
+        }
+    };
+    // One that takes its time is passed on as it comes.
+    let _ = timeout(PATIENCE, read).await;
+    let whole = if ended {
+        first.iter().flatten().copied().collect()
+    } else {
+        Bytes::new()
+    };
+    let rest = (!ended).then_some(body);
+    (Arrived { first, rest }, whole)
 }

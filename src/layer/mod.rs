@@ -19,7 +19,9 @@ mod body;
 mod call;
 mod exchange;
 mod failure;
+mod inside;
 mod limits;
+mod merged;
 mod mirror;
 mod opening;
 mod route;
@@ -48,6 +50,7 @@ use crate::gate::{Door, Gate};
 use crate::names::{ProfileName, ServerName};
 use crate::resolve::Identity;
 use limits::Budget;
+use merged::Merged;
 use schema::Schemas;
 use setup::SetupPage;
 use streams::Streams;
@@ -75,6 +78,7 @@ struct Shared {
     setup_page: Option<SetupPage>,
     schemas: Schemas,
     streams: Streams,
+    merged: Merged,
     replaced: AtomicU64,
 }
 
@@ -105,13 +109,23 @@ impl CloakroomLayer {
     /// A layer that lets requests through `gate` to where `routes` say.
     #[must_use]
     pub fn new(gate: Arc<Gate>, routes: Routes, limits: Limits) -> Self {
+        Self::built(gate, routes, Budget::new(limits), None)
+    }
+
+    fn built(
+        gate: Arc<Gate>,
+        routes: Routes,
+        budget: Budget,
+        setup_page: Option<SetupPage>,
+    ) -> Self {
         let shared = Shared {
             gate,
             routes,
-            budget: Budget::new(limits),
-            setup_page: None,
+            budget,
+            setup_page,
             schemas: Schemas::default(),
             streams: Streams::default(),
+            merged: Merged::default(),
             replaced: AtomicU64::new(0),
         };
         Self {
@@ -119,14 +133,18 @@ impl CloakroomLayer {
         }
     }
 
-    /// The same layer, which sends users whose secret is missing to the page `url`; `{server}` and
-    /// `{profile}` in it stand for the names of both. To be called before the layer is used.
+    /// A layer like this one, which sends users whose secret is missing to the page `url`; `{server}`
+    /// and `{profile}` in it stand for the names of both.
     #[must_use]
-    pub fn with_setup_url(mut self, url: Option<String>) -> Self {
-        if let Some(shared) = Arc::get_mut(&mut self.shared) {
-            shared.setup_page = url.map(SetupPage::new);
-        }
-        self
+    pub fn with_setup_url(self, url: Option<String>) -> Self {
+        let Shared {
+            gate,
+            routes,
+            budget,
+            ..
+        } = &*self.shared;
+        let page = url.map(SetupPage::new);
+        Self::built(gate.clone(), routes.clone(), budget.clone(), page)
     }
 
     /// How many values clients sent where a slot sets one.

@@ -5,8 +5,11 @@ use std::sync::{Arc, OnceLock};
 use url::Url;
 
 use super::call::Holding;
+use super::merged::Names;
+use super::way::SESSION;
 use crate::gate::Door;
 use crate::mcp::answer::Rules;
+use crate::mcp::edit::same_ignoring_case;
 use crate::mcp::ids::{Holder, nobodys_task, open_task, seal_event, seal_message_path, seal_task};
 use crate::mcp::tasks::Open;
 
@@ -17,7 +20,7 @@ pub(super) struct Answering {
     /// The backend's session id, to which event ids are bound.
     pub(super) session: Vec<u8>,
     /// Arguments to hide besides the declared ones.
-    pub(super) merged: Vec<String>,
+    pub(super) merged: Option<Arc<Names>>,
     /// Of a stream of HTTP+SSE.
     pub(super) messages: Option<Messages>,
 }
@@ -48,9 +51,11 @@ impl Rules for Answering {
         self.door.slots().have_arguments()
     }
 
+    // As calls are spliced: what is taken out of them in any case of letters is not asked for.
     fn hides(&self, tool: &str, argument: &str) -> bool {
-        self.door.slots().sets_argument(tool, argument)
-            || self.merged.iter().any(|name| name == argument)
+        let same = |name: &str| same_ignoring_case(name, argument);
+        self.door.slots().arguments_of(tool).any(same)
+            || self.merged.as_ref().is_some_and(|names| names.any(same))
     }
 
     fn seal_event(&self, id: &[u8]) -> Vec<u8> {
@@ -73,7 +78,7 @@ impl Rules for Answering {
         let sealed = seal_message_path(self.door.sealer(), &holder, &target)?;
         // One stream has one path; a second one would be a stream nobody can speak to.
         let sealed = messages.sealed.get_or_init(|| sealed);
-        Some(format!("{}?session_id={sealed}", messages.path))
+        Some(format!("{}?{SESSION}{sealed}", messages.path))
     }
 }
 

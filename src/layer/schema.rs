@@ -7,20 +7,22 @@
 //! secrets stay the same.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderName;
+use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use serde_json::{Value, json};
 
 use crate::names::{ProfileName, ServerName};
 use crate::vault::UserId;
 
-/// Schemas kept, the least used first to go.
-const KEPT: usize = 4096;
-/// Pages of one list.
-pub(super) const PAGES: usize = 64;
+/// Bytes of what is kept, about; the least used goes first.
+const KEPT: u64 = 4 << 20;
+/// Bytes a header's name may have.
+const NAME: usize = 256;
 
 /// Whose view of a server it is.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -33,54 +35,104 @@ pub(super) struct Viewer {
 
 /// Headers wanted by argument, by tool; tools that want none are left out.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Mirrors(HashMap<String, Vec<(String, HeaderName)>>);
+pub(super) struct Mirrors {
+    /// Whether the list could be had.
+    pub(super) listed: bool,
+    tools: HashMap<String, Vec<(String, HeaderName)>>,
+}
 
 impl Mirrors {
     /// The arguments of `tool` that are mirrored, and where.
     pub(super) fn of(&self, tool: &str) -> &[(String, HeaderName)] {
-        self.0.get(tool).map(Vec::as_slice).unwrap_or_default()
+        self.tools.get(tool).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Adds what one page of a list says; the cursor of the next page.
-    pub(super) fn add(&mut self, result: &Value) -> Option<String> {
+    /// Adds what one page of a list says of the arguments that are `ours`; the cursor of the next page.
+    pub(super) fn add(
+        &mut self,
+        result: &Value,
+        ours: impl Fn(&str, &str) -> bool,
+    ) -> Option<String> {
         for tool in result["tools"].as_array().into_iter().flatten() {
             let Some(name) = tool["name"].as_str() else {
                 continue;
             };
             let properties = tool["inputSchema"]["properties"].as_object();
-            let marked = properties
-                .into_iter()
-                .flatten()
+            let marked = properties.into_iter().flatten();
+            let marked = marked.filter(|(argument, _)| ours(name, argument));
+            let marked: Vec<_> = marked
                 .filter_map(|(argument, schema)| {
-                    let header = schema["x-mcp-header"].as_str()?;
+                    let header = schema["x-mcp-header"]
+                        .as_str()
+                        .filter(|h| h.len() <= NAME)?;
                     let header = HeaderName::try_from(format!("mcp-param-{header}")).ok()?;
                     Some((argument.clone(), header))
-                });
-            let marked: Vec<_> = marked.collect();
+                })
+                .collect();
             if !marked.is_empty() {
-                self.0.insert(name.to_owned(), marked);
+                self.tools.insert(name.to_owned(), marked);
             }
         }
+        self.listed = true;
         result["nextCursor"].as_str().map(str::to_owned)
+    }
+
+    fn bytes(&self) -> usize {
+        let pair =
+            |(argument, header): &(String, HeaderName)| argument.len() + header.as_str().len() + 64;
+        let tool = |(name, marked): (&String, &Vec<_>)| {
+            name.len() + 64 + marked.iter().map(pair).sum::<usize>()
+        };
+        256 + self.tools.iter().map(tool).sum::<usize>()
+    }
+}
+
+#[derive(Clone)]
+struct Weigh;
+
+impl Weighter<Viewer, Arc<Mirrors>> for Weigh {
+    fn weight(&self, _: &Viewer, mirrors: &Arc<Mirrors>) -> u64 {
+        mirrors.bytes() as u64
     }
 }
 
 /// What is known of servers' schemas.
-pub(super) struct Schemas(Cache<Viewer, Arc<Mirrors>>);
+pub(super) struct Schemas(Cache<Viewer, Arc<Mirrors>, Weigh>);
 
 impl Default for Schemas {
     fn default() -> Self {
-        Self(Cache::new(KEPT))
+        Self(Cache::with_weighter(1024, KEPT, Weigh))
     }
 }
 
 impl Schemas {
+    /// What is known.
     pub(super) fn get(&self, viewer: &Viewer) -> Option<Arc<Mirrors>> {
         self.0.get(viewer)
     }
 
-    pub(super) fn keep(&self, viewer: &Viewer, mirrors: Arc<Mirrors>) {
-        self.0.insert(viewer.clone(), mirrors);
+    /// What is known, or what `list` finds out; of many who ask at once one lists.
+    pub(super) async fn of(
+        &self,
+        viewer: &Viewer,
+        list: impl Future<Output = Mirrors>,
+    ) -> Arc<Mirrors> {
+        let listed = async { Ok::<_, std::convert::Infallible>(Arc::new(list.await)) };
+        match self.0.get_or_insert_async(viewer, listed).await {
+            Ok(mirrors) => mirrors,
+            Err(never) => match never {},
+        }
+    }
+
+    /// `stale` proved wrong: the next who asks lists again.
+    pub(super) fn forget(&self, viewer: &Viewer, stale: &Arc<Mirrors>) {
+        if self
+            .0
+            .peek(viewer)
+            .is_some_and(|known| Arc::ptr_eq(&known, stale))
+        {
+            self.0.remove(viewer);
+        }
     }
 }
 
@@ -101,23 +153,38 @@ pub(super) fn list_request(version: &str, cursor: Option<&str>) -> Bytes {
 
 const LIST_ID: &str = "cloakroom-tools-list";
 
-/// The result in an answer to [`list_request`], which may be a stream.
-pub(super) fn list_result(answer: &[u8]) -> Option<Value> {
+/// The result in a JSON answer to [`list_request`], or in one event of a stream that answers it.
+pub(super) fn list_result(answer: &[u8], is_stream: bool) -> Option<Value> {
     let answer = std::str::from_utf8(answer)
         .ok()?
         .trim_start_matches('\u{feff}');
-    let result = |text: &str| {
-        let mut message: Value = serde_json::from_str(text).ok()?;
-        (message["id"] == LIST_ID).then(|| message["result"].take())
+    let data: String;
+    let text = if is_stream {
+        let lines = answer.split(['\n', '\r']);
+        let lines = lines.filter_map(|line| line.strip_prefix("data:"));
+        data = lines.collect::<Vec<_>>().join("\n");
+        &data
+    } else {
+        answer
     };
-    if answer.trim_start().starts_with('{') {
-        return result(answer);
-    }
-    let lines = answer.replace("\r\n", "\n").replace('\r', "\n");
-    lines.split("\n\n").find_map(|event| {
-        let data = event.lines().filter_map(|line| line.strip_prefix("data:"));
-        result(&data.collect::<Vec<_>>().join("\n"))
-    })
+    let mut message: Value = serde_json::from_str(text).ok()?;
+    (message["id"] == LIST_ID).then(|| message["result"].take())
+}
+
+/// Where the first event of a stream ends; its lines may end with LF, CRLF or CR.
+pub(super) fn event_end(stream: &[u8], from: usize) -> Option<usize> {
+    let blank = |pair: &[u8]| matches!(pair, b"\n\n" | b"\r\r");
+    let at = (from.saturating_sub(3)..stream.len()).find(|&at| {
+        let rest = &stream[at..];
+        rest.starts_with(b"\r\n\r\n") || rest.get(..2).is_some_and(blank)
+    })?;
+    Some(
+        at + if stream[at..].starts_with(b"\r\n") {
+            4
+        } else {
+            2
+        },
+    )
 }
 
 /// Whether an error answer says that a header contradicts the body.
@@ -131,52 +198,65 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_says_which_arguments_are_mirrored() {
+    fn a_list_says_which_of_our_arguments_are_mirrored() {
         let page = json!({"nextCursor": "2", "tools": [
             {"name": "call", "inputSchema": {"properties": {
                 "token": {"type": "string", "x-mcp-header": "Token"},
                 "bad": {"x-mcp-header": "no header"},
+                "theirs": {"x-mcp-header": "Theirs"},
                 "city": {"type": "string"},
             }}},
             {"name": "plain", "inputSchema": {}},
             {"inputSchema": 7},
         ]});
         let mut mirrors = Mirrors::default();
-        assert_eq!(mirrors.add(&page).as_deref(), Some("2"));
-        assert_eq!(
-            mirrors.of("call"),
-            [(
-                "token".to_owned(),
-                HeaderName::from_static("mcp-param-token")
-            )]
+        let ours = |_: &str, argument: &str| argument != "theirs";
+        assert_eq!(mirrors.add(&page, ours).as_deref(), Some("2"));
+        let token = (
+            "token".to_owned(),
+            HeaderName::from_static("mcp-param-token"),
         );
+        assert_eq!(mirrors.of("call"), [token]);
         assert!(mirrors.of("plain").is_empty() && mirrors.of("other").is_empty());
-        assert_eq!(mirrors.add(&json!({})), None);
+        assert_eq!(mirrors.add(&json!({}), ours), None);
     }
 
     #[test]
-    fn the_answer_is_found_as_json_and_in_a_stream() {
+    fn the_answer_is_found_as_json_and_in_an_event() {
         let answer = r#"{"jsonrpc":"2.0","id":"cloakroom-tools-list","result":{"tools":[]}}"#;
-        let halves = answer.split_once(',').unwrap();
-        for text in [
-            answer.to_owned(),
-            format!("\u{feff}{answer}"),
-            format!(": hello\r\n\r\nevent: message\r\nid: 1\r\ndata: {answer}\r\n\r\n"),
-            format!(
-                "data: {{\"jsonrpc\":\"2.0\",\"method\":\"notifications/x\"}}\n\ndata:{answer}\n\n"
-            ),
-            format!("data: {},\ndata: {}\n\n", halves.0, halves.1),
+        let (first, second) = answer.split_once(',').unwrap();
+        let expected = Some(json!({"tools": []}));
+        assert_eq!(list_result(answer.as_bytes(), false), expected);
+        assert_eq!(
+            list_result(format!("\u{feff}{answer}").as_bytes(), false),
+            expected
+        );
+        for event in [
+            format!("event: message\r\nid: 1\r\ndata: {answer}\r\n\r\n"),
+            format!("data:{answer}\n\n"),
+            format!("data: {first},\rdata: {second}\r\r"),
         ] {
-            assert_eq!(
-                list_result(text.as_bytes()),
-                Some(json!({"tools": []})),
-                "{text}"
-            );
+            assert_eq!(list_result(event.as_bytes(), true), expected, "{event}");
         }
         assert_eq!(
-            list_result(answer.replace("cloakroom", "other").as_bytes()),
+            list_result(answer.replace("cloakroom", "other").as_bytes(), false),
             None
         );
-        assert_eq!(list_result(b"nonsense"), None);
+        assert_eq!(list_result(b"nonsense", false), None);
+    }
+
+    #[test]
+    fn events_end_at_blank_lines() {
+        for stream in ["data: 1\n\nrest", "data: 1\r\n\r\nrest", "data: 1\r\rrest"] {
+            let end = event_end(stream.as_bytes(), 0).unwrap();
+            assert_eq!(&stream[end..], "rest");
+            for from in 0..end {
+                assert_eq!(
+                    event_end(&stream.as_bytes()[..end], from),
+                    Some(end).filter(|_| from <= end)
+                );
+            }
+        }
+        assert_eq!(event_end(b"data: 1\n", 0), None);
     }
 }

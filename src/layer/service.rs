@@ -1,10 +1,11 @@
 //! The service the layer makes: authenticate, judge, inject, call, pass the answer on.
 
 use std::convert::Infallible;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -18,9 +19,16 @@ use super::body::AnswerBody;
 use super::call::{Holding, Judged, has_body};
 use super::exchange::Exchange;
 use super::failure::BoxError;
+use super::inside::Inside;
 use super::way::Way;
+use crate::gate::Door;
 use crate::mcp::revision::Era;
 use crate::rejection::{Kind, Rejection};
+use crate::resolve::Identity;
+
+/// How long a body may take without its sender's key being looked at again: a key revoked meanwhile
+/// must not be served.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// A service inside the layer.
 #[derive(Clone)]
@@ -42,7 +50,7 @@ where
     S::Error: Into<BoxError>,
     B: Body + Send + 'static,
     B::Data: Send,
-    R: Body<Data = Bytes> + Send + 'static,
+    R: Body<Data = Bytes> + Unpin + Send + 'static,
     R::Error: Into<BoxError>,
 {
     type Response = Response<AnswerBody<R>>;
@@ -69,43 +77,76 @@ where
     }
 }
 
-/// One request, up to where it is known whose it is and what it says.
-async fn run<S, B, R>(
-    mut inner: S,
+/// One request, up to where it is known whose it is and where it goes.
+async fn run<S: Inside, B: Body>(
+    inner: S,
     shared: Arc<Shared>,
     parts: Parts,
     body: B,
-) -> Result<Response<AnswerBody<R>>, Rejection>
-where
-    S: Service<Request<Full<Bytes>>, Response = Response<R>>,
-    S::Error: Into<BoxError>,
-    B: Body,
-    R: Body<Data = Bytes>,
-    R::Error: Into<BoxError>,
-{
+) -> Result<Response<AnswerBody<S::Body>>, Rejection> {
     let gate = &shared.gate;
     let route = shared.routes.route(parts.uri.path());
     let route = route.ok_or_else(|| Rejection::new(Kind::NoSuchPath))?;
-    let identity = gate
-        .authenticate(&parts.headers, Some(&route.server))
-        .await?;
+    let caller = gate.authenticate(&parts.headers, Some(&route.server));
+    let caller = Authenticated {
+        identity: caller.await?,
+        at: Instant::now(),
+    };
     let door = gate.door(&route.server).cloned();
     let door = door.ok_or_else(|| Rejection::new(Kind::UnknownServer))?;
-    let profile = gate.profile(&identity, &door, route.profile)?;
     let holding = Holding {
-        user: identity.user_id(),
-        profile,
+        user: caller.identity.user_id(),
+        profile: gate.profile(&caller.identity, &door, route.profile)?,
     };
     let Some(has_body) = has_body(&parts.method) else {
         return Err(Rejection::new(Kind::MethodNotAllowed));
     };
     let way = Way::of(route.endpoint, &parts.method, &parts.uri, &door, &holding)?;
+    let told = match &way {
+        Way::Message { sealed, .. } => Some(sealed.clone()),
+        _ => None,
+    };
+    let place = (door, holding, way);
+    let answered = judge(
+        inner,
+        &shared,
+        &parts,
+        has_body.then_some(body),
+        caller,
+        place,
+    );
+    answered.await.or_else(|rejection| match told {
+        Some(stream) if rejection.is_answer() => tell(&shared, &stream, rejection),
+        _ => Err(rejection),
+    })
+}
+
+/// Who sent a request, and when that was found out.
+struct Authenticated {
+    identity: Identity,
+    at: Instant,
+}
+
+/// Reads and judges the body, and makes the exchange.
+async fn judge<S: Inside, B: Body>(
+    mut inner: S,
+    shared: &Arc<Shared>,
+    parts: &Parts,
+    body: Option<B>,
+    mut caller: Authenticated,
+    (door, holding, way): (Arc<Door>, Holding, Way),
+) -> Result<Response<AnswerBody<S::Body>>, Rejection> {
+    let has_body = body.is_some();
     // What is held counts until the answer's head is here: the body may have to be sent again.
-    let (body, _held) = if has_body {
-        let (body, held) = shared.budget.read_in_time(body).await?;
-        (body, Some(held))
-    } else {
-        (Bytes::new(), None)
+    let (body, _held) = match body {
+        Some(body) => {
+            let (body, held) = shared.budget.read_in_time(body).await?;
+            if caller.at.elapsed() > FRESH {
+                caller.identity = shared.gate.again(&caller.identity).await?;
+            }
+            (body, Some(held))
+        }
+        None => (Bytes::new(), None),
     };
     let mut judged = if has_body {
         Judged::body(&parts.headers, &body)?
@@ -117,26 +158,16 @@ where
         judged.era = Era::Legacy;
     }
     let ids = judged.ids.clone();
-    let told = match &way {
-        Way::Message { sealed, .. } => Some(sealed.clone()),
-        _ => None,
-    };
     let exchange = Exchange {
         shared: shared.clone(),
-        identity,
+        identity: caller.identity,
         door,
         holding,
         judged,
         way,
     };
-    let answered = exchange.run(&mut inner, &parts, &body).await;
-    answered.or_else(|rejection| {
-        let rejection = rejection.for_ids(&ids);
-        match told {
-            Some(stream) if rejection.is_answer() => tell(&shared, &stream, rejection),
-            _ => Err(rejection),
-        }
-    })
+    let answered = exchange.run(&mut inner, parts, &body).await;
+    answered.map_err(|rejection| rejection.for_ids(&ids))
 }
 
 /// Refuses a message on the stream its sender reads.
@@ -153,19 +184,4 @@ fn tell<R>(
     *response.status_mut() = StatusCode::ACCEPTED;
     response.extensions_mut().insert(rejection);
     Ok(response)
-}
-
-/// Asks a service inside.
-pub(super) async fn call<S, R>(
-    inner: &mut S,
-    request: Request<Full<Bytes>>,
-) -> Result<Response<R>, BoxError>
-where
-    S: Service<Request<Full<Bytes>>, Response = Response<R>>,
-    S::Error: Into<BoxError>,
-{
-    poll_fn(|cx| inner.poll_ready(cx))
-        .await
-        .map_err(Into::into)?;
-    inner.call(request).await.map_err(Into::into)
 }

@@ -15,6 +15,8 @@ use crate::mcp::scan::Capabilities;
 
 /// Events of our own that wait for a client that does not read; more are dropped.
 const WAITING: usize = 64;
+/// Bytes one of them may have: they count against no budget, and its id is as long as the client likes.
+const MOST: usize = 64 * 1024;
 
 /// The open streams, by the sealed path their messages are posted to, which is never the same twice and
 /// opens for its holder alone.
@@ -51,6 +53,9 @@ impl Streams {
 
     /// Writes a message to the stream; whether it will be read.
     pub(super) fn tell(&self, path: &str, message: &Bytes) -> bool {
+        if message.len() > MOST {
+            return false;
+        }
         let event = [b"event: message\ndata: ".as_slice(), message, b"\n\n"].concat();
         let streams = self.lock();
         let open = streams.get(path);

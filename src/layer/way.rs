@@ -9,6 +9,9 @@ use crate::gate::Door;
 use crate::mcp::ids::open_message_path;
 use crate::rejection::{Kind, Rejection};
 
+/// Before the sealed path in the query of our own path for messages.
+pub(super) const SESSION: &str = "session_id=";
+
 /// The way of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Way {
@@ -51,6 +54,10 @@ impl Way {
             (Endpoint::Message, Some(_)) if *method == Method::POST => {
                 message(uri.query(), door, holding)
             }
+            // Around one service every path is an MCP endpoint, also the one for messages.
+            (Endpoint::Mcp, Some(_)) if uri.query().is_some_and(|q| q.contains(SESSION)) => {
+                message(uri.query(), door, holding)
+            }
             (Endpoint::Message | Endpoint::Sse, Some(_)) => {
                 Err(Rejection::new(Kind::MethodNotAllowed))
             }
@@ -68,7 +75,7 @@ fn message_path(stream: &str) -> String {
 
 fn message(query: Option<&str>, door: &Door, holding: &Holding) -> Result<Way, Rejection> {
     let pairs = query.unwrap_or_default().split('&');
-    let mut ids = pairs.filter_map(|pair| pair.strip_prefix("session_id="));
+    let mut ids = pairs.filter_map(|pair| pair.strip_prefix(SESSION));
     let opened = ids.next().and_then(|sealed| {
         let path = open_message_path(door.sealer(), &holding.holder(door), sealed)?;
         Some(Way::Message {

@@ -13,7 +13,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::edit::{Edits, elements, member, members, quote, unquoted};
+use super::edit::{Edits, elements, members, quote, same_ignoring_case, unquoted};
 use super::scan::{Message, Shape};
 
 /// Under this key of `_meta` a message says which task it belongs to (MCP 2025-11-25).
@@ -21,9 +21,15 @@ const RELATED: &str = "io.modelcontextprotocol/related-task";
 /// The lists of a subscription that name tasks (SEP-2663).
 const SUBSCRIBED: [&str; 2] = ["taskIds", "tasksStatus"];
 
-/// A message asks for the list of tasks.
+/// Why a message cannot go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TasksListed;
+pub enum TaskError {
+    /// It asks for the list of tasks.
+    Listed,
+    /// It names tasks in a way that two readers may read differently: under a key that is the right one
+    /// but for its case, or in a list that is none.
+    Ambiguous,
+}
 
 /// How ids are opened.
 pub trait Open {
@@ -37,18 +43,21 @@ pub trait Open {
 /// backend's id of the task a request is about, which `Mcp-Name` mirrors.
 ///
 /// # Errors
-/// [`TasksListed`].
+/// See [`TaskError`].
 pub fn open_ids(
     text: &str,
     message: &Message<'_>,
     open: &impl Open,
     edits: &mut Edits<'_>,
-) -> Result<Option<String>, TasksListed> {
+) -> Result<Option<String>, TaskError> {
     let method = message.method.as_deref().unwrap_or_default();
     if method == "tasks/list" {
-        return Err(TasksListed);
+        return Err(TaskError::Listed);
     }
-    let about_task = method.starts_with("tasks/");
+    let (about_task, listens) = (
+        method.starts_with("tasks/"),
+        method == "subscriptions/listen",
+    );
     let Some(object) = message.params.as_ref().or(message.result.as_ref()) else {
         return Ok(None);
     };
@@ -61,17 +70,19 @@ pub fn open_ids(
         match &*found.key {
             "taskId" => about = ids.one(&found.value, about_task),
             "_meta" => {
-                let related = member(text, &found.value, RELATED);
-                if let Some(id) = related.and_then(|range| member(text, &range, "taskId")) {
+                if let Some(task) = ids.field(&found.value, RELATED)?
+                    && let Some(id) = ids.field(&task, "taskId")?
+                {
                     ids.one(&id, message.shape == Shape::Request);
                 }
             }
-            "notifications" if method == "subscriptions/listen" => {
+            key if listens && same_ignoring_case(key, "notifications") => {
+                if key != "notifications" {
+                    return Err(TaskError::Ambiguous);
+                }
                 for key in SUBSCRIBED {
-                    let list = member(text, &found.value, key);
-                    let list = list.and_then(|range| elements(text, &range));
-                    for id in list.unwrap_or_default() {
-                        ids.one(&id, true);
+                    if let Some(list) = ids.field(&found.value, key)? {
+                        ids.all(&list)?;
                     }
                 }
             }
@@ -81,9 +92,15 @@ pub fn open_ids(
     Ok(about)
 }
 
-/// A backslash may hide the word.
+/// Whether the word may stand there, for a reader that ignores case too: a backslash may hide it, and so
+/// may the Kelvin sign and the long s.
 fn may_name_task(json: &[u8]) -> bool {
-    memchr::memmem::find(json, b"task").is_some() || memchr::memchr(b'\\', json).is_some()
+    let word = |end: usize| end >= 3 && json[end - 3..=end].eq_ignore_ascii_case(b"task");
+    memchr::memchr2_iter(b'k', b'K', json).any(word)
+        || memchr::memchr(b'\\', json).is_some()
+        || ["\u{212a}", "\u{17f}"]
+            .iter()
+            .any(|letter| memchr::memmem::find(json, letter.as_bytes()).is_some())
 }
 
 struct Ids<'a, 'e, O> {
@@ -93,6 +110,27 @@ struct Ids<'a, 'e, O> {
 }
 
 impl<O: Open> Ids<'_, '_, O> {
+    /// The value under `key` of an object; none may stand there in another case, which a backend that
+    /// ignores case would read too.
+    fn field(&self, object: &Range<usize>, key: &str) -> Result<Option<Range<usize>>, TaskError> {
+        let found = members(self.text, object).unwrap_or_default();
+        let mut same = found.iter().filter(|m| same_ignoring_case(&m.key, key));
+        if same.clone().any(|member| member.key != key) {
+            return Err(TaskError::Ambiguous);
+        }
+        Ok(same.next().map(|member| member.value.clone()))
+    }
+
+    /// Opens every id of a list; a lenient backend may read one where none is.
+    fn all(&mut self, list: &Range<usize>) -> Result<(), TaskError> {
+        if &self.text[list.clone()] != "null" {
+            for id in elements(self.text, list).ok_or(TaskError::Ambiguous)? {
+                self.one(&id, true);
+            }
+        }
+        Ok(())
+    }
+
     /// Opens one id; where the backend would `act` on it, one that is not the sender's becomes
     /// nobody's. So does a value that is no text, for a lenient backend might read it as one.
     fn one(&mut self, range: &Range<usize>, act: bool) -> Option<String> {
@@ -127,7 +165,7 @@ mod tests {
         }
     }
 
-    fn opened(body: &str) -> Result<(String, Option<String>), TasksListed> {
+    fn opened(body: &str) -> Result<(String, Option<String>), TaskError> {
         let Body::One(message) = scan(body.as_bytes()).unwrap() else {
             panic!("one message");
         };
@@ -202,7 +240,17 @@ mod tests {
             let named = about.as_deref();
             assert_eq!(named, method.starts_with("tasks/").then_some("nobody"));
         }
-        assert_eq!(opened(&request("tasks/list", "{}")), Err(TasksListed));
+        assert_eq!(opened(&request("tasks/list", "{}")), Err(TaskError::Listed));
+        for params in [
+            r#"{"notifications":{"taskIDs":["a"]}}"#,
+            r#"{"Notifications":{"taskIds":["a"]}}"#,
+            r#"{"notifications":{"taskIds":"a"}}"#,
+            r#"{"notifications":{"ta\u017fkIds":["a"]}}"#,
+            r#"{"_meta":{"io.modelcontextprotocol/Related-Task":{"taskId":"a"}}}"#,
+        ] {
+            let listen = request("subscriptions/listen", params);
+            assert_eq!(opened(&listen), Err(TaskError::Ambiguous), "{params}");
+        }
         let notice =
             r#"{"jsonrpc":"2.0","method":"notifications/tasks/status","params":{"taskId":"own"}}"#;
         assert_eq!(opened(notice).unwrap().0, notice);

@@ -11,6 +11,7 @@ use http::header::HOST;
 use http::uri::{InvalidUri, PathAndQuery};
 use http::{Request, Response, Uri};
 use http_body_util::Full;
+use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
 use tower_service::Service;
 
@@ -133,7 +134,11 @@ fn aim(request: &mut Request<Full<Bytes>>, backend: &Backend) -> Result<(), Fail
 /// `target` with `slots` in its query, in place of any parameters of the same names: a backend that
 /// repeats its query in the path for messages repeats secrets that may have changed since.
 fn with_query(target: &PathAndQuery, slots: &str) -> Result<PathAndQuery, InvalidUri> {
-    let name = |pair: &str| pair.split('=').next().unwrap_or_default().to_owned();
+    // However it is spelt: the backend's library need not escape as we do.
+    let name = |pair: &str| {
+        let name = pair.split('=').next().unwrap_or_default().replace('+', " ");
+        percent_decode_str(&name).collect::<Vec<u8>>()
+    };
     let set: Vec<_> = slots.split('&').map(name).collect();
     let own = target.query().unwrap_or_default().split('&');
     let own = own.filter(|pair| !pair.is_empty() && !set.contains(&name(pair)));
@@ -151,6 +156,7 @@ mod tests {
             ("/mcp", "/mcp?token=a%26b"),
             ("/mcp?x=1&y", "/mcp?x=1&y&token=a%26b"),
             ("/m?session_id=7&token=old", "/m?session_id=7&token=a%26b"),
+            ("/m?t%6Fken=old&x", "/m?x&token=a%26b"),
         ] {
             let target: PathAndQuery = target.parse().unwrap();
             assert_eq!(with_query(&target, "token=a%26b").unwrap(), expected);

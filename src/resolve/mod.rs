@@ -251,6 +251,17 @@ impl Resolver {
         self.identify(identity.digest(), None).await
     }
 
+    /// The identity with its user's record as it is in the store, whatever is cached: for what may have
+    /// been written a moment ago by who asks now.
+    ///
+    /// # Errors
+    /// See [`ResolveError`].
+    pub async fn reread(&self, identity: &Identity) -> Result<Identity, ResolveError> {
+        let [key, _] = identity.entries();
+        let user = self.0.load_one(RecordKey::User(identity.user_id())).await?;
+        Identity::new(identity.digest(), key, &user).ok_or(ResolveError::Unknown)
+    }
+
     /// Whether changes of the store are being pushed to us.
     #[must_use]
     pub fn pushed(&self) -> bool {

@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod arguments;
+mod hostile;
 mod input;
 mod layer;
 mod legacy;
+mod mirrored;
 mod modern;
 mod sessions;
 mod setup;
