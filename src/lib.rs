@@ -39,7 +39,7 @@
 //! | [`resolve`] | a key's digest -> whose it is; the cache, and when it may be trusted |
 //! | [`policy`] | which requests a known key may make |
 //! | [`inject`] | slots, templates, the plan for one request |
-//! | [`mcp`] | scanning bodies, headers, event streams, sealed ids |
+//! | [`mcp`] | scanning bodies, splicing, headers, following answers, sealed ids |
 //! | [`rejection`] | the one error a client sees |
 //! | [`gate`] | the one read path: authenticate, admit |
 //!
