@@ -55,7 +55,9 @@ impl Way {
                 message(uri.query(), door, holding)
             }
             // Around one service every path is an MCP endpoint, also the one for messages.
-            (Endpoint::Mcp, Some(_)) if uri.query().is_some_and(|q| q.contains(SESSION)) => {
+            (Endpoint::Mcp, Some(_))
+                if *method == Method::POST && uri.query().is_some_and(|q| q.contains(SESSION)) =>
+            {
                 message(uri.query(), door, holding)
             }
             (Endpoint::Message | Endpoint::Sse, Some(_)) => {
