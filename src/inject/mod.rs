@@ -17,7 +17,7 @@ mod template;
 
 pub use argument::{ArgumentNameError, ArgumentSlot, Arguments, argument_name};
 pub use header::{HeaderNameError, header_name};
-pub use plan::{Plan, Planned, Request, Unplannable};
+pub use plan::{Plan, Planned, Unplannable};
 pub use query::{QueryNameError, query_name, query_names};
-pub use slots::{Place, Slot, SlotError, Slots};
+pub use slots::{Place, Request, Slot, SlotError, Slots};
 pub use template::{Missing, Template, TemplateError};

@@ -7,18 +7,9 @@ use zeroize::Zeroizing;
 
 use super::argument::{ArgumentSlot, Arguments};
 use super::query;
-use super::slots::{Place, Slots};
+use super::slots::{Place, Request, Slots};
 use crate::names::SecretName;
 use crate::vault::SecretSet;
-
-/// What a request is, as far as slots care.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Request<'a> {
-    /// The tools it calls; several in a batch.
-    pub tools: &'a [&'a str],
-    /// Header and query slots may be left out when their secrets are missing.
-    pub optional: bool,
-}
 
 /// What is to be put into one request. No `Debug`: it holds secrets.
 pub struct Plan<'s> {
@@ -63,22 +54,22 @@ impl Planned<'_> {
     }
 }
 
-impl<'s> Plan<'s> {
+impl Slots {
     /// Fills the slots `request` needs from a user's secrets.
     ///
     /// # Errors
     /// Every secret that is missing at once, or the first place its value does not fit.
-    pub(super) fn new(
-        slots: &'s Slots,
+    pub fn plan(
+        &self,
         secrets: &SecretSet,
         request: &Request<'_>,
-    ) -> Result<Self, Unplannable> {
+    ) -> Result<Plan<'_>, Unplannable> {
         let mut missing = BTreeSet::new();
-        let headers = headers(slots, secrets, request.optional, &mut missing)?;
-        let query = parameters(slots, secrets, request.optional, &mut missing)?;
-        let arguments = arguments(slots, secrets, request.tools, &mut missing)?;
+        let headers = headers(self, secrets, request.optional, &mut missing)?;
+        let query = parameters(self, secrets, request.optional, &mut missing)?;
+        let arguments = arguments(self, secrets, request.tools, &mut missing)?;
         if missing.is_empty() {
-            Ok(Self {
+            Ok(Plan {
                 headers,
                 query,
                 arguments,
@@ -87,7 +78,9 @@ impl<'s> Plan<'s> {
             Err(Unplannable::Missing(missing.into_iter().collect()))
         }
     }
+}
 
+impl<'s> Plan<'s> {
     /// Puts the headers into `headers`, in place of whatever is there under their names.
     pub fn apply(&mut self, headers: &mut HeaderMap) {
         for (name, value) in self.headers.drain(..) {

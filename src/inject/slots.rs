@@ -6,11 +6,9 @@ use std::fmt;
 use http::{HeaderMap, HeaderName};
 
 use super::argument::{ArgumentNameError, ArgumentSlot, Arguments};
-use super::plan::{Plan, Request, Unplannable};
 use super::query::{QueryNameError, query_name, query_names};
 use super::{HeaderNameError, Template, TemplateError, header_name};
 use crate::names::SecretName;
-use crate::vault::SecretSet;
 
 /// Where a server expects secrets, as the operator declared.
 #[derive(Default)]
@@ -18,6 +16,15 @@ pub struct Slots {
     pub(super) headers: Vec<(HeaderName, Template)>,
     pub(super) query: Vec<(String, Template)>,
     pub(super) arguments: Arguments,
+}
+
+/// What a request is, as far as slots care.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Request<'a> {
+    /// The tools it calls; several in a batch.
+    pub tools: &'a [&'a str],
+    /// Header and query slots may be left out when their secrets are missing.
+    pub optional: bool,
 }
 
 /// Where a slot puts its secret.
@@ -241,18 +248,6 @@ impl Slots {
         headers.count() + self.query.iter().filter(|(name, _)| named(name)).count()
     }
 
-    /// Fills the slots `request` needs from a user's secrets.
-    ///
-    /// # Errors
-    /// Every secret that is missing at once, or the first place its value does not fit.
-    pub fn plan(
-        &self,
-        secrets: &SecretSet,
-        request: &Request<'_>,
-    ) -> Result<Plan<'_>, Unplannable> {
-        Plan::new(self, secrets, request)
-    }
-
     fn named(&self) -> &[ArgumentSlot] {
         match &self.arguments {
             Arguments::Named(slots) => slots,
@@ -264,8 +259,8 @@ impl Slots {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inject::Planned;
-    use crate::vault::SecretValue;
+    use crate::inject::{Planned, Unplannable};
+    use crate::vault::{SecretSet, SecretValue};
     use zeroize::Zeroizing;
 
     fn slots(list: &[(&'static str, &str)]) -> Slots {

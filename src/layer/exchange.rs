@@ -16,7 +16,7 @@ use super::body::{AnswerBody, Rewriting};
 use super::call::{Holding, Judged, Opened, head_for_backend, session_bytes};
 use super::failure::{self, BoxError};
 use super::inside::Inside;
-use super::mirror::Mirrored;
+use super::mirror::{Behalf, Mirrored};
 use super::rules::{Answering, Messages, Tasks};
 use super::setup::{Client, Reply, fitted, reply};
 use super::way::Way;
@@ -236,8 +236,14 @@ impl Exchange<'_> {
         body: Bytes,
         grant: &Grant<'_>,
     ) -> Result<(response::Parts, Arrived<S::Body>), Rejection> {
-        if let Some(mirrored) = Mirrored::wanted(self, &head, grant) {
-            return mirrored.ask(self, inner, head, body).await;
+        let behalf = Behalf {
+            shared: &self.shared,
+            identity: &self.identity,
+            door: &self.door,
+            holding: &self.holding,
+        };
+        if let Some(mirrored) = Mirrored::wanted(&self.judged, behalf, &head, grant) {
+            return mirrored.ask(inner, head, body).await;
         }
         let request = Request::from_parts(head, Full::new(body));
         let answer = inner.ask(request).await;

@@ -13,15 +13,17 @@ use http_body_util::{BodyExt as _, Full};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
+use super::Shared;
 use super::answer::{Arrived, is_stream};
-use super::exchange::Exchange;
+use super::call::{Holding, Judged};
 use super::failure;
 use super::inside::Inside;
 use super::schema::{Mirrors, Viewer, event_end, is_header_mismatch, list_request, list_result};
-use crate::gate::Grant;
+use crate::gate::{Door, Grant};
 use crate::mcp::headers::{MCP_METHOD, MCP_NAME, MCP_PROTOCOL_VERSION, mirrored};
 use crate::mcp::revision::Era;
 use crate::rejection::Rejection;
+use crate::resolve::Identity;
 
 /// Bytes of an error answer that are looked at.
 const ERROR_MAX: usize = 64 * 1024;
@@ -30,8 +32,18 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Pages of one list.
 const PAGES: usize = 64;
 
+/// On whose behalf a call is made, and where.
+#[derive(Clone, Copy)]
+pub(super) struct Behalf<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) identity: &'a Identity,
+    pub(super) door: &'a Door,
+    pub(super) holding: &'a Holding,
+}
+
 /// A call that may need such headers.
-pub(super) struct Mirrored {
+pub(super) struct Mirrored<'a> {
+    behalf: Behalf<'a>,
     tool: String,
     version: String,
     viewer: Viewer,
@@ -39,11 +51,16 @@ pub(super) struct Mirrored {
     values: Vec<(String, Zeroizing<String>)>,
 }
 
-impl Mirrored {
+impl<'a> Mirrored<'a> {
     /// `None` for anything but a call of 2026-07-28 or later with arguments set.
-    pub(super) fn wanted(exchange: &Exchange<'_>, head: &Parts, grant: &Grant<'_>) -> Option<Self> {
-        let message = exchange.judged.single()?;
-        if exchange.judged.era != Era::Modern || message.method.as_deref() != Some("tools/call") {
+    pub(super) fn wanted(
+        judged: &Judged<'_>,
+        behalf: Behalf<'a>,
+        head: &Parts,
+        grant: &Grant<'_>,
+    ) -> Option<Self> {
+        let message = judged.single()?;
+        if judged.era != Era::Modern || message.method.as_deref() != Some("tools/call") {
             return None;
         }
         let tool = message.name.as_deref()?;
@@ -56,12 +73,13 @@ impl Mirrored {
             .map(|set| (set.name().to_owned(), value(set.expose_value())))
             .collect();
         let wanted = Self {
+            behalf,
             tool: tool.to_owned(),
             version: version.trim_matches([' ', '\t']).to_owned(),
             viewer: Viewer {
-                user: exchange.holding.user,
-                server: exchange.door.server().clone(),
-                profile: exchange.holding.profile.clone(),
+                user: behalf.holding.user,
+                server: behalf.door.server().clone(),
+                profile: behalf.holding.profile.clone(),
                 secret_version: grant.secret_version(),
             },
             values,
@@ -73,22 +91,21 @@ impl Mirrored {
     /// it has done nothing then, so the list is read again and the call made once more.
     pub(super) async fn ask<S: Inside>(
         self,
-        exchange: &Exchange<'_>,
         inner: &mut S,
         head: Parts,
         body: Bytes,
     ) -> Result<(response::Parts, Arrived<S::Body>), Rejection> {
-        let known = self.known(exchange, inner, &head).await?;
-        let (answer, coming) = self.call(exchange, inner, &head, &body, &known).await?;
+        let known = self.known(inner, &head).await?;
+        let (answer, coming) = self.call(inner, &head, &body, &known).await?;
         if answer.status != StatusCode::BAD_REQUEST {
             return Ok((answer, Arrived::coming(coming)));
         }
         let (refused, whole) = beginning(coming).await;
         if is_header_mismatch(&whole) {
-            exchange.shared.schemas.forget(&self.viewer, &known);
-            let now = self.known(exchange, inner, &head).await?;
+            self.behalf.shared.schemas.forget(&self.viewer, &known);
+            let now = self.known(inner, &head).await?;
             if now.of(&self.tool) != known.of(&self.tool) {
-                let (answer, coming) = self.call(exchange, inner, &head, &body, &now).await?;
+                let (answer, coming) = self.call(inner, &head, &body, &now).await?;
                 return Ok((answer, Arrived::coming(coming)));
             }
         }
@@ -97,7 +114,6 @@ impl Mirrored {
 
     async fn call<S: Inside>(
         &self,
-        exchange: &Exchange<'_>,
         inner: &mut S,
         head: &Parts,
         body: &Bytes,
@@ -124,7 +140,7 @@ impl Mirrored {
         }
         let request = Request::from_parts(head, Full::new(body.clone()));
         let answer = inner.ask(request).await;
-        let answer = answer.map_err(|e| failure::rejection(exchange.door.server(), &e))?;
+        let answer = answer.map_err(|e| failure::rejection(self.behalf.door.server(), &e))?;
         Ok(answer.into_parts())
     }
 
@@ -132,31 +148,23 @@ impl Mirrored {
     /// after it.
     async fn known<S: Inside>(
         &self,
-        exchange: &Exchange<'_>,
         inner: &mut S,
         call: &Parts,
     ) -> Result<Arc<Mirrors>, Rejection> {
-        let schemas = &exchange.shared.schemas;
+        let schemas = &self.behalf.shared.schemas;
         if let Some(known) = schemas.get(&self.viewer) {
             return Ok(known);
         }
-        let known = schemas
-            .of(&self.viewer, self.list(exchange, inner, call))
-            .await;
-        exchange.shared.gate.again(&exchange.identity).await?;
+        let known = schemas.of(&self.viewer, self.list(inner, call)).await;
+        self.behalf.shared.gate.again(self.behalf.identity).await?;
         Ok(known)
     }
 
     /// Lists as this user. A list that cannot be had says nothing, and that is remembered too: a server
     /// that wants a header will say so, and is listed again then.
-    async fn list<S: Inside>(
-        &self,
-        exchange: &Exchange<'_>,
-        inner: &mut S,
-        call: &Parts,
-    ) -> Mirrors {
-        let server = exchange.door.server();
-        let pages = timeout(PATIENCE, self.pages(exchange, inner, call)).await;
+    async fn list<S: Inside>(&self, inner: &mut S, call: &Parts) -> Mirrors {
+        let server = self.behalf.door.server();
+        let pages = timeout(PATIENCE, self.pages(inner, call)).await;
         let Some(mirrors) = pages.ok().flatten() else {
             tracing::warn!(%server, "the server's tools cannot be listed");
             return Mirrors::default();
@@ -168,13 +176,8 @@ impl Mirrored {
         mirrors
     }
 
-    async fn pages<S: Inside>(
-        &self,
-        exchange: &Exchange<'_>,
-        inner: &mut S,
-        call: &Parts,
-    ) -> Option<Mirrors> {
-        let slots = exchange.door.slots();
+    async fn pages<S: Inside>(&self, inner: &mut S, call: &Parts) -> Option<Mirrors> {
+        let slots = self.behalf.door.slots();
         let ours = |tool: &str, argument: &str| {
             slots.arguments_of(tool).any(|name| name == argument)
                 || self.values.iter().any(|(name, _)| name == argument)
@@ -188,7 +191,7 @@ impl Mirrored {
                 return None;
             }
             let is_stream = is_stream(answer.headers());
-            let max = exchange.shared.budget.list_max();
+            let max = self.behalf.shared.budget.list_max();
             let result = page(answer.into_body(), is_stream, max).await?;
             cursor = mirrors.add(&result, ours);
             if cursor.is_none() {
