@@ -11,8 +11,9 @@ use http_body_util::Full;
 use memchr::memmem;
 
 use crate::cli::cloakroom;
-use crate::support::backend::{Manner, Recorder, echo};
+use crate::support::backend::Recorder;
 use crate::support::client::{Answer, call, listen, post};
+use crate::support::echo::{Manner, echo};
 use crate::support::proxy::{Lines, Place, Proxy};
 use crate::support::redis::Server;
 

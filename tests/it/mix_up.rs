@@ -5,19 +5,24 @@
 //! requests are made in all.
 
 mod crowd;
+mod report;
+mod servers;
+mod visitor;
 
 use std::time::Instant;
 
-use crate::support::backend::{Manner, echo};
 use crate::support::chaos::{self, TRICKS, Trick};
 use crate::support::client::Client;
 use crate::support::fingerprint;
-use crate::support::proxy::{Lines, Place, Proxy, alone, first_secret};
+use crate::support::proxy::{Lines, Place, Proxy, SECRET, alone, first_secret};
 use crate::support::redis::Server;
 use crowd::Crowd;
 
 const USERS: usize = 50;
-const SERVERS: [&str; 4] = ["json", "events", "moody", "chaos"];
+
+fn name(user: usize) -> String {
+    format!("user-{user}")
+}
 
 fn requests() -> usize {
     let named = std::env::var("CLOAKROOM_MIXUP_REQUESTS").ok();
@@ -42,19 +47,14 @@ async fn nobody_gets_anothers_answer_on_redis() {
 async fn nobody_gets_anothers_answer(place: &Place<'_>, requests: usize) {
     let _alone = alone().await;
     let (chaos, surplus) = chaos::start(&TRICKS).await;
-    let servers = [
-        (SERVERS[0], echo(Manner::Json).await),
-        (SERVERS[1], echo(Manner::Events).await),
-        (SERVERS[2], echo(Manner::Moody).await),
-        (SERVERS[3], chaos),
-    ];
+    let servers = servers::start(&chaos).await;
     // The smallest cache there is: a tenth of what the users have.
     let lines = Lines {
         root: "log = \"warn\"",
         store: "cache = \"64KiB\"",
         slots: None,
     };
-    let proxy = Proxy::start(place, &lines, &servers).await;
+    let proxy = Proxy::configured(place, &lines, &servers).await;
     let begun = Instant::now();
     let crowd = Crowd::settle(proxy, USERS).await;
     println!("{USERS} users settled in {:?}", begun.elapsed());
@@ -87,14 +87,15 @@ async fn nobody_gets_anothers_answer(place: &Place<'_>, requests: usize) {
     assert_eq!(crowd.revoked_keys_accepted().await, 0);
 }
 
-/// One late answer is enough to poison a connection that the next user gets.
+/// One late answer is enough to poison a connection that the next user gets, or the same user in another
+/// profile.
 ///
-/// Fails when `user: caller.identity.user_id()` in `proxy/forward.rs` becomes a constant. Verified by
-/// hand: with 40 servers 5 of 80 answers were somebody else's. Many servers, because the proxy gives
-/// up the connections of each one that it catches.
+/// Fails when `user: caller.identity.user_id()` or `profile: caller.profile` in `proxy/forward.rs`
+/// becomes a constant. Verified by hand: FIGURES. Many servers, because the proxy gives up the
+/// connections of each one that it catches.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_late_answer_never_reaches_the_next_user() {
-    const SERVERS: usize = 80;
+async fn a_late_answer_never_reaches_the_next_user_or_profile() {
+    const SERVERS: usize = 160;
     let (url, surplus) = chaos::start(&[Trick::Late]).await;
     let names: Vec<_> = (0..SERVERS).map(|n| format!("late-{n}")).collect();
     let servers: Vec<_> = names
@@ -110,22 +111,38 @@ async fn a_late_answer_never_reaches_the_next_user() {
     let servers: Vec<_> = names.iter().map(String::as_str).collect();
     let alice = proxy.settle_in("alice", &servers).await;
     let bob = proxy.settle_in("bob", &servers).await;
+    for name in &servers {
+        let at_work = first_secret("alice at work", name);
+        proxy
+            .set_named("alice", (name, "work"), SECRET, &at_work)
+            .await;
+    }
     let (mut first, mut second) = (proxy.client(), proxy.client());
     // The store is asked now, not between two requests of which the second must be quick.
-    for key in [&alice, &bob] {
-        first.exchange(discarded(&names[0], key)).await.unwrap();
+    for (path, key) in [
+        ("late-0", &alice),
+        ("late-0/@work", &alice),
+        ("late-0", &bob),
+    ] {
+        first.exchange(discarded(path, key)).await.unwrap();
     }
     let (mut foreign, mut late) = (0, 0);
-    for name in &names {
+    for (n, name) in names.iter().enumerate() {
         let mut seen = |who: &str, nonce: &str, answer: &serde_json::Value| {
             let own = fingerprint(first_secret(who, name).as_bytes());
-            foreign += usize::from(answer["result"]["fingerprint"] != own.as_str());
-            late += usize::from(answer["result"]["nonce"] != nonce);
+            let result = &answer["result"];
+            let places = [&result["fingerprint"], &result["seen"]["connection"]];
+            foreign += usize::from(places.iter().any(|seen| **seen != own.as_str()));
+            late += usize::from(result["nonce"] != nonce);
+        };
+        let (next, path, key) = match n % 2 {
+            0 => ("bob", name.clone(), &bob),
+            _ => ("alice at work", format!("{name}/@work"), &alice),
         };
         let answer = first.call(name, &alice, "a").await;
         seen("alice", "a", &answer.message());
-        let answer = second.call(name, &bob, "b").await;
-        seen("bob", "b", &answer.message());
+        let answer = second.call(&path, key, "b").await;
+        seen(next, "b", &answer.message());
     }
     let sent = surplus.load(std::sync::atomic::Ordering::Relaxed);
     assert!(sent >= SERVERS, "{sent}");

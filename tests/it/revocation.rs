@@ -12,8 +12,8 @@ use http_body_util::BodyExt as _;
 use tokio::task::JoinSet;
 
 use crate::support::Chance;
-use crate::support::backend::{Manner, echo};
 use crate::support::client::{Client, listen};
+use crate::support::echo::{Manner, echo};
 use crate::support::proxy::{Lines, Place, Proxy, alone, user};
 use crate::support::redis::Server;
 

@@ -29,12 +29,22 @@ impl Answer {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The message, of a JSON answer or of the last event of a stream that has data.
-    pub(crate) fn message(&self) -> Value {
+    /// The messages, of a JSON answer or of the events of a stream.
+    pub(crate) fn messages(&self) -> Vec<Value> {
         let text = self.text();
-        let mut events = text.lines().filter_map(|line| line.strip_prefix("data: "));
-        let json = events.rfind(|data| !data.is_empty()).unwrap_or(&text);
-        serde_json::from_str(json).unwrap_or(Value::Null)
+        let json = |text: &str| serde_json::from_str(text).unwrap_or(Value::Null);
+        let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
+        let events: Vec<_> = data.filter(|data| !data.is_empty()).map(json).collect();
+        match json(&text) {
+            Value::Array(batch) => batch,
+            Value::Null => events,
+            one => vec![one],
+        }
+    }
+
+    /// The last message.
+    pub(crate) fn message(&self) -> Value {
+        self.messages().pop().unwrap_or(Value::Null)
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
