@@ -28,18 +28,12 @@ impl Sse {
         key: &str,
     ) -> Result<Result<Self, Answer>, String> {
         let (connection, response) = client.open(listen(server, key)).await?;
-        let (parts, body) = response.into_parts();
-        if parts.status != 200 {
-            let body = body.collect().await.map_err(|e| e.to_string())?.to_bytes();
-            return Ok(Err(Answer {
-                status: parts.status.as_u16(),
-                headers: parts.headers,
-                body,
-            }));
+        if response.status() != 200 {
+            return Ok(Err(Answer::read(response).await?));
         }
         let mut stream = Self {
             _connection: connection,
-            body,
+            body: response.into_body(),
             unread: String::new(),
             path: String::new(),
             received: Vec::new(),
