@@ -38,6 +38,10 @@ impl Canary {
                 format!("{bytes:?}").trim_matches(['[', ']']).into(),
             ),
         ];
+        // However often it was escaped, these are left as they are.
+        let parts = value.split(|c: char| c == '"' || c == '\\' || c.is_control());
+        let telling = parts.filter(|part| part.len() >= 8);
+        forms.extend(telling.map(|part| ("a part", part.into())));
         for alignment in 0..3 {
             let padded = [&b"   "[..alignment], bytes].concat();
             let text = STANDARD.encode(padded);

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::crowd::{Inner, has_admin};
 use super::report::{Asked, Call};
-use super::servers::{PROFILES, SERVERS, Speech};
+use super::servers::{self, PROFILES, SERVERS, Speech};
 use crate::support::Chance;
 use crate::support::client::Client;
 use crate::support::sse::Sse;
@@ -63,7 +63,7 @@ impl Visitor {
         while self.crowd.take() {
             let asked = Asked {
                 user: self.user,
-                server: self.chance.below(SERVERS.len() as u64) as usize,
+                server: self.server(),
                 profile: self.chance.below(PROFILES.len() as u64) as usize,
             };
             let key = self.crowd.key(self.user);
@@ -73,6 +73,18 @@ impl Visitor {
             }
         }
         self.hear_out().await;
+    }
+
+    /// The server of the next request: the chaotic one twice as often as each other.
+    fn server(&mut self) -> usize {
+        let chaos = |kind: &servers::Kind| kind.speech == Speech::Chaos;
+        let again = SERVERS.iter().position(chaos).unwrap();
+        let chosen = self.chance.below(SERVERS.len() as u64 + 1) as usize;
+        if chosen < SERVERS.len() {
+            chosen
+        } else {
+            again
+        }
     }
 
     /// The calls of the next request. Ids are the same for everybody.

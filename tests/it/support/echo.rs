@@ -160,7 +160,8 @@ impl Connection {
     fn messages(&self, parts: &Parts, body: &Value) -> Response<Body> {
         let number = parameter(parts, "session_id").and_then(|number| number.parse().ok());
         let open = self.streams.open.lock().unwrap();
-        let Some((sender, opened_by)) = number.and_then(|number: u64| open.get(&number)) else {
+        let known = number.and_then(|number: u64| open.get(&number));
+        let Some((sender, opened_by)) = known.filter(|(sender, _)| !sender.is_closed()) else {
             return plain(StatusCode::NOT_FOUND);
         };
         let events = self.results(parts, body, Some(opened_by));
