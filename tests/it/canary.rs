@@ -1,83 +1,30 @@
 //! Rule 10: no secret and no key is anywhere it could be read, in any of the forms in which bytes
 //! are usually written.
 
+mod every_slot;
+mod forms;
+mod leaky;
+
 use std::path::Path;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
 use memchr::memmem;
 
 use crate::cli::cloakroom;
-use crate::support::backend::{Manner, Recorder, echo};
+use crate::support::backend::Recorder;
 use crate::support::client::{Answer, call, listen, post};
+use crate::support::echo::{Manner, echo};
 use crate::support::proxy::{Lines, Place, Proxy};
 use crate::support::redis::Server;
+use forms::Canary;
 
 /// Characters that look different in every form: some are escaped in URLs and JSON.
 const SECRET: &str = "canary/+\"secret\\7q%Zk&w=3 fT~x";
 const SLOTS: &str = "Authorization = \"Basic ${base64(TOKEN:TOKEN)}\"\nX-Token = \"${TOKEN}\"";
 
 // Fails when a line such as `tracing::trace!(headers = ?parts.headers)` is added to `layer/service.rs`.
-
-/// Something that must not be found.
-struct Canary {
-    name: &'static str,
-    forms: Vec<(&'static str, Vec<u8>)>,
-}
-
-impl Canary {
-    fn new(name: &'static str, value: &str) -> Self {
-        let bytes = value.as_bytes();
-        let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
-        let json = serde_json::to_string(value).unwrap();
-        let mut forms = vec![
-            ("raw", bytes.to_vec()),
-            ("upper-case hex", hex.to_uppercase().into_bytes()),
-            ("hex", hex.into_bytes()),
-            ("percent-encoded", percent(bytes).into_bytes()),
-            ("debug", format!("{value:?}").trim_matches('"').into()),
-            ("JSON", json.trim_matches('"').into()),
-            (
-                "bytes",
-                format!("{bytes:?}").trim_matches(['[', ']']).into(),
-            ),
-        ];
-        for alignment in 0..3 {
-            let padded = [&b"   "[..alignment], bytes].concat();
-            let text = STANDARD.encode(padded);
-            // The first group depends on what stands before, the last on what comes after.
-            let middle = &text[4..text.len() - 4];
-            forms.push(("base64", middle.into()));
-            let url = middle.replace('+', "-").replace('/', "_");
-            forms.push(("base64url", url.into()));
-        }
-        Self { name, forms }
-    }
-
-    #[track_caller]
-    fn absent(&self, place: &str, bytes: &[u8]) {
-        for (form, needle) in &self.forms {
-            let Some(at) = memmem::find(bytes, needle) else {
-                continue;
-            };
-            let around = &bytes[at.saturating_sub(100)..bytes.len().min(at + 200)];
-            let around = String::from_utf8_lossy(around);
-            panic!("{} in {place}, {form}: {around}", self.name);
-        }
-    }
-}
-
-fn percent(bytes: &[u8]) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
-    let escape = |&b: &u8| match plain(b) {
-        true => char::from(b).to_string(),
-        false => format!("%{b:02X}"),
-    };
-    bytes.iter().map(escape).collect()
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_of_a_secret_or_key_is_left_anywhere_on_sqlite() {
@@ -134,14 +81,20 @@ async fn nothing_is_left(place: &Place<'_>) {
     canaries.extend(keys.map(|key| Canary::new("a key", key)));
 
     let answers = traffic(&proxy, &servers.map(|(name, _)| name), keys).await;
-    let commands = commands(proxy.folder.path(), keys);
-    if let Place::Redis(redis) = place {
-        let dump = dump(redis);
-        assert!(memmem::find(&dump, b"cloakroom:u/").is_some());
-        canaries
-            .iter()
-            .for_each(|canary| canary.absent("the dump", &dump));
-    }
+    let shown = commands(proxy.folder.path(), keys);
+    let answers = answers.into_iter().flat_map(Answer::into_bytes).collect();
+    nowhere(&proxy, place, &canaries, answers, &shown).await;
+}
+
+/// Nothing of the canaries is in what was answered or shown, in the log, in the process or in the
+/// store.
+async fn nowhere(
+    proxy: &Proxy,
+    place: &Place<'_>,
+    canaries: &[Canary],
+    answers: Vec<Vec<u8>>,
+    shown: &[u8],
+) {
     // What was logged is printed a little later.
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     let printed = proxy.printed();
@@ -151,26 +104,38 @@ async fn nothing_is_left(place: &Place<'_>) {
     let cmdline = std::fs::read(format!("{process}/cmdline")).unwrap();
     assert!(!cmdline.is_empty());
     let environ = std::fs::read(format!("{process}/environ")).unwrap();
-    for canary in &canaries {
-        canary.absent("what the proxy printed", &printed);
-        canary.absent("its command line", &cmdline);
-        canary.absent("its environment", &environ);
-        canary.absent("what commands printed", &commands);
-        for answer in &answers {
-            canary.absent("an answer", &answer.body);
-            let headers = format!("{:?}", answer.headers);
-            canary.absent("the headers of an answer", headers.as_bytes());
+    let mut places = vec![
+        ("what the proxy printed".to_owned(), printed),
+        ("its command line".to_owned(), cmdline),
+        ("its environment".to_owned(), environ),
+        ("what commands printed".to_owned(), shown.to_vec()),
+    ];
+    places.extend(
+        answers
+            .into_iter()
+            .map(|bytes| ("an answer".to_owned(), bytes)),
+    );
+    for file in std::fs::read_dir(proxy.folder.path()).unwrap() {
+        let path = file.unwrap().path();
+        places.push((path.display().to_string(), std::fs::read(&path).unwrap()));
+    }
+    match place {
+        Place::Sqlite => {
+            for file in ["store.db", "store.db-wal", "store.db-shm"] {
+                let searched = places.iter().any(|(path, _)| path.ends_with(file));
+                assert!(searched, "{file} was not searched");
+            }
         }
-        for file in std::fs::read_dir(proxy.folder.path()).unwrap() {
-            let path = file.unwrap().path();
-            canary.absent(&path.display().to_string(), &std::fs::read(&path).unwrap());
+        Place::Redis(redis) | Place::Relayed(redis, _) => {
+            let dump = dump(redis);
+            assert!(memmem::find(&dump, b"cloakroom:u/").is_some());
+            places.push(("the dump".to_owned(), dump));
         }
     }
-    if let Place::Sqlite = place {
-        for file in ["store.db", "store.db-wal", "store.db-shm"] {
-            let path = proxy.folder.path().join(file);
-            assert!(path.exists(), "{file} was not searched");
-        }
+    for (place, bytes) in &places {
+        canaries
+            .iter()
+            .for_each(|canary| canary.absent(place, bytes));
     }
 }
 
@@ -246,8 +211,7 @@ async fn traffic(proxy: &Proxy, servers: &[&str], keys: [&str; 4]) -> Vec<Answer
 
 /// What an operator may do, and what he is shown.
 fn commands(folder: &Path, keys: [&str; 4]) -> Vec<u8> {
-    let mut shown = Vec::new();
-    for (line, input) in [
+    let lines = [
         ("secret set alice json TOKEN", SECRET),
         ("secret set alice nosuch TOKEN", SECRET),
         ("secret set nobody json TOKEN", SECRET),
@@ -262,23 +226,26 @@ fn commands(folder: &Path, keys: [&str; 4]) -> Vec<u8> {
         ("user list --json", ""),
         ("client-config json --url http://127.0.0.1:1", ""),
         ("check", ""),
-    ] {
-        use std::io::Write as _;
-        let mut child = cloakroom()
-            .current_dir(folder)
-            .args(line.split_whitespace())
-            .args(["--config", "direct.toml"])
-            .stdin(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::piped())
-            .stderr(std::process::Stdio::piped())
-            .spawn()
-            .unwrap();
-        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-        let done = child.wait_with_output().unwrap();
-        shown.extend(done.stdout);
-        shown.extend(done.stderr);
-    }
-    shown
+    ];
+    let shown = lines.map(|(line, input)| command(folder, line, input));
+    shown.concat()
+}
+
+/// All a command prints.
+fn command(folder: &Path, line: &str, input: &str) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut child = cloakroom()
+        .current_dir(folder)
+        .args(line.split_whitespace())
+        .args(["--config", "direct.toml"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let done = child.wait_with_output().unwrap();
+    [done.stdout, done.stderr].concat()
 }
 
 /// All keys and values Redis holds, and the file it saves.

@@ -2,18 +2,18 @@
 
 mod herd;
 mod outage;
+mod streams;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use cloakroom::vault::IssuedKey;
-use http_body_util::BodyExt as _;
 use tokio::task::JoinSet;
 
 use crate::support::Chance;
-use crate::support::backend::{Manner, echo};
-use crate::support::client::{Client, listen};
+use crate::support::client::Client;
+use crate::support::echo::{Manner, echo};
 use crate::support::proxy::{Lines, Place, Proxy, alone, user};
 use crate::support::redis::Server;
 
@@ -215,33 +215,4 @@ async fn a_key_ends_with_its_time() {
     let answer = client.call(SERVER, key.key.reveal(), "after").await;
     assert!(answer.text().contains("expired"), "{}", answer.text());
     assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
-}
-
-// Fails when `Stream::poll` in the layer does not look at `denied`.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_open_stream_ends_with_its_key() {
-    let redis = Server::plain();
-    for place in [Place::Sqlite, Place::Redis(&redis)] {
-        let proxy = start(&place, "").await;
-        proxy.settle_in("alice", &[SERVER]).await;
-        for end in [End::Revoked, End::UserDisabled] {
-            let key = proxy.issue_key("alice", None).await;
-            let mut client = proxy.client();
-            let (_sender, response) = client.open(listen(SERVER, key.key.reveal())).await.unwrap();
-            assert_eq!(response.status(), 200);
-            let mut body = response.into_body();
-            assert!(body.frame().await.unwrap().is_ok());
-            match end {
-                End::Revoked => drop(proxy.vault.revoke_key(&key.id).await.unwrap()),
-                End::UserDisabled => proxy
-                    .vault
-                    .set_disabled(&user("alice"), true)
-                    .await
-                    .unwrap(),
-            }
-            let ended = async { while let Some(Ok(_)) = body.frame().await {} };
-            let in_time = tokio::time::timeout(Duration::from_secs(1), ended).await;
-            assert!(in_time.is_ok(), "the stream goes on");
-        }
-    }
 }

@@ -16,3 +16,4 @@ mod streams;
 mod support;
 mod tasks;
 mod trouble;
+mod views;

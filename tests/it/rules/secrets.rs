@@ -4,7 +4,8 @@ use bytes::Bytes;
 use cloakroom::store::Record;
 
 use super::start;
-use crate::support::backend::{Manner, Recorder, echo};
+use crate::support::backend::Recorder;
+use crate::support::echo::{Manner, echo};
 use crate::support::fingerprint;
 use crate::support::proxy::{Lines, Place, Proxy, first_secret};
 use crate::support::redis::Server;

@@ -1,119 +1,9 @@
-//! Small MCP servers, well behaved, and one that records what it receives and answers as told.
+//! A server that records what it receives and answers as told, and what reads raw requests.
 
-use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::stream;
-use http::{HeaderMap, Method, Response};
-use http_body::Frame;
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Full, StreamBody};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-
-use super::{Chance, fingerprint};
-
-/// How a server answers.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Manner {
-    Json,
-    /// As an event stream, the answer after a notification.
-    Events,
-    /// One or the other, up to 3 ms later.
-    Moody,
-}
-
-/// Starts a server; its URL.
-pub(crate) async fn echo(manner: Manner) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = url(listener.local_addr().unwrap());
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            stream.set_nodelay(true).unwrap();
-            let service = service_fn(
-                move |request: http::Request<hyper::body::Incoming>| async move {
-                    let (parts, body) = request.into_parts();
-                    if parts.method == Method::GET {
-                        return Ok(ticks());
-                    }
-                    let body = body.collect().await?.to_bytes();
-                    Ok::<_, hyper::Error>(answer(manner, &parts.headers, &body).await)
-                },
-            );
-            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
-        }
-    });
-    url
-}
-
-fn url(address: SocketAddr) -> String {
-    format!("http://{address}/mcp")
-}
-
-type Body = UnsyncBoxBody<Bytes, Infallible>;
-
-/// The message a server answers a call with: whose credential it got, and the call's nonce.
-pub(crate) fn message(credential: &[u8], id: &Value, nonce: &str) -> String {
-    let result = json!({"fingerprint": fingerprint(credential), "nonce": nonce});
-    json!({"jsonrpc": "2.0", "id": id, "result": result}).to_string()
-}
-
-async fn answer(manner: Manner, headers: &HeaderMap, body: &[u8]) -> Response<Body> {
-    let call: Value = serde_json::from_slice(body).unwrap_or_default();
-    let nonce = call["params"]["arguments"]["nonce"].as_str().unwrap_or("");
-    let credential = headers
-        .get("authorization")
-        .map_or(&b""[..], |value| value.as_bytes());
-    let credential = credential.strip_prefix(b"Bearer ").unwrap_or_default();
-    let message = message(credential, &call["id"], nonce);
-    let events = match manner {
-        Manner::Json => false,
-        Manner::Events => true,
-        Manner::Moody => {
-            let mut chance = Chance::new(body.as_ptr() as u64);
-            tokio::time::sleep(Duration::from_millis(chance.below(4))).await;
-            chance.below(2) == 0
-        }
-    };
-    if events {
-        let text = format!(
-            "data: {{\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\"}}\n\nid: 7\ndata: {message}\n\n"
-        );
-        // In two pieces, cut somewhere.
-        let mut text = Bytes::from(text);
-        let first = text.split_to(text.len() / 2);
-        let pieces = [first, text].map(|piece| Ok(Frame::data(piece)));
-        return response(
-            "text/event-stream",
-            StreamBody::new(stream::iter(pieces)).boxed_unsync(),
-        );
-    }
-    response("application/json", Full::from(message).boxed_unsync())
-}
-
-/// An event every 50 ms, for ever.
-fn ticks() -> Response<Body> {
-    let ticks = stream::unfold(0_u64, |n| async move {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        let event = format!("id: {n}\ndata: {{\"jsonrpc\":\"2.0\",\"method\":\"tick\"}}\n\n");
-        Some((Ok(Frame::data(Bytes::from(event))), n + 1))
-    });
-    response("text/event-stream", StreamBody::new(ticks).boxed_unsync())
-}
-
-fn response(kind: &str, body: Body) -> Response<Body> {
-    Response::builder()
-        .header("content-type", kind)
-        .body(body)
-        .unwrap()
-}
 
 /// A server that writes down every request, byte for byte, and answers with the same bytes.
 pub(crate) struct Recorder {
@@ -126,7 +16,7 @@ impl Recorder {
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let recorder = Self {
-            url: url(listener.local_addr().unwrap()),
+            url: format!("http://{}/mcp", listener.local_addr().unwrap()),
             answer: Arc::default(),
             received: Arc::default(),
         };

@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 
-use super::Chance;
-use super::backend::{body, head, message, value};
+use super::backend::{body, head, value};
+use super::echo::message;
+use super::{Chance, fingerprint};
 
 /// What it does to one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,13 +73,20 @@ async fn play(
     surplus: Arc<AtomicUsize>,
 ) -> Option<()> {
     let mut buffer = Vec::new();
+    let mut first = None;
     loop {
         let head = head(&mut stream, &mut buffer).await?;
         let trick = tricks[chance.below(tricks.len() as u64) as usize];
         let credential = value(&head, "authorization").unwrap_or_default();
         let credential = credential.strip_prefix("Bearer ").unwrap_or_default();
         let nonce = value(&head, "mcp-param-nonce").unwrap_or_default();
-        let answer = |id: &Value| message(credential.as_bytes(), id, nonce);
+        let own = fingerprint(credential.as_bytes());
+        let first = first.get_or_insert_with(|| own.clone());
+        let answer = |id: &Value| {
+            let seen = [("header", &own), ("connection", &*first)];
+            let seen = seen.map(|(place, fingerprint)| (place.to_owned(), json!(fingerprint)));
+            message(&own, id, nonce, seen.into_iter().collect()).to_string()
+        };
         if trick == Trick::Early {
             // Which id it will be cannot be known yet.
             write(&mut stream, &http("200 OK", &answer(&json!(0)))).await?;

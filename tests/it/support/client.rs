@@ -7,6 +7,7 @@ use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
+use hyper::ext::ReasonPhrase;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
@@ -20,21 +21,55 @@ pub(crate) struct Client {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
+    /// What stands after the status, when it is not the usual phrase.
+    pub(crate) reason: Option<ReasonPhrase>,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
 impl Answer {
+    pub(crate) async fn read(response: Response<Incoming>) -> Result<Self, String> {
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.map_err(|e| e.to_string())?.to_bytes();
+        Ok(Self {
+            status: parts.status.as_u16(),
+            reason: parts.extensions.get().cloned(),
+            headers: parts.headers,
+            body,
+        })
+    }
+
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The message, of a JSON answer or of the last event of a stream that has data.
-    pub(crate) fn message(&self) -> Value {
+    /// The messages, of a JSON answer or of the events of a stream.
+    pub(crate) fn messages(&self) -> Vec<Value> {
         let text = self.text();
-        let mut events = text.lines().filter_map(|line| line.strip_prefix("data: "));
-        let json = events.rfind(|data| !data.is_empty()).unwrap_or(&text);
-        serde_json::from_str(json).unwrap_or(Value::Null)
+        let json = |text: &str| serde_json::from_str(text).unwrap_or(Value::Null);
+        let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
+        let events: Vec<_> = data.filter(|data| !data.is_empty()).map(json).collect();
+        match json(&text) {
+            Value::Array(batch) => batch,
+            Value::Null => events,
+            one => vec![one],
+        }
+    }
+
+    /// The last message.
+    pub(crate) fn message(&self) -> Value {
+        self.messages().pop().unwrap_or(Value::Null)
+    }
+
+    /// All of it that a client can see.
+    pub(crate) fn into_bytes(self) -> [Vec<u8>; 2] {
+        let mut head = self
+            .reason
+            .map_or(Vec::new(), |reason| reason.as_bytes().to_vec());
+        for (name, value) in &self.headers {
+            head.extend([b"\n", name.as_str().as_bytes(), b": ", value.as_bytes()].concat());
+        }
+        [head, self.body.to_vec()]
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
@@ -86,14 +121,9 @@ impl Client {
         request: Request<Full<Bytes>>,
     ) -> Result<Answer, String> {
         let (sender, response) = self.open(request).await?;
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await.map_err(|e| e.to_string())?.to_bytes();
+        let answer = Answer::read(response).await?;
         self.idle = Some(sender);
-        Ok(Answer {
-            status: parts.status.as_u16(),
-            headers: parts.headers,
-            body,
-        })
+        Ok(answer)
     }
 
     /// A tool call that must be answered somehow.

@@ -2,9 +2,11 @@
 pub(crate) mod backend;
 pub(crate) mod chaos;
 pub(crate) mod client;
+pub(crate) mod echo;
 pub(crate) mod proxy;
 pub(crate) mod redis;
 pub(crate) mod relay;
+pub(crate) mod sse;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

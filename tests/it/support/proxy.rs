@@ -1,6 +1,5 @@
 //! The real `cloakroom serve` on a free loopback port, in a folder of its own; gone when dropped.
 
-use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, Stdio};
@@ -54,6 +53,17 @@ impl Proxy {
         lines: &Lines<'_>,
         servers: &[(&str, String)],
     ) -> Self {
+        let usual = format!("Authorization = \"Bearer ${{{SECRET}}}\"");
+        let slots = lines.slots.unwrap_or(&usual);
+        let table = |(name, url): &(&str, String)| {
+            format!("[servers.{name}]\nurl = \"{url}\"\n[servers.{name}.headers]\n{slots}\n")
+        };
+        let tables: String = servers.iter().map(table).collect();
+        Self::configured(place, lines, &tables).await
+    }
+
+    /// Starts it with these tables of the configuration, which are the servers'.
+    pub(crate) async fn configured(place: &Place<'_>, lines: &Lines<'_>, servers: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (url, direct) = match place {
             Place::Sqlite => ("sqlite:store.db".to_owned(), "sqlite:store.db".to_owned()),
@@ -104,13 +114,25 @@ impl Proxy {
         self.vault.add_user(&user(name), None).await.unwrap();
     }
 
+    /// Sets the secret the usual slot takes.
     pub(crate) async fn set_secret(&self, name: &str, server: &str, value: &str) {
+        let at = (server, ProfileName::DEFAULT);
+        self.set_named(name, at, SECRET, value).await;
+    }
+
+    /// Sets a secret of a user, for a server and in a profile.
+    pub(crate) async fn set_named(
+        &self,
+        name: &str,
+        (server, profile): (&str, &str),
+        secret: &str,
+        value: &str,
+    ) {
         let value = SecretValue::new(value.as_bytes().to_vec().into()).unwrap();
-        let (server, secret) = (
-            ServerName::parse(server).unwrap(),
-            SecretName::parse(SECRET).unwrap(),
-        );
-        let (user, profile) = (user(name), ProfileName::default_profile());
+        let server = ServerName::parse(server).unwrap();
+        let profile = ProfileName::parse(profile).unwrap();
+        let secret = SecretName::parse(secret).unwrap();
+        let user = user(name);
         let set = self
             .vault
             .set_secret(&user, &server, &profile, &secret, &value);
@@ -164,19 +186,9 @@ pub(crate) async fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().await
 }
 
-fn config(url: &str, lines: &Lines<'_>, servers: &[(&str, String)]) -> String {
-    let Lines { root, store, slots } = lines;
-    let mut text = format!("listen = \"127.0.0.1:0\"\n{root}\n[store]\nurl = \"{url}\"\n{store}\n");
-    let usual = format!("Authorization = \"Bearer ${{{SECRET}}}\"");
-    let slots = slots.unwrap_or(&usual);
-    for (name, url) in servers {
-        write!(
-            text,
-            "[servers.{name}]\nurl = \"{url}\"\n[servers.{name}.headers]\n{slots}\n"
-        )
-        .unwrap();
-    }
-    text
+fn config(url: &str, lines: &Lines<'_>, servers: &str) -> String {
+    let Lines { root, store, .. } = lines;
+    format!("listen = \"127.0.0.1:0\"\n{root}\n[store]\nurl = \"{url}\"\n{store}\n{servers}")
 }
 
 fn serve(folder: &TempDir) -> (Child, SocketAddr, Arc<Mutex<Vec<u8>>>) {
