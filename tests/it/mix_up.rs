@@ -60,10 +60,10 @@ async fn nobody_gets_anothers_answer(place: &Place<'_>, requests: usize) {
     let _alone = alone().await;
     let (chaos, surplus) = chaos::start(&TRICKS).await;
     let servers = servers::start(&chaos).await;
-    // The smallest cache there is: a tenth of what the users have.
+    // A small cache: a tenth of what the users have.
     let lines = Lines {
         root: "log = \"warn\"",
-        store: "cache = \"64KiB\"",
+        store: "cache = \"256KiB\"",
         slots: None,
     };
     let proxy = Proxy::configured(place, &lines, &servers).await;

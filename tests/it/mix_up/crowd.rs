@@ -155,6 +155,8 @@ impl Inner {
         let answer = match answer {
             Ok(answer) => answer,
             Err(_) if chaos => return self.report().chaos_failed += 1,
+            // Answers under way are cut when their key is revoked.
+            Err(_) if self.is_revoked(key) => return self.report().cut += 1,
             Err(error) => return self.failed(asked, &error),
         };
         if answer.status == 401 {
@@ -168,6 +170,9 @@ impl Inner {
                 .all(|message| message.get("result").is_none())
         {
             return self.report().chaos_failed += 1;
+        }
+        if messages.len() < calls.len() && self.is_revoked(key) {
+            return self.report().cut += 1;
         }
         if messages.len() != calls.len() {
             return self.failed(asked, &answer.text());

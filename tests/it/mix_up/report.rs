@@ -37,8 +37,9 @@ pub(super) struct Report {
     pub(super) on_streams: usize,
     pub(super) batches: usize,
     pub(super) streams: usize,
-    /// Streams that ended with their key.
+    /// Streams that ended with their key, and answers that were cut with it.
     pub(super) streams_ended: usize,
+    pub(super) cut: usize,
     pub(super) aborted: usize,
     /// Calls refused for a secret that is not set, and of them those told on a stream.
     pub(super) lacking: usize,

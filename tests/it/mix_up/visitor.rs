@@ -227,6 +227,7 @@ impl Line {
         let body = asked.body(std::slice::from_ref(call));
         let posted = match client.exchange(self.stream.post(key, body)).await {
             Ok(posted) => posted,
+            Err(_) if crowd.is_revoked(key) => return Told::KeyRefused,
             Err(error) => return Told::Failed(error),
         };
         if posted.status == 401 {
