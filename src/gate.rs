@@ -254,7 +254,10 @@ impl Gate {
         };
         // Who was told to set a secret tries again at once, sooner than the store's word gets here.
         match self.resolver.reread(identity).await {
-            Ok(fresh) => self.plan(&fresh, door, profile, request).await,
+            Ok(fresh) => {
+                stands(&fresh)?;
+                self.plan(&fresh, door, profile, request).await
+            }
             Err(_) => Err(missing),
         }
     }
@@ -308,8 +311,8 @@ impl Gate {
     ) -> Result<Grant<'d>, Rejection> {
         let until = Instant::now() + patience;
         let mut identity = identity.clone();
+        let mut admitted = self.admit(&identity, door, profile, request).await;
         loop {
-            let admitted = self.admit(&identity, door, profile, request).await;
             let left = until.saturating_duration_since(Instant::now());
             match admitted {
                 Err(rejection) if rejection.kind() == Kind::SecretMissing && !left.is_zero() => {}
@@ -317,6 +320,9 @@ impl Gate {
             }
             self.resolver.changed(&identity, left).await;
             identity = self.again(&identity).await?;
+            // Not `admit`: what it reads again would count as a change, and the store be asked all the
+            // time.
+            admitted = self.plan(&identity, door, profile, request).await;
         }
     }
 

@@ -16,6 +16,7 @@ use super::body::{AnswerBody, Rewriting};
 use super::call::{Holding, Judged, Opened, head_for_backend, session_bytes};
 use super::failure::{self, BoxError};
 use super::inside::Inside;
+use super::merged::Names;
 use super::mirror::{Behalf, Mirrored};
 use super::rules::{Answering, Messages, Tasks};
 use super::setup::{Client, Reply, fitted, reply};
@@ -76,8 +77,10 @@ impl Exchange<'_> {
             head.headers.insert(MCP_NAME, mirrored(task));
         }
         self.aim(&mut head, &mut grant)?;
+        // Before the backend is asked: on a stream of HTTP+SSE its list may come before its answer here.
+        let merged = self.merged(&grant);
         let (head, answer) = self.ask(inner, head, rewritten.bytes, &grant).await?;
-        self.pass_on(head, answer, &opened, &grant).await
+        self.pass_on(head, answer, &opened, &grant, merged).await
     }
 
     /// Opens the ids the headers bring, and remembers what a client of HTTP+SSE declares.
@@ -258,6 +261,7 @@ impl Exchange<'_> {
         body: Arrived<R>,
         opened: &Opened,
         grant: &Grant<'_>,
+        merged: Option<Arc<Names>>,
     ) -> Result<Response<AnswerBody<R>>, Rejection>
     where
         R: Body<Data = Bytes>,
@@ -273,7 +277,7 @@ impl Exchange<'_> {
             era: self.judged.era,
         };
         let (head, session) = answer::head_for_client(&backend, &sealing)?;
-        let rules = self.rules(session.as_ref(), grant);
+        let rules = self.rules(session.as_ref(), merged);
         let is_stream = answer::is_stream(&backend.headers);
         let body = match &self.way {
             Way::Stream { messages } if backend.status.is_success() => {
@@ -319,15 +323,19 @@ impl Exchange<'_> {
         opening::announced(body, &sealed, &self.shared.streams, self.door.server()).await
     }
 
-    fn rules(&self, session: Option<&Session>, grant: &Grant<'_>) -> Answering {
+    fn merged(&self, grant: &Grant<'_>) -> Option<Arc<Names>> {
+        self.door.slots().merges_all().then(|| {
+            let (merged, server) = (&self.shared.merged, self.door.server());
+            merged.now(&self.holding, server, grant.merged())
+        })
+    }
+
+    fn rules(&self, session: Option<&Session>, merged: Option<Arc<Names>>) -> Answering {
         Answering {
             door: self.door.clone(),
             holding: self.holding.clone(),
             session: session_bytes(session).to_vec(),
-            merged: self.door.slots().merges_all().then(|| {
-                let (merged, server) = (&self.shared.merged, self.door.server());
-                merged.now(&self.holding, server, grant.merged())
-            }),
+            merged,
             messages: None,
         }
     }

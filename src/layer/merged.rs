@@ -11,14 +11,22 @@ use super::call::Holding;
 use crate::names::{ProfileName, ServerName};
 use crate::vault::UserId;
 
-/// Entries whose answers have all ended are looked for when there are so many.
+/// Entries whose answers have all ended are looked for when there are so many, and twice as many as
+/// were left the last time: the requests of many open streams must not each go through all of them.
 const SWEEP: usize = 1024;
 
 type Holder = (UserId, ServerName, ProfileName);
 
 /// The names, by whose they are.
 #[derive(Default)]
-pub(super) struct Merged(Mutex<HashMap<Holder, Weak<Names>>>);
+pub(super) struct Merged(Mutex<All>);
+
+#[derive(Default)]
+struct All {
+    held: HashMap<Holder, Weak<Names>>,
+    /// How many there were after the last sweep.
+    swept: usize,
+}
 
 /// The names of one user, server and profile.
 #[derive(Default)]
@@ -29,16 +37,21 @@ impl Merged {
     pub(super) fn now(&self, holding: &Holding, server: &ServerName, now: &[String]) -> Arc<Names> {
         let holder = (holding.user, server.clone(), holding.profile.clone());
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.len() >= SWEEP {
-            all.retain(|_, names| names.strong_count() > 0);
-        }
-        let known = all.get(&holder).and_then(Weak::upgrade);
-        let names = known.unwrap_or_else(|| {
-            let names = Arc::new(Names::default());
-            all.insert(holder, Arc::downgrade(&names));
-            names
-        });
+        let known = all.held.get(&holder).and_then(Weak::upgrade);
+        let names = known.unwrap_or_else(|| all.add(holder));
         *names.0.lock().unwrap_or_else(PoisonError::into_inner) = now.to_vec();
+        names
+    }
+}
+
+impl All {
+    fn add(&mut self, holder: Holder) -> Arc<Names> {
+        if self.held.len() >= SWEEP.max(2 * self.swept) {
+            self.held.retain(|_, names| names.strong_count() > 0);
+            self.swept = self.held.len();
+        }
+        let names = Arc::new(Names::default());
+        self.held.insert(holder, Arc::downgrade(&names));
         names
     }
 }

@@ -102,6 +102,8 @@ impl<'a> Mirrored<'a> {
         }
         let (refused, whole) = beginning(coming).await;
         if is_header_mismatch(&whole) {
+            // The answer may have been long in coming.
+            self.behalf.shared.gate.again(self.behalf.identity).await?;
             self.behalf.shared.schemas.forget(&self.viewer, &known);
             let now = self.known(inner, &head).await?;
             if now.of(&self.tool) != known.of(&self.tool) {

@@ -107,10 +107,17 @@ pub(super) fn fitted(
     door: &Door,
     holder: &Holder<'_>,
 ) -> Rejection {
-    let (Some(page), Some(message)) = (page, client.message) else {
+    let Some(page) = page else {
         return missing;
     };
     let url = page.url(holder.server, holder.profile);
+    let told = Rejection::with_text(
+        missing.kind(),
+        format!("{}, or on the page {url}", missing.text()),
+    );
+    let Some(message) = client.message else {
+        return told;
+    };
     let can_open = client.capabilities.elicitation_url() && client.reply != Reply::Declined;
     let method = message.method.as_deref();
     let form = match client.era {
@@ -127,11 +134,6 @@ pub(super) fn fitted(
     if let Some(form) = form {
         return missing.in_form(form);
     }
-    let url = page.url(holder.server, holder.profile);
-    let told = Rejection::with_text(
-        missing.kind(),
-        format!("{}, or on the page {url}", missing.text()),
-    );
     if method == Some("tools/call") {
         told.in_form(Form::ToolResult)
     } else {

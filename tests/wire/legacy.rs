@@ -101,6 +101,50 @@ fn request(id: u32, method: &str, params: &Value) -> String {
     json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}).to_string()
 }
 
+/// Some servers answer on the stream before they accept the message.
+#[test]
+fn a_list_that_comes_before_its_message_is_accepted_hides_a_secret_set_since() {
+    let (events, written): (Sender<String>, Receiver<String>) = channel();
+    let (events, written) = (Mutex::new(events), Mutex::new(written));
+    let backend = Backend::start(move |request, stream: &mut TcpStream| {
+        if request.method == "POST" {
+            let list = r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"t","inputSchema":{"properties":{"LATER":{},"city":{}}}}]}}"#;
+            let event = format!("event: message\ndata: {list}\n\n");
+            events.lock().unwrap().send(event).unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(500));
+            let accepted = plain_answer("202 Accepted", &[], "");
+            stream.write_all(&accepted).unwrap();
+            return Next::Keep;
+        }
+        stream.write_all(&stream_head("")).unwrap();
+        stream.write_all(&chunked(ENDPOINT)).unwrap();
+        while let Ok(event) = written.lock().unwrap().recv() {
+            if stream.write_all(&chunked(event)).is_err() {
+                break;
+            }
+        }
+        Next::Close
+    });
+    let address = backend.address;
+    let config = format!("[servers.one]\nsse_url = \"http://{address}/sse\"\narguments = \"*\"\n");
+    let house = House::configured(&config, &["one"]);
+    let (mut stream, path) = open(&house, "/one/sse", &house.alice);
+    house.set_secret("alice", "default", "LATER", "x");
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let list = request(1, "tools/list", &json!({}));
+    assert_eq!(
+        house
+            .ask(&Request::post(&path, list).key(&house.alice))
+            .status(),
+        202
+    );
+    let listed = event(&mut stream);
+    assert!(
+        listed.contains("city") && !listed.contains("LATER"),
+        "{listed}"
+    );
+}
+
 #[test]
 fn a_stream_and_its_messages_are_one_session_with_its_users_secrets() {
     let server = Server::new(ENDPOINT);

@@ -178,6 +178,46 @@ fn a_call_that_waits_for_the_list_is_not_sent_for_a_revoked_key() {
     );
 }
 
+/// Rule 7, also when another call has found out meanwhile which header the server wants now.
+#[test]
+fn a_call_is_not_made_again_for_a_key_revoked_since() {
+    let go = Arc::new(AtomicBool::new(false));
+    let wait = go.clone();
+    let lists = AtomicUsize::new(0);
+    let backend = Backend::start(move |request, stream| {
+        let answer = if is_list(&request.body) {
+            let first = lists.fetch_add(1, Ordering::SeqCst) == 0;
+            let header = if first { "Old" } else { "New" };
+            listed(&request.body, &json!({"x-mcp-header": header}))
+        } else if request.header("mcp-param-new").is_some() {
+            json_answer("{}")
+        } else {
+            while request.header("user-agent") != Some("another") && !wait.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            plain_answer(
+                "400 Bad Request",
+                &[("content-type", "application/json")],
+                r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32020,"message":"mismatch"}}"#,
+            )
+        };
+        stream.write_all(&answer).unwrap();
+        Next::Keep
+    });
+    let house = house(&backend, SLOT);
+    let (key, id) = house.issue("alice", cloakroom::vault::KeyRequest::default());
+    let mut client = house.connect();
+    client.send(&modern(&key));
+    wait_until("the list and the call arrive", || backend.count() == 2);
+    let another = house.ask(&modern(&house.alice).header("User-Agent", "another"));
+    assert_eq!((another.status(), backend.count()), (200, 5));
+    revoke(&house, &id);
+    std::thread::sleep(Duration::from_secs(2));
+    go.store(true, Ordering::SeqCst);
+    let _ = client.answer();
+    assert_eq!(backend.count(), 5, "the call was made again");
+}
+
 /// Rule 7.
 #[test]
 fn a_call_does_not_wait_for_the_end_of_a_lists_stream() {

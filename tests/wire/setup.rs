@@ -151,6 +151,24 @@ fn a_session_that_can_send_its_user_to_a_page_is_told_the_page() {
     );
 }
 
+/// Who opens a stream or sends a batch can be sent to no page, but be told of it.
+#[test]
+fn who_sends_no_single_message_is_told_the_page_too() {
+    let backend = Backend::simple();
+    let house = house(&backend, "");
+    let call =
+        json!([{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "t"}}]);
+    for request in [
+        Request::new("GET", "/one/mcp"),
+        Request::post("/one/mcp", call.to_string()),
+    ] {
+        let told = house.ask(&request.key(&house.carol));
+        let told = told.text();
+        assert!(told.contains(URL) && told.contains("TOKEN"), "{told}");
+    }
+    assert_eq!(backend.count(), 0);
+}
+
 #[test]
 fn looking_around_needs_no_secret_where_the_operator_says_so() {
     let backend = Backend::start(|_, stream| {
