@@ -25,6 +25,6 @@ def run(report: Report, binary: Path, client: str, folder: Path) -> None:
     proxy.command("secret", "set", "erin", "fixture", "TOKEN", "--profile", "hers", stdin=erin.token)
     proxy.serve()
     peers = {"origin": proxy.origin, "home": home.told(), "work": work.told()}
-    run_client(report, name, [PYTHON, "profiles.py"], 10, peers)
+    run_client(report, name, [PYTHON, "profiles.py"], 11, peers)
     proxy.check_log(report, "log, profiles", [home, work])
     proxy.process.stop(), fixture.stop()

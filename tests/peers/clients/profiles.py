@@ -10,6 +10,7 @@ from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 
 from say import bearer, check, peers, said, same
+from sse_theft import WHOAMI, Stream
 
 PEERS = peers()
 HOME, WORK = PEERS.home, PEERS.work
@@ -93,6 +94,17 @@ async def foreign_session() -> None:
         assert WORK.fingerprint in (await post(http, mcp(""), "tools/call", call, session)).text
 
 
+async def foreign_path() -> None:
+    """As a session, so the path that messages of a stream are posted to."""
+    async with httpx2.AsyncClient() as http, Stream(http, f"{PEERS.origin}/stream/@work/sse", bearer(HOME)) as work:
+        sealed = work.message_url.partition("?")[2]
+        for profile in ("", "/@default"):
+            url = f"{PEERS.origin}/stream{profile}/message?{sealed}"
+            same((await work.post("tools/call", WHOAMI, 66, url=url)).status_code, 404, profile or "no profile")
+        same(await work.call("whoami", 9), WORK.fingerprint, "in its own profile")
+        same([one["id"] for one in work.events], [1, 9], "what came on the stream")
+
+
 async def main() -> None:
     for mode in MODES:
         for who, (key, by_path) in USED.items():
@@ -102,6 +114,7 @@ async def main() -> None:
         await check(f"SSE, {who}: the path's profile, else the key's", stream(key, by_path))
     await check("an unknown profile: 404", unknown())
     await check("a session in another profile: 404", foreign_session())
+    await check("a message path in another profile: 404", foreign_path())
 
 
 asyncio.run(main())
