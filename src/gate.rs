@@ -233,7 +233,12 @@ impl Gate {
         if asked == default || identity.has_secrets(door.name.as_str(), asked.as_str()) {
             return Ok(asked);
         }
-        Err(Rejection::new(Kind::UnknownProfile))
+        let (user, server) = (identity.user_name(), &door.name);
+        let text = format!(
+            "you have no secrets in the profile `{asked}` for the server `{server}`: set one with \
+             `cloakroom secret set {user} {server} NAME --profile {asked}`"
+        );
+        Err(Rejection::with_text(Kind::UnknownProfile, text))
     }
 
     /// Unseals the user's secrets for the server behind `door` and plans the request.

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, response};
 use http_body::Body;
 
 use super::call::Holding;
+use super::failure::BoxError;
 use crate::gate::Door;
 use crate::mcp::headers::{MCP_SESSION_ID, Passage, to_client};
 use crate::mcp::ids::{Session, seal_session};
@@ -73,8 +74,8 @@ pub(super) fn judge(door: &Door, status: StatusCode, headers: &HeaderMap) -> Res
 
 /// The body of an answer, of which the beginning may have been read.
 pub(super) struct Arrived<R> {
-    /// What was read.
-    pub(super) first: VecDeque<Bytes>,
+    /// What was read, and what broke it off, if anything did.
+    pub(super) first: VecDeque<Result<Bytes, BoxError>>,
     /// The body from there on; `None` when that was all.
     pub(super) rest: Option<R>,
 }

@@ -85,7 +85,7 @@ struct KeyDenied;
 struct Passing {
     rewriting: Rewriting,
     /// What was read of it before.
-    first: VecDeque<Bytes>,
+    first: VecDeque<Result<Bytes, BoxError>>,
     ready: VecDeque<Bytes>,
     pieces: Vec<Bytes>,
     standing: Standing,
@@ -242,7 +242,7 @@ impl Passing {
                 return Poll::Ready(self.denied());
             }
             let polled = match (self.first.pop_front(), body.as_mut().as_pin_mut()) {
-                (Some(first), _) => Poll::Ready(Some(Ok(first))),
+                (Some(first), _) => Poll::Ready(Some(first)),
                 (None, Some(body)) => poll_data(body, cx),
                 (None, None) => Poll::Ready(None),
             };

@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use super::Shared;
 use super::answer::{Arrived, is_stream};
 use super::call::{Holding, Judged};
-use super::failure;
+use super::failure::{self, BoxError};
 use super::inside::Inside;
 use super::schema::{Mirrors, Viewer, event_end, is_header_mismatch, list_request, list_result};
 use crate::gate::{Door, Grant};
@@ -255,32 +255,30 @@ async fn page<R: Body<Data = Bytes> + Unpin>(
 }
 
 /// The beginning of an error, as far as it is looked at, and all of it if it was whole by then.
-async fn beginning<R: Body<Data = Bytes> + Unpin>(mut body: R) -> (Arrived<R>, Bytes) {
-    let (mut first, mut length, mut ended) = (VecDeque::new(), 0, false);
+async fn beginning<R>(mut body: R) -> (Arrived<R>, Bytes)
+where
+    R: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
+    let (mut first, mut whole, mut ended) = (VecDeque::new(), BytesMut::new(), false);
     let read = async {
-        while length <= ERROR_MAX {
-            match body.frame().await {
-                Some(Ok(frame)) => {
-                    let data = frame.into_data().unwrap_or_default();
-                    length += data.len();
-                    first.push_back(data);
-                }
-                // What broke it will be met again by whoever passes it on.
-                Some(Err(_)) => return,
-                None => {
-                    ended = true;
-                    return;
-                }
+        while whole.len() <= ERROR_MAX {
+            let Some(frame) = body.frame().await else {
+                ended = true;
+                return;
+            };
+            let frame = frame.map_err(Into::into);
+            let data = frame.map(|frame| frame.into_data().unwrap_or_default());
+            let broken = data.is_err();
+            whole.extend_from_slice(data.as_deref().unwrap_or_default());
+            first.push_back(data);
+            if broken {
+                return;
             }
         }
     };
     // One that takes its time is passed on as it comes.
     let _ = timeout(PATIENCE, read).await;
-    let whole = if ended {
-        first.iter().flatten().copied().collect()
-    } else {
-        Bytes::new()
-    };
     let rest = (!ended).then_some(body);
+    let whole = if ended { whole.freeze() } else { Bytes::new() };
     (Arrived { first, rest }, whole)
 }
