@@ -102,8 +102,8 @@ file = "master.keys"
         self.issue_key(user)
         return user
 
-    def issue_key(self, user: User) -> str:
-        issued = self.command("key", "issue", user.name, parse=True)
+    def issue_key(self, user: User, *options: str) -> str:
+        issued = self.command("key", "issue", user.name, *options, parse=True)
         user.key, user.key_id = issued["key"], issued["id"]
         return user.key
 

@@ -21,6 +21,7 @@ import conformance_clients
 import jira_users
 import legacy_sse
 import missing
+import profiles
 import smuggling
 from harness import NODE, PYTHON, RMCP, Broken, Report, run_everything, run_fixture, stop_on_signals
 from proxy import Proxy, User, build, http
@@ -104,6 +105,7 @@ def run(report: Report, only: str | None, client: str, folder: Path) -> None:
             run_client(report, name, command, expected, peers)
         legacy_sse.run(report, binary, client, folder)
         missing.run(report, binary, client, folder)
+        profiles.run(report, binary, client, folder)
         jira_users.run(report, binary, client, folder)
     if only in (None, "conformance"):
         through = {name: (proxy.url(name), alice.key) for name in servers}

@@ -1,4 +1,4 @@
-"""A missing secret, and profiles, with the official Python SDK."""
+"""A missing secret with the official Python SDK."""
 
 import asyncio
 
@@ -78,15 +78,6 @@ async def unable(user) -> None:
         same(said(await mcp.call_tool("whoami")), user.fingerprint, "once it is set")
 
 
-async def profiles() -> None:
-    for url, fingerprint in ((PEERS.url, PEERS.dave.home), (PEERS.work_url, PEERS.dave.work)):
-        async with client(PEERS.dave, url, "auto") as mcp:
-            same(said(await mcp.call_tool("whoami")), fingerprint, url)
-    async with httpx2.AsyncClient(headers=bearer(PEERS.dave)) as http:
-        answer = await http.post(PEERS.unknown_url, json={"jsonrpc": "2.0", "id": 1, "method": "ping"})
-        same(answer.status_code, 404, "an unknown profile")
-
-
 async def main() -> None:
     legacy, stream = person("py-legacy"), person("py-sse")
     at = lambda user: lambda elicit: client(user, PEERS.url, "legacy", elicitation_callback=elicit)
@@ -98,7 +89,6 @@ async def main() -> None:
     await check("legacy: refused with the page, set it, answered", refused(at(legacy), legacy))
     await check("SSE: refused with the page, set it, answered", refused(on_stream, stream, "stream"))
     await check("no elicitation: the tool's result says where to go", unable(person("py-unable")))
-    await check("a profile is another secret, and an unknown one is nothing", profiles())
 
 
 asyncio.run(main())

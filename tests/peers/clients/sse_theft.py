@@ -180,4 +180,5 @@ async def main() -> None:
     await check("a message path after its stream ended: 404", ended())
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main())
