@@ -11,7 +11,7 @@ use crate::mcp::headers::{
 };
 use crate::mcp::ids::{Holder, Session, open_event, open_session};
 use crate::mcp::revision::Era;
-use crate::mcp::scan::{Body, Capabilities, Message, ScanError, ScanErrorKind, Shape, scan};
+use crate::mcp::scan::{Body, Capabilities, Message, ScanError, ScanErrorKind, Shape, scan_text};
 use crate::names::ProfileName;
 use crate::rejection::{Ids, Kind, Rejection};
 use crate::vault::{UserId, now_seconds};
@@ -50,7 +50,7 @@ impl<'b> Judged<'b> {
                 "the body must be JSON in UTF-8: send it with `Content-Type: application/json`";
             return Err(Rejection::with_text(Kind::BodyEncoded, text.to_owned()));
         }
-        let scanned = scan(body).map_err(|error| unreadable(&error))?;
+        let (text, scanned) = scan_text(body).map_err(|error| unreadable(&error))?;
         let (ids, era) = match &scanned {
             Body::One(message) => {
                 let ids = id(body, message).map_or(Ids::None, Ids::One);
@@ -69,8 +69,7 @@ impl<'b> Judged<'b> {
             }
         };
         Ok(Self {
-            // The scanner has looked; this is the same bytes as text.
-            text: std::str::from_utf8(body).map_err(|_| Rejection::new(Kind::NotUtf8))?,
+            text,
             body: Some(scanned),
             ids,
             era,

@@ -86,11 +86,9 @@ impl Exchange<'_> {
     /// Opens the ids the headers bring, and remembers what a client of HTTP+SSE declares.
     fn opened(&self, parts: &Parts) -> Result<Opened, Rejection> {
         if let Way::Message { sealed, .. } = &self.way {
-            let declares = |method: Option<&str>| method == Some("initialize");
             let message = self.judged.single();
-            if message.is_some_and(|message| declares(message.method.as_deref())) {
-                let capabilities = self.judged.capabilities();
-                self.shared.streams.declare(sealed, capabilities);
+            if let Some(message) = message.filter(|m| m.method.as_deref() == Some("initialize")) {
+                self.shared.streams.declare(sealed, message.capabilities);
             }
             // Its session is in its path.
             return Ok(Opened::default());

@@ -157,7 +157,6 @@ async fn judge<S: Inside, B: Body>(
         // Its clients name later revisions in their headers, and have none of what those bring.
         judged.era = Era::Legacy;
     }
-    let ids = judged.ids.clone();
     let exchange = Exchange {
         shared: shared.clone(),
         identity: caller.identity,
@@ -167,7 +166,7 @@ async fn judge<S: Inside, B: Body>(
         way,
     };
     let answered = exchange.run(&mut inner, parts, &body).await;
-    answered.map_err(|rejection| rejection.for_ids(&ids))
+    answered.map_err(|rejection| rejection.for_ids(&exchange.judged.ids))
 }
 
 /// Refuses a message on the stream its sender reads.

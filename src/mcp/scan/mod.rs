@@ -147,6 +147,14 @@ pub(super) fn string_literal(literal: &str) -> Option<Cow<'_, str>> {
 /// # Errors
 /// When the body is not valid JSON under the rules above or not a message; see [`ScanErrorKind`].
 pub fn scan(body: &[u8]) -> Result<Body<'_>, ScanError> {
+    scan_text(body).map(|(_, body)| body)
+}
+
+/// Judges a whole body, and gives it as the text it proved to be.
+///
+/// # Errors
+/// Those of [`scan`].
+pub fn scan_text(body: &[u8]) -> Result<(&str, Body<'_>), ScanError> {
     if body.len() > MAX_BODY {
         return Err(ScanError::new(ScanErrorKind::TooLarge, MAX_BODY));
     }
@@ -155,8 +163,8 @@ pub fn scan(body: &[u8]) -> Result<Body<'_>, ScanError> {
     let mut walker = walk::Walker::new(text);
     walker.run()?;
     match walker.collector.into_parts() {
-        (_, Some(batch)) => Ok(Body::Batch(batch)),
-        (Some(message), None) => Ok(Body::One(message)),
+        (_, Some(batch)) => Ok((text, Body::Batch(batch))),
+        (Some(message), None) => Ok((text, Body::One(message))),
         // The walker ends after one value; one that is no message was refused when it ended.
         (None, None) => Err(ScanError::new(ScanErrorKind::NotAMessage, 0)),
     }
