@@ -185,38 +185,25 @@ impl Slots {
     /// Whether any request needs a secret at all.
     #[must_use]
     pub fn need_secrets(&self) -> bool {
-        self.merges_all() || self.iter().any(|slot| !slot.template.is_constant())
+        self.merges_all() || self.templates().any(|template| !template.is_constant())
     }
 
     /// Whether this request needs one. Where all secrets become arguments every request does: their
     /// names must be hidden from any answer.
     #[must_use]
     pub fn needs_secrets(&self, request: &Request<'_>) -> bool {
-        let everywhere = || {
-            self.headers
-                .iter()
-                .map(|(_, t)| t)
-                .chain(self.query.iter().map(|(_, t)| t))
-        };
-        let arguments = || {
-            let called = |slot: &&ArgumentSlot| request.tools.iter().any(|tool| slot.serves(tool));
-            self.named()
-                .iter()
-                .filter(called)
-                .map(|slot| &slot.template)
-        };
-        self.merges_all()
-            || everywhere()
-                .chain(arguments())
-                .any(|template| !template.is_constant())
+        let called = |slot: &&ArgumentSlot| request.tools.iter().any(|tool| slot.serves(tool));
+        let arguments = self.named().iter().filter(called);
+        let mut needed = self
+            .everywhere()
+            .chain(arguments.map(|slot| &slot.template));
+        self.merges_all() || needed.any(|template| !template.is_constant())
     }
 
     /// The names of all secrets the slots use, each once.
     #[must_use]
     pub fn secret_names(&self) -> BTreeSet<&SecretName> {
-        self.iter()
-            .flat_map(|slot| slot.template.secrets())
-            .collect()
+        self.templates().flat_map(Template::secrets).collect()
     }
 
     /// Whether a slot sets this header.
@@ -246,6 +233,17 @@ impl Slots {
             .filter(|(name, _)| client.contains_key(name));
         let named = |name: &str| query.is_some_and(|query| query_names(query, name));
         headers.count() + self.query.iter().filter(|(name, _)| named(name)).count()
+    }
+
+    /// Those of every request: its headers and query.
+    fn everywhere(&self) -> impl Iterator<Item = &Template> {
+        let headers = self.headers.iter().map(|(_, template)| template);
+        headers.chain(self.query.iter().map(|(_, template)| template))
+    }
+
+    fn templates(&self) -> impl Iterator<Item = &Template> {
+        let arguments = self.named().iter().map(|slot| &slot.template);
+        self.everywhere().chain(arguments)
     }
 
     fn named(&self) -> &[ArgumentSlot] {
