@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use cloakroom::rejection::Kind;
 use serde_json::{Value, json};
 
-use crate::support::{Backend, House, Next, Request, json_answer, plain_answer};
+use crate::support::{Backend, House, MODERN, Next, Request, json_answer, plain_answer};
 
 fn house(backend: &Backend, slots: &str) -> House {
     let url = backend.url();
@@ -284,9 +284,8 @@ fn an_argument_a_server_wants_mirrored_is_mirrored() {
     let renamed = Arc::new(AtomicBool::new(false));
     let backend = mirroring(renamed.clone());
     let house = house(&backend, "[servers.one.arguments]\ntoken = \"${TOKEN}\"\n");
-    let call = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","arguments":{},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}"#;
     let ask = |key: &str| {
-        let request = Request::post("/one/mcp", call)
+        let request = Request::post("/one/mcp", MODERN)
             .key(key)
             .header("MCP-Protocol-Version", "2026-07-28")
             .header("Mcp-Method", "tools/call")

@@ -6,32 +6,14 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::support::{
-    Backend, Client, House, Next, Request, chunked, json_answer, plain_answer, stream_head,
+    Backend, Client, House, MODERN, Next, Request, chunked, json_answer, plain_answer, stream_head,
     wait_until,
 };
-
-fn house(backend: &Backend, slots: &str) -> House {
-    let url = backend.url();
-    House::configured(
-        &format!("[servers.one]\nurl = \"{url}\"\n{slots}"),
-        &["one"],
-    )
-}
-
-const MODERN: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","arguments":{},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}"#;
-
-fn revoke(house: &House, id: &cloakroom::identity::KeyId) {
-    house.in_vault(async |vault| vault.revoke_key(id).await.map(drop).unwrap());
-}
-
-fn is_list(body: &[u8]) -> bool {
-    String::from_utf8_lossy(body).contains("tools/list")
-}
 
 #[test]
 fn a_query_too_long_for_a_url_stops_its_request() {
     let backend = Backend::simple();
-    let house = house(&backend, "[servers.one.query]\nkey = \"${TOKEN}\"\n");
+    let house = House::with_slots(&backend, "[servers.one.query]\nkey = \"${TOKEN}\"\n");
     house.set_secret("alice", "default", "TOKEN", &"/".repeat(30_000));
     let answer = house.ask(&house.post(crate::support::CALL));
     assert_eq!(
@@ -54,7 +36,7 @@ fn a_slow_body_is_not_sent_for_a_revoked_key() {
     let mut client = house.connect();
     client.write(&bytes[..bytes.len() - 5]);
     std::thread::sleep(Duration::from_millis(300));
-    revoke(&house, &id);
+    house.revoke(&id);
     std::thread::sleep(Duration::from_secs(6));
     client.write(&bytes[bytes.len() - 5..]);
     let answer = client.answer();
@@ -172,7 +154,7 @@ fn an_open_stream_of_the_older_kind_ends_with_its_key() {
     let house = sse_house(&backend, "");
     let (key, id) = house.issue("alice", cloakroom::vault::KeyRequest::default());
     let (mut stream, _) = open(&house, &key);
-    revoke(&house, &id);
+    house.revoke(&id);
     let since = Instant::now();
     assert_eq!(stream.chunk().unwrap(), None);
     assert!(
@@ -286,7 +268,7 @@ fn a_secret_set_while_a_stream_is_open_is_hidden_on_it_too() {
 #[test]
 fn an_argument_that_is_taken_out_is_not_asked_for() {
     let backend = Backend::start(|request, stream| {
-        let body = if is_list(&request.body) {
+        let body = if request.is_list() {
             r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"t","inputSchema":{"properties":{"token":{}},"required":["token"]}}]}}"#
         } else {
             "{}"
@@ -294,7 +276,7 @@ fn an_argument_that_is_taken_out_is_not_asked_for() {
         stream.write_all(&json_answer(body)).unwrap();
         Next::Keep
     });
-    let house = house(&backend, "arguments = \"*\"\n");
+    let house = House::with_slots(&backend, "arguments = \"*\"\n");
     house.ask(&house.post(r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"t","arguments":{"token":"mine"}}}"#));
     let sent: Value = serde_json::from_slice(&backend.last().body).unwrap();
     let passes = sent["params"]["arguments"]["token"] == "mine";
@@ -311,7 +293,7 @@ fn a_stream_that_never_says_where_ends_with_its_key() {
     let mut client = house.connect();
     client.send(&Request::new("GET", "/one/sse").key(&key));
     wait_until("it arrives", || backend.count() == 1);
-    revoke(&house, &id);
+    house.revoke(&id);
     let since = Instant::now();
     assert_ne!(client.answer().unwrap().status(), 200);
     assert!(
@@ -350,7 +332,7 @@ fn a_request_that_waits_for_a_secret_ends_with_its_key() {
     let mut client = house.connect();
     client.send(&ask(again));
     std::thread::sleep(Duration::from_millis(500));
-    revoke(&house, &id);
+    house.revoke(&id);
     let since = Instant::now();
     assert_eq!(client.answer().unwrap().status(), 401);
     assert!(

@@ -94,7 +94,7 @@ fn the_holder_of_a_key_is_told_why_it_does_not_stand() {
     );
     refused(&ask(&expired), Kind::KeyExpired);
     let (revoked, id) = house.issue("alice", KeyRequest::default());
-    house.in_vault(async |vault| vault.revoke_key(&id).await.map(drop).unwrap());
+    house.revoke(&id);
     refused(&ask(&revoked), Kind::KeyRevoked);
     let bob = UserName::parse("bob").unwrap();
     house.in_vault(async |vault| vault.set_disabled(&bob, true).await.unwrap());

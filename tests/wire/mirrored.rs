@@ -8,20 +8,11 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Backend, House, Next, Request, chunked, json_answer, plain_answer, stream_head, wait_until,
+    Backend, House, MODERN, Next, Request, chunked, json_answer, plain_answer, stream_head,
+    wait_until,
 };
 
 const SLOT: &str = "[servers.one.arguments]\ntoken = \"${TOKEN}\"\n";
-
-fn house(backend: &Backend, slots: &str) -> House {
-    let url = backend.url();
-    House::configured(
-        &format!("[servers.one]\nurl = \"{url}\"\n{slots}"),
-        &["one"],
-    )
-}
-
-const MODERN: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","arguments":{},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}"#;
 
 fn modern(key: &str) -> Request {
     Request::post("/one/mcp", MODERN)
@@ -39,18 +30,10 @@ fn listed(body: &[u8], schema: &Value) -> Vec<u8> {
     )
 }
 
-fn is_list(body: &[u8]) -> bool {
-    String::from_utf8_lossy(body).contains("tools/list")
-}
-
-fn revoke(house: &House, id: &cloakroom::identity::KeyId) {
-    house.in_vault(async |vault| vault.revoke_key(id).await.map(drop).unwrap());
-}
-
 #[test]
 fn an_underscore_does_not_make_a_second_mirror() {
     let backend = Backend::start(|request, stream| {
-        let answer = if is_list(&request.body) {
+        let answer = if request.is_list() {
             listed(&request.body, &json!({"x-mcp-header": "Api-Token"}))
         } else {
             json_answer("{}")
@@ -58,7 +41,7 @@ fn an_underscore_does_not_make_a_second_mirror() {
         stream.write_all(&answer).unwrap();
         Next::Keep
     });
-    let house = house(&backend, SLOT);
+    let house = House::with_slots(&backend, SLOT);
     house.ask(&modern(&house.alice).header("Mcp-Param-Api_Token", "evil"));
     let sent = backend.last();
     assert_eq!(sent.header("mcp-param-api-token"), Some("token of alice"));
@@ -69,7 +52,7 @@ fn an_underscore_does_not_make_a_second_mirror() {
 #[test]
 fn a_refused_call_hides_and_seals_like_any_answer() {
     let backend = Backend::start(|request, stream| {
-        let answer = if is_list(&request.body) {
+        let answer = if request.is_list() {
             listed(&request.body, &json!({}))
         } else {
             let body = r#"{"jsonrpc":"2.0","id":1,"result":{"task":{"taskId":"task-1"},"tools":[{"name":"t","inputSchema":{"properties":{"token":{}}}}]}}"#;
@@ -82,7 +65,7 @@ fn a_refused_call_hides_and_seals_like_any_answer() {
         stream.write_all(&answer).unwrap();
         Next::Keep
     });
-    let house = house(&backend, SLOT);
+    let house = House::with_slots(&backend, SLOT);
     let answer = house.ask(&modern(&house.alice));
     assert_eq!(answer.status(), 400);
     assert!(!answer.text().contains("\"token\""), "{}", answer.text());
@@ -92,7 +75,7 @@ fn a_refused_call_hides_and_seals_like_any_answer() {
 #[test]
 fn a_long_refusal_of_a_call_arrives_whole() {
     let backend = Backend::start(|request, stream| {
-        let answer = if is_list(&request.body) {
+        let answer = if request.is_list() {
             listed(&request.body, &json!({}))
         } else {
             let text = "x".repeat(70_000);
@@ -107,7 +90,7 @@ fn a_long_refusal_of_a_call_arrives_whole() {
         stream.write_all(&answer).unwrap();
         Next::Keep
     });
-    let house = house(&backend, SLOT);
+    let house = House::with_slots(&backend, SLOT);
     let answer = house.ask(&modern(&house.alice));
     assert_eq!(answer.status(), 400);
     assert!(answer.body.len() > 70_000, "{} bytes", answer.body.len());
@@ -117,7 +100,7 @@ fn a_long_refusal_of_a_call_arrives_whole() {
 #[test]
 fn a_refusal_that_does_not_end_ends_with_its_key() {
     let backend = Backend::start(|request, stream| {
-        if is_list(&request.body) {
+        if request.is_list() {
             stream
                 .write_all(&listed(&request.body, &json!({})))
                 .unwrap();
@@ -129,12 +112,12 @@ fn a_refusal_that_does_not_end_ends_with_its_key() {
         std::thread::sleep(Duration::from_secs(50));
         Next::Close
     });
-    let house = house(&backend, SLOT);
+    let house = House::with_slots(&backend, SLOT);
     let (key, id) = house.issue("alice", cloakroom::vault::KeyRequest::default());
     let mut client = house.connect();
     client.send(&modern(&key));
     wait_until("the call arrives", || backend.count() == 2);
-    revoke(&house, &id);
+    house.revoke(&id);
     let since = Instant::now();
     let _ = client.answer();
     assert!(
@@ -150,7 +133,7 @@ fn a_call_that_waits_for_the_list_is_not_sent_for_a_revoked_key() {
     let go = Arc::new(AtomicBool::new(false));
     let wait = go.clone();
     let backend = Backend::start(move |request, stream| {
-        if is_list(&request.body) {
+        if request.is_list() {
             while !wait.load(Ordering::SeqCst) {
                 std::thread::sleep(Duration::from_millis(5));
             }
@@ -162,12 +145,12 @@ fn a_call_that_waits_for_the_list_is_not_sent_for_a_revoked_key() {
         }
         Next::Keep
     });
-    let house = house(&backend, SLOT);
+    let house = House::with_slots(&backend, SLOT);
     let (key, id) = house.issue("alice", cloakroom::vault::KeyRequest::default());
     let mut client = house.connect();
     client.send(&modern(&key));
     wait_until("the list is asked for", || backend.count() == 1);
-    revoke(&house, &id);
+    house.revoke(&id);
     std::thread::sleep(Duration::from_secs(6));
     go.store(true, Ordering::SeqCst);
     let _ = client.answer();
@@ -185,7 +168,7 @@ fn a_call_is_not_made_again_for_a_key_revoked_since() {
     let wait = go.clone();
     let lists = AtomicUsize::new(0);
     let backend = Backend::start(move |request, stream| {
-        let answer = if is_list(&request.body) {
+        let answer = if request.is_list() {
             let first = lists.fetch_add(1, Ordering::SeqCst) == 0;
             let header = if first { "Old" } else { "New" };
             listed(&request.body, &json!({"x-mcp-header": header}))
@@ -204,14 +187,14 @@ fn a_call_is_not_made_again_for_a_key_revoked_since() {
         stream.write_all(&answer).unwrap();
         Next::Keep
     });
-    let house = house(&backend, SLOT);
+    let house = House::with_slots(&backend, SLOT);
     let (key, id) = house.issue("alice", cloakroom::vault::KeyRequest::default());
     let mut client = house.connect();
     client.send(&modern(&key));
     wait_until("the list and the call arrive", || backend.count() == 2);
     let another = house.ask(&modern(&house.alice).header("User-Agent", "another"));
     assert_eq!((another.status(), backend.count()), (200, 5));
-    revoke(&house, &id);
+    house.revoke(&id);
     std::thread::sleep(Duration::from_secs(2));
     go.store(true, Ordering::SeqCst);
     let _ = client.answer();
@@ -222,7 +205,7 @@ fn a_call_is_not_made_again_for_a_key_revoked_since() {
 #[test]
 fn a_call_does_not_wait_for_the_end_of_a_lists_stream() {
     let backend = Backend::start(|request, stream| {
-        if is_list(&request.body) {
+        if request.is_list() {
             let answer = listed(&request.body, &json!({}));
             let text = String::from_utf8(answer).unwrap();
             let body = text.split_once("\r\n\r\n").unwrap().1;
@@ -236,7 +219,7 @@ fn a_call_does_not_wait_for_the_end_of_a_lists_stream() {
         stream.write_all(&json_answer("{}")).unwrap();
         Next::Keep
     });
-    let house = house(&backend, SLOT);
+    let house = House::with_slots(&backend, SLOT);
     for _ in 0..2 {
         let since = Instant::now();
         house.ask(&modern(&house.alice));
@@ -253,7 +236,7 @@ fn many_calls_at_once_list_once() {
     let lists = Arc::new(AtomicUsize::new(0));
     let count = lists.clone();
     let backend = Backend::start(move |request, stream| {
-        if is_list(&request.body) {
+        if request.is_list() {
             count.fetch_add(1, Ordering::SeqCst);
             std::thread::sleep(Duration::from_millis(500));
             stream
@@ -264,7 +247,7 @@ fn many_calls_at_once_list_once() {
         }
         Next::Keep
     });
-    let house = house(&backend, SLOT);
+    let house = House::with_slots(&backend, SLOT);
     std::thread::scope(|scope| {
         for _ in 0..20 {
             scope.spawn(|| house.ask(&modern(&house.alice)));
@@ -276,7 +259,7 @@ fn many_calls_at_once_list_once() {
 #[test]
 fn a_list_that_cannot_be_had_is_not_asked_for_with_every_call() {
     let backend = Backend::start(|request, stream| {
-        let answer = if is_list(&request.body) {
+        let answer = if request.is_list() {
             plain_answer(
                 "404 Not Found",
                 &[("content-type", "application/json")],
@@ -288,7 +271,7 @@ fn a_list_that_cannot_be_had_is_not_asked_for_with_every_call() {
         stream.write_all(&answer).unwrap();
         Next::Keep
     });
-    let house = house(&backend, SLOT);
+    let house = House::with_slots(&backend, SLOT);
     for _ in 0..10 {
         house.ask(&modern(&house.alice));
     }
@@ -303,7 +286,7 @@ fn a_list_that_cannot_be_had_is_not_asked_for_with_every_call() {
 #[test]
 fn what_is_kept_of_lists_is_bounded() {
     let backend = Backend::start(|request, stream| {
-        let answer = if is_list(&request.body) {
+        let answer = if request.is_list() {
             let body: Value = serde_json::from_slice(&request.body).unwrap();
             let tools: Vec<_> = (0..70_000)
                 .map(|n| format!(r#"{{"name":"{n}","inputSchema":{{"properties":{{"a":{{"x-mcp-header":"A"}}}}}}}}"#))
@@ -319,7 +302,7 @@ fn what_is_kept_of_lists_is_bounded() {
         stream.write_all(&answer).unwrap();
         Next::Keep
     });
-    let house = house(&backend, SLOT);
+    let house = House::with_slots(&backend, SLOT);
     house.ask(&modern(&house.alice));
     let before = house.rss();
     for n in 0..12 {

@@ -29,6 +29,13 @@ impl Received {
     }
 }
 
+impl Received {
+    /// Whether it asks for the list of tools.
+    pub(crate) fn is_list(&self) -> bool {
+        String::from_utf8_lossy(&self.body).contains("tools/list")
+    }
+}
+
 /// What becomes of the connection after an answer.
 pub(crate) enum Next {
     Keep,

@@ -24,6 +24,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) const CALL: &str =
     r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"t","arguments":{}}}"#;
 
+/// The same call, of 2026-07-28.
+pub(crate) const MODERN: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","arguments":{},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}"#;
+
 /// A proxy that serves, and the people it knows.
 pub(crate) struct House {
     pub(crate) address: SocketAddr,
@@ -60,6 +63,15 @@ impl House {
         }
         let names: Vec<_> = servers.iter().map(|server| server.0).collect();
         Self::configured(&config, &names)
+    }
+
+    /// With one server, `one`, and these lines of its table.
+    pub(crate) fn with_slots(backend: &Backend, slots: &str) -> Self {
+        let url = backend.url();
+        Self::configured(
+            &format!("[servers.one]\nurl = \"{url}\"\n{slots}"),
+            &["one"],
+        )
     }
 
     /// With this configuration, whose servers these are.
@@ -123,6 +135,11 @@ impl House {
             .block_on(self.vault.issue_key(&user, request))
             .unwrap();
         (issued.key.reveal().to_owned(), issued.id)
+    }
+
+    /// Revokes a key.
+    pub(crate) fn revoke(&self, id: &cloakroom::identity::KeyId) {
+        self.in_vault(async |vault| vault.revoke_key(id).await.map(drop).unwrap());
     }
 
     /// Does something in the vault.
