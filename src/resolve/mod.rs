@@ -428,7 +428,7 @@ async fn follow(inner: std::sync::Weak<Inner>, mut events: mpsc::UnboundedReceiv
                 inner.freshness.on_up();
             }
             Event::Alive => inner.freshness.on_alive(),
-            Event::Down => {
+            Event::Down | Event::Blind => {
                 tracing::warn!("changes of the store are no longer pushed to us; reading again");
                 inner.freshness.on_down();
             }

@@ -99,6 +99,9 @@ pub enum Event {
     Alive,
     /// Changes may be missed from now on, until the next [`Event::Up`].
     Down,
+    /// As [`Event::Down`], but the store can be reached: it refuses to report changes, so they are to
+    /// be found by reading again. [`Event::Alive`] goes on.
+    Blind,
 }
 
 /// Why a read failed, or a write for a reason other than a conflict.
@@ -170,6 +173,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// Waits, at most a second, until copies of the store have what was written before the call.
     async fn settle(&self) -> Result<Settled, StoreError>;
+
+    /// Which of the store's servers keeps a record: those of another one say nothing about whether it
+    /// can be reached. Takes no time.
+    fn shard_of(&self, _id: &RecordId) -> u16 {
+        0
+    }
 
     /// Starts watching. Works until the receiver is dropped, through any number of failures.
     fn watch(&self) -> mpsc::UnboundedReceiver<Event>;
