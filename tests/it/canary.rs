@@ -100,7 +100,7 @@ async fn nowhere(
     let printed = proxy.printed();
     let said = String::from_utf8_lossy(&printed).into_owned();
     assert!(said.contains("DEBUG") && said.contains("refused"), "{said}");
-    let process = format!("/proc/{}", proxy.child.id());
+    let process = format!("/proc/{}", proxy.serving.child.id());
     let cmdline = std::fs::read(format!("{process}/cmdline")).unwrap();
     assert!(!cmdline.is_empty());
     let environ = std::fs::read(format!("{process}/environ")).unwrap();
@@ -131,6 +131,7 @@ async fn nowhere(
             assert!(memmem::find(&dump, b"cloakroom:u/").is_some());
             places.push(("the dump".to_owned(), dump));
         }
+        Place::Sentinels(_) | Place::Cluster(_) => unreachable!("not searched here"),
     }
     for (place, bytes) in &places {
         canaries

@@ -168,7 +168,7 @@ impl Visitor {
 
     async fn open(&mut self, asked: Asked, key: &str) {
         let patience = self.patience();
-        let client = Client::new(self.crowd.proxy.address);
+        let client = Client::new(self.crowd.proxy.serving.address);
         let opened = timeout(patience, Sse::open(client, &asked.path(), key)).await;
         let stream = match opened {
             Err(_) if patience == PATIENCE => return self.crowd.failed(asked, "no stream in time"),

@@ -276,7 +276,7 @@ async fn a_foreign_value_is_damage_not_absence() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_server_is_noticed_and_found_again() {
-    let mut server = Server::plain();
+    let server = Server::plain();
     let store = open(&settings(&server.url())).await.unwrap();
     let mut events = store.watch();
     assert_eq!(news(&mut events, LONG).await, Event::Up);
@@ -304,7 +304,7 @@ async fn a_killed_server_is_noticed_and_found_again() {
 /// Without a watcher, which would drop the dead connections first.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_between_two_requests_is_not_felt() {
-    let mut server = Server::plain();
+    let server = Server::plain();
     let store = open(&settings(&server.url())).await.unwrap();
     for version in 1..5 {
         assert!(store.get_many(&[id("k/ab")]).await.unwrap() == [None]);

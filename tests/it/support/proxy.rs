@@ -1,4 +1,5 @@
-//! The real `cloakroom serve` on a free loopback port, in a folder of its own; gone when dropped.
+//! The real `cloakroom serve` on a free loopback port, in a folder of its own; gone when dropped. And
+//! further replicas of the same installation.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -14,7 +15,7 @@ use tempfile::TempDir;
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
 
 use super::client::Client;
-use super::redis;
+use super::redis::{self, Cluster, Sentinels};
 use crate::cli::cloakroom;
 
 /// Where the proxy keeps its records.
@@ -23,6 +24,26 @@ pub(crate) enum Place<'a> {
     Redis(&'a redis::Server),
     /// The proxy reaches the server through a relay on this port, the vault of the test directly.
     Relayed(&'a redis::Server, u16),
+    Sentinels(&'a Sentinels),
+    Cluster(&'a Cluster),
+}
+
+impl Place<'_> {
+    /// The URLs for the proxy and for the vault of the test.
+    fn urls(&self) -> [String; 2] {
+        match self {
+            Place::Sqlite => ["sqlite:store.db"; 2].map(str::to_owned),
+            Place::Redis(server) => [server.url(), server.url()],
+            Place::Relayed(server, port) => [relayed(*port), server.url()],
+            Place::Sentinels(servers) => [servers.url(), servers.url()],
+            Place::Cluster(servers) => [servers.url(), servers.url()],
+        }
+    }
+}
+
+/// The URL of a Redis behind a relay on this port.
+pub(crate) fn relayed(port: u16) -> String {
+    format!("redis://127.0.0.1:{port}")
 }
 
 /// What is special about a configuration. Lines of TOML.
@@ -38,10 +59,15 @@ pub(crate) struct Lines<'a> {
 pub(crate) const SECRET: &str = "TOKEN";
 
 pub(crate) struct Proxy {
-    pub(crate) address: SocketAddr,
+    pub(crate) serving: Serving,
     pub(crate) vault: Arc<Vault>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) folder: TempDir,
+}
+
+/// One process that serves.
+pub(crate) struct Serving {
+    pub(crate) address: SocketAddr,
     pub(crate) child: Child,
     printed: Arc<Mutex<Vec<u8>>>,
 }
@@ -65,11 +91,7 @@ impl Proxy {
     /// Starts it with these tables of the configuration, which are the servers'.
     pub(crate) async fn configured(place: &Place<'_>, lines: &Lines<'_>, servers: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (url, direct) = match place {
-            Place::Sqlite => ("sqlite:store.db".to_owned(), "sqlite:store.db".to_owned()),
-            Place::Redis(server) => (server.url(), server.url()),
-            Place::Relayed(server, port) => (format!("redis://127.0.0.1:{port}"), server.url()),
-        };
+        let [url, direct] = place.urls();
         let write = |name: &str, url: &str| {
             std::fs::write(folder.path().join(name), config(url, lines, servers)).unwrap();
         };
@@ -87,27 +109,26 @@ impl Proxy {
         let ring = Arc::new(open::keyring(&config.keyring_file).unwrap());
         let vault = Vault::new(store.clone(), ring);
         vault.check_keyring().await.unwrap();
-        let (child, address, printed) = serve(&folder);
         Self {
-            address,
+            serving: Serving::start(&folder, None),
             vault: Arc::new(vault),
             store,
             folder,
-            child,
-            printed,
         }
     }
 
+    /// Starts a further replica, which finds the store under this URL if one is named.
+    pub(crate) fn replica(&self, store: Option<&str>) -> Serving {
+        Serving::start(&self.folder, store)
+    }
+
     pub(crate) fn client(&self) -> Client {
-        Client::new(self.address)
+        self.serving.client()
     }
 
     /// All it wrote on standard output and standard error until now.
     pub(crate) fn printed(&self) -> Vec<u8> {
-        self.printed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.serving.printed()
     }
 
     pub(crate) async fn add_user(&self, name: &str) {
@@ -158,20 +179,6 @@ impl Proxy {
     }
 }
 
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if std::thread::panicking() {
-            let printed = self.printed();
-            let text = String::from_utf8_lossy(&printed);
-            let lines: Vec<_> = text.lines().collect();
-            let last = &lines[lines.len().saturating_sub(40)..];
-            eprintln!("the proxy's last words:\n{}", last.join("\n"));
-        }
-    }
-}
-
 pub(crate) fn user(name: &str) -> UserName {
     UserName::parse(name).unwrap()
 }
@@ -191,35 +198,65 @@ fn config(url: &str, lines: &Lines<'_>, servers: &str) -> String {
     format!("listen = \"127.0.0.1:0\"\n{root}\n[store]\nurl = \"{url}\"\n{store}\n{servers}")
 }
 
-fn serve(folder: &TempDir) -> (Child, SocketAddr, Arc<Mutex<Vec<u8>>>) {
-    let mut child = cloakroom()
-        .current_dir(folder.path())
-        .args(["serve", "--json"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let printed = Arc::new(Mutex::new(Vec::new()));
-    collect(child.stderr.take().unwrap(), printed.clone());
-    let mut out = BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    if out.read_line(&mut line).unwrap() == 0 {
-        std::thread::sleep(Duration::from_millis(200));
-        let said = printed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        panic!(
-            "the proxy does not start: {}",
-            String::from_utf8_lossy(&said)
-        );
+impl Serving {
+    fn start(folder: &TempDir, store: Option<&str>) -> Self {
+        let mut child = cloakroom()
+            .current_dir(folder.path())
+            .args(["serve", "--json"])
+            .envs(store.map(|url| ("CLOAKROOM_STORE__URL", url)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let printed = Arc::new(Mutex::new(Vec::new()));
+        collect(child.stderr.take().unwrap(), printed.clone());
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        if out.read_line(&mut line).unwrap() == 0 {
+            std::thread::sleep(Duration::from_millis(200));
+            let said = printed
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
+            panic!(
+                "the proxy does not start: {}",
+                String::from_utf8_lossy(&said)
+            );
+        }
+        let document: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let url = document["listening"].as_str().unwrap();
+        let address = url.strip_prefix("http://").unwrap().parse().unwrap();
+        collect(out, printed.clone());
+        Self {
+            address,
+            child,
+            printed,
+        }
     }
-    let document: serde_json::Value = serde_json::from_str(&line).unwrap();
-    let url = document["listening"].as_str().unwrap();
-    let address = url.strip_prefix("http://").unwrap().parse().unwrap();
-    collect(out, printed.clone());
-    (child, address, printed)
+
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.address)
+    }
+
+    fn printed(&self) -> Vec<u8> {
+        let printed = self.printed.lock();
+        printed.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let printed = self.printed();
+            let text = String::from_utf8_lossy(&printed);
+            let lines: Vec<_> = text.lines().collect();
+            let last = &lines[lines.len().saturating_sub(40)..];
+            eprintln!("the proxy's last words:\n{}", last.join("\n"));
+        }
+    }
 }
 
 fn collect(mut from: impl Read + Send + 'static, to: Arc<Mutex<Vec<u8>>>) {

@@ -1,0 +1,108 @@
+//! What still holds while the store is broken, and right after: rule 7, with real servers, under load.
+//!
+//! `CLOAKROOM_FAULT_SECONDS` sets how long a server is away in each test (5; a soak takes 30 and more).
+
+mod load;
+mod master;
+mod push;
+
+use std::time::{Duration, Instant};
+
+use crate::support::client::{Answer, Client};
+use crate::support::echo::{Manner, echo};
+use crate::support::proxy::{Lines, Place, Proxy};
+
+const SERVER: &str = "json";
+/// How soon an answer comes, whatever it says, when the proxy must ask a store that does not answer.
+const SOON: Duration = Duration::from_secs(1);
+/// How soon a revocation holds when only the news of it is lost.
+const RECHECKED: Duration = Duration::from_secs(5);
+
+fn away_for() -> Duration {
+    let named = std::env::var("CLOAKROOM_FAULT_SECONDS").ok();
+    Duration::from_secs(named.map_or(5, |number| number.parse().expect("a number")))
+}
+
+async fn start(place: &Place<'_>) -> Proxy {
+    let lines = Lines {
+        root: "log = \"warn\"",
+        ..Lines::default()
+    };
+    let servers = [(SERVER, echo(Manner::Json).await)];
+    Proxy::start(place, &lines, &servers).await
+}
+
+/// A user, and a client by whom the proxy has come to know his key.
+async fn known(proxy: &Proxy, name: &str) -> (String, Client) {
+    let key = proxy.settle_in(name, &[SERVER]).await;
+    let mut client = proxy.client();
+    for _ in 0..2 {
+        let answer = client.call(SERVER, &key, "first").await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        // The news of the user's own making may arrive after the first request, and makes the proxy
+        // read again.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    (key, client)
+}
+
+/// Keys the proxy never saw, of a user with a secret.
+async fn strangers(proxy: &Proxy, many: usize) -> Vec<String> {
+    proxy.settle_in("stranger", &[SERVER]).await;
+    let mut keys = Vec::with_capacity(many);
+    for _ in 0..many {
+        let issued = proxy.issue_key("stranger", None).await;
+        keys.push(issued.key.reveal().to_owned());
+    }
+    keys
+}
+
+/// Asks once, and how long the answer took.
+async fn ask(client: &mut Client, key: &str) -> (Answer, Duration) {
+    let begun = Instant::now();
+    let answer = client.call(SERVER, key, "now").await;
+    (answer, begun.elapsed())
+}
+
+/// Asks with keys the proxy never saw until one is served; how long that took. Until then each is told to
+/// come again, soon.
+async fn until_found(proxy: &Proxy, strangers: &mut Vec<String>, patience: Duration) -> Duration {
+    let begun = Instant::now();
+    let mut client = proxy.client();
+    loop {
+        let key = strangers.last().expect("there are enough strangers");
+        let (answer, took) = ask(&mut client, key).await;
+        if answer.status == 200 {
+            strangers.pop();
+            return begun.elapsed();
+        }
+        assert_unavailable(&answer, took);
+        assert!(begun.elapsed() < patience, "not within {patience:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn assert_unavailable(answer: &Answer, took: Duration) {
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert!(took < SOON, "{took:?}");
+}
+
+async fn revoke(proxy: &Proxy, key: &str) {
+    let digest = cloakroom::identity::KeyDigest::of_presented(key.as_bytes(), &[]);
+    let digest = digest.ok().unwrap();
+    proxy.vault.revoke_digest(&digest).await.unwrap();
+}
+
+/// How long a client that asks all the time is still served, from `written` on.
+async fn served_on(client: &mut Client, key: &str, written: Instant) -> Duration {
+    loop {
+        let (answer, _) = ask(client, key).await;
+        if answer.status == 401 {
+            return written.elapsed();
+        }
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert!(written.elapsed() < 2 * RECHECKED, "it is never refused");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
