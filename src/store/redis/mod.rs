@@ -16,7 +16,6 @@ mod line;
 mod link;
 mod page;
 mod ready;
-mod tls;
 mod watch;
 
 use std::sync::{Arc, LazyLock};
@@ -37,6 +36,7 @@ use super::{
     Event, OpenError, Record, RecordId, Settings, Settled, Store, StoreError, WriteError,
     check_size,
 };
+use crate::tls;
 
 /// A read is on the path of somebody's request; a healthy server answers in a millisecond.
 const READ_TIMEOUT: Duration = Duration::from_millis(500);
@@ -76,10 +76,9 @@ struct Inner {
 
 impl Redis {
     pub(super) async fn open(url: &RedisUrl, settings: &Settings) -> Result<Self, OpenError> {
-        let tls = url
-            .tls
-            .then(|| tls::config(settings.ca_file.as_deref()))
-            .transpose()?;
+        let secured =
+            || tls::client_config(settings.ca_file.as_deref(), settings.identity.as_ref());
+        let tls = url.tls.then(secured).transpose()?.map(Arc::new);
         let target = Target::new(url.clone(), tls);
         let inner = Arc::new(Inner {
             reads: Line::new(target.clone()),

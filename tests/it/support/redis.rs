@@ -1,12 +1,15 @@
 //! A real `redis-server` process on a free loopback port, gone when dropped.
 
 use std::fmt::Write as _;
+use std::fs::Permissions;
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use cloakroom::store::ClientCertificate;
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -61,6 +64,14 @@ impl Server {
     /// The authority that signed the server's certificate.
     pub(crate) fn ca_file(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
+    }
+
+    /// A certificate of the same authority for a client.
+    pub(crate) fn identity(&self) -> ClientCertificate {
+        ClientCertificate {
+            cert_file: self.folder.path().join("client.pem"),
+            key_file: self.folder.path().join("client.key"),
+        }
     }
 
     /// A connection to look behind the scenes with.
@@ -147,14 +158,14 @@ fn config(port: u16, folder: &TempDir, options: Options<'_>) -> String {
     let path = folder.path().display();
     let mut lines = format!(
         "bind 127.0.0.1\ndir {path}\nlogfile {path}/log\nsave \"\"\nappendonly no\n\
-         repl-diskless-sync-delay 0\n{}\n",
+         repl-diskless-sync-delay 0\ntls-auth-clients no\n{}\n",
         options.lines
     );
     if options.tls {
         make_certificates(folder);
         write!(
             lines,
-            "port 0\ntls-port {port}\ntls-auth-clients no\ntls-ca-cert-file {path}/ca.pem\n\
+            "port 0\ntls-port {port}\ntls-ca-cert-file {path}/ca.pem\n\
              tls-cert-file {path}/server.pem\ntls-key-file {path}/server.key\n"
         )
         .unwrap();
@@ -169,12 +180,23 @@ fn make_certificates(folder: &TempDir) {
     let key = KeyPair::generate().unwrap();
     let server = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     let certificate = server.signed_by(&key, &authority).unwrap();
+    let client_key = KeyPair::generate().unwrap();
+    let mut client = CertificateParams::new(Vec::new()).unwrap();
+    // With the authority's own name it would pass for one that signed itself.
+    client
+        .distinguished_name
+        .push(DnType::CommonName, "cloakroom");
+    let client = client.signed_by(&client_key, &authority).unwrap();
     for (name, pem) in [
         ("ca.pem", ca),
         ("server.pem", certificate.pem()),
         ("server.key", key.serialize_pem()),
+        ("client.pem", client.pem()),
+        ("client.key", client_key.serialize_pem()),
     ] {
-        std::fs::write(folder.path().join(name), pem).unwrap();
+        let path = folder.path().join(name);
+        std::fs::write(&path, pem).unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
     }
 }
 
