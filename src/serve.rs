@@ -107,6 +107,9 @@ async fn stop_signal() {
 async fn listen(config: Config) -> Result<Listener, Failure> {
     let ring = Arc::new(open::keyring(&config.keyring_file)?);
     let store = open::store(&config).await?;
+    for remark in store.remarks().await.unwrap_or_default() {
+        tracing::warn!(%remark, "the store works, but not as well as it should");
+    }
     Vault::new(store.clone(), ring.clone())
         .check_keyring()
         .await?;

@@ -56,6 +56,12 @@ pub(super) async fn run(from: &Source, out: &Output) -> Result<(), Failure> {
         }
         Ok(store) => {
             findings.push(well("store", "answers".to_owned()));
+            match store.remarks().await {
+                Ok(remarks) => {
+                    findings.extend(remarks.into_iter().map(|text| warning("store", text)))
+                }
+                Err(why) => findings.push(error("store", why)),
+            }
             if let Ok(ring) = ring {
                 findings.push(
                     match Vault::new(store, Arc::new(ring)).check_keyring().await {

@@ -16,7 +16,15 @@ pub(super) const ROOT: &[&str] = &[
 ];
 
 /// `[store]`
-pub(super) const STORE: &[&str] = &["url", "stale_for", "cache", "key_prefix", "ca_file"];
+pub(super) const STORE: &[&str] = &[
+    "url",
+    "stale_for",
+    "cache",
+    "key_prefix",
+    "ca_file",
+    "sentinel_user",
+    "sentinel_password",
+];
 
 /// `[keyring]`
 pub(super) const KEYRING: &[&str] = &["file"];

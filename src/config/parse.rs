@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::reader::{Section, text};
 use super::{Config, Limits, LoopbackNames, Store, keys, server, setup_url, values};
-use crate::store::{Settings, StoreUrl};
+use crate::store::{Login, Settings, StoreUrl};
 
 /// Reads everything, noting all that is wrong; `None` when anything was.
 pub(super) fn config(root: &Section<'_>, folder: &Path) -> Option<Config> {
@@ -195,7 +195,9 @@ fn store(root: &Section<'_>, folder: &Path) -> Option<Store> {
             server::existing_file(path, folder)
         })
     };
+    let sentinels = url.as_ref().is_some_and(StoreUrl::has_sentinels);
     let settings = Settings {
+        sentinel_login: sentinel_login(&section, sentinels)?,
         url: url?,
         ca_file: ca_file?,
         key_prefix: key_prefix?,
@@ -205,6 +207,31 @@ fn store(root: &Section<'_>, folder: &Path) -> Option<Store> {
         stale_for: stale_for?,
         cache: cache?,
     })
+}
+
+/// The login of `redis+sentinel://`; `None` when it is wrong.
+#[allow(
+    clippy::option_option,
+    reason = "a mistake is not the same as no login"
+)]
+fn sentinel_login(section: &Section<'_>, sentinels: bool) -> Option<Option<Login>> {
+    for key in ["sentinel_user", "sentinel_password"] {
+        if !sentinels && section.has(key) {
+            section.fail_key(key, "is for a redis+sentinel:// store only; remove it");
+            return None;
+        }
+    }
+    let read = |key, what| optional(section, key, |value| text(value, what).map(str::to_owned));
+    let user = read("sentinel_user", "the name of a Sentinel's user")?;
+    let password = read("sentinel_password", "the password of that user")?;
+    if user.is_some() && password.is_none() {
+        section.fail_key("sentinel_user", "needs sentinel_password too");
+        return None;
+    }
+    Some(password.map(|password| Login {
+        user,
+        password: password.into(),
+    }))
 }
 
 fn keyring_file(root: &Section<'_>, folder: &Path) -> Option<PathBuf> {

@@ -31,7 +31,7 @@ use tokio::sync::mpsc;
 
 pub use self::open::open;
 pub use self::settings::{OpenError, REDIS_ACL_RULE, Settings};
-pub use self::url::{StoreUrl, UrlError};
+pub use self::url::{Login, StoreUrl, UrlError};
 
 /// The longest blob a store takes, in bytes.
 pub const BLOB_LIMIT: usize = 16 << 20;
@@ -173,6 +173,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// Waits, at most a second, until copies of the store have what was written before the call.
     async fn settle(&self) -> Result<Settled, StoreError>;
+
+    /// What works, but not as well as it should, and how to mend it: a sentence each.
+    async fn remarks(&self) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
 
     /// Which of the store's servers keeps a record: those of another one say nothing about whether it
     /// can be reached. Takes no time.

@@ -2,14 +2,15 @@
 
 use std::path::PathBuf;
 
-use super::url::StoreUrl;
+use super::url::{Login, StoreUrl};
 
 /// The smallest ACL rule with which a Redis store works, for the default `store.key_prefix` (`~` says
-/// which keys). To be used as `ACL SETUSER cloakroom on >PASSWORD` and this; a database other than 0 needs
-/// `+select` too.
+/// which keys). To be used as `ACL SETUSER cloakroom on >PASSWORD` and this, on every server; a database
+/// other than 0 needs `+select` too. `cluster|slots` and `asking` are for a Cluster, and nothing elsewhere.
+/// Without `client|tracking` changes are found by reading again, without `info` nobody is warned.
 pub const REDIS_ACL_RULE: &str = "resetchannels -@all ~cloakroom:* \
-    +get +set +getrange +del +mget +zadd +zrem +zrangebylex +eval +evalsha \
-    +ping +role +wait +client|tracking";
+    +get +set +getrange +del +zadd +zrem +zrangebylex +eval +evalsha \
+    +ping +role +wait +info +client|tracking +cluster|slots +asking";
 
 /// The schema this release writes, in every kind of store.
 pub(super) const SCHEMA: u32 = 1;
@@ -22,6 +23,8 @@ pub struct Settings {
     /// `store.ca_file`: PEM certificates a `rediss://` server's certificate must lead to. `None`: the
     /// system's.
     pub ca_file: Option<PathBuf>,
+    /// `store.sentinel_user` and `store.sentinel_password`: Sentinels have users of their own.
+    pub sentinel_login: Option<Login>,
     /// What every Redis key starts with, so that several installations can share a server.
     pub key_prefix: String,
 }
@@ -33,6 +36,7 @@ impl Settings {
         Self {
             url,
             ca_file: None,
+            sentinel_login: None,
             key_prefix: "cloakroom:".to_owned(),
         }
     }

@@ -270,6 +270,32 @@ fn header_slots_are_checked() {
 }
 
 #[test]
+fn the_login_of_sentinels_is_for_sentinels_and_whole() {
+    let store = |lines: &str| format!("[store]\n{lines}\n{GITHUB}");
+    let sentinel = "url = 'redis+sentinel://h/main'\n";
+    for (lines, says) in [
+        (
+            "sentinel_password = 'x'".to_owned(),
+            "is for a redis+sentinel:// store only",
+        ),
+        (
+            format!("{sentinel}sentinel_user = 'x'"),
+            "needs sentinel_password too",
+        ),
+    ] {
+        let error = bad(&store(&lines));
+        assert!(error.contains(says), "{error}");
+    }
+    let login = "sentinel_user = 'me'\nsentinel_password = 'hunter2'";
+    let config = good(&store(&format!("{sentinel}{login}")));
+    let login = config.store.settings.sentinel_login.unwrap();
+    assert_eq!(
+        (login.user.as_deref(), login.password.as_str()),
+        (Some("me"), "hunter2")
+    );
+}
+
+#[test]
 fn a_ca_file_must_be_there_and_of_use() {
     bad_server_line(
         "ca_file = 'ca.pem'",

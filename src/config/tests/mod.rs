@@ -153,7 +153,7 @@ fn the_default_file_has_every_key_and_its_examples_are_the_defaults() {
     std::fs::write(folder.path().join("backend-ca.pem"), "").unwrap();
     let file = folder.path().join("cloakroom.toml");
     std::fs::write(&file, all).unwrap();
-    let redis = [("CLOAKROOM_STORE__URL", "rediss://127.0.0.1")];
+    let redis = [("CLOAKROOM_STORE__URL", "rediss+sentinel://127.0.0.1/main")];
     let examples = load(Some(&file), environment(&redis)).unwrap_or_else(|e| panic!("{e}"));
     let defaults = good(GITHUB);
     assert_eq!(examples.allowed_hosts, defaults.allowed_hosts);
@@ -197,7 +197,7 @@ cloakroom.toml:1:10: listen: not an address; write an IP address and a port, suc
 cloakroom.toml:2:1: lgo: unknown key; did you mean `log`?
 cloakroom.toml:3:24: key_prefixes[1]: `clk_` and `cla_` are Cloakroom's own prefixes; leave it out
 cloakroom.toml:3:32: key_prefixes[2]: is a number; write a text in quotes, as in ["acme_"]
-cloakroom.toml:5:7: store.url: the store's URL must start with sqlite: (as in sqlite:cloakroom.db), redis:// or rediss://
+cloakroom.toml:5:7: store.url: the store's URL must start with sqlite: (as in sqlite:cloakroom.db), redis://, redis+sentinel:// or redis+cluster:// (rediss for TLS)
 cloakroom.toml:6:13: store.stale_for: is a number; write a number with its unit, such as "60s" or "5m"
 cloakroom.toml:8:8: limits.body: not a size; write a number of bytes, or a text with a unit (B, KiB, MiB, GiB) such as "4MiB"
 cloakroom.toml:9:10: servers.github: says no backend; write its URL: url = "http://127.0.0.1:9001/mcp"

@@ -134,7 +134,7 @@ CLOAKROOM_PORT: unknown variable; write a key of config/default.toml in capitals
 CLOAKROOM_SERVERS__A__URI: unknown variable; did you mean `CLOAKROOM_SERVERS__A__URL`?
 CLOAKROOM_SERVERS__B__COMMAND: servers.b.command: comes in a later release; this one serves `url` and `sse_url`
 CLOAKROOM_STORE_URL: unknown variable; did you mean `CLOAKROOM_STORE__URL`?
-CLOAKROOM_STORE__URL: store.url: the store's URL must start with sqlite: (as in sqlite:cloakroom.db), redis:// or rediss://
+CLOAKROOM_STORE__URL: store.url: the store's URL must start with sqlite: (as in sqlite:cloakroom.db), redis://, redis+sentinel:// or redis+cluster:// (rediss for TLS)
 CLOAKROOM_STROE__URL: unknown variable; did you mean `CLOAKROOM_STORE__URL`?
 CLOAKROOM_THREADS: threads: write a number from 1 to 1024, without quotes
 CLOAKROOM_WHATEVER: unknown variable; write a key of config/default.toml in capitals, with two underscores for a dot, as in `CLOAKROOM_STORE__URL`

@@ -5,9 +5,10 @@
 //! | `<prefix>k/{ab}cdef…` | the record `k/abcdef…` |
 //! | `<prefix>i/k/{ab}` | the ids of all records `k/ab…`: a sorted set, all scores 0, so in byte order |
 //! | `<prefix>schema` | the schema's number |
-//! | `<prefix>settle` | nothing of use: written to see whether replicas follow |
+//! | `<prefix>settle/{ab}` | nothing of use: written to see whether replicas follow |
 //!
-//! The braces are Redis Cluster's hash tags: a record and its index are always on the same node.
+//! The braces are Redis Cluster's hash tags: a record and its index are always on the same node, and
+//! there are 256 of them.
 
 use redis::{Cmd, cmd};
 
@@ -42,13 +43,13 @@ impl Layout {
         format!("{}schema", self.prefix)
     }
 
-    pub(super) fn settle_key(&self) -> String {
-        format!("{}settle", self.prefix)
+    pub(super) fn settle_key(&self, tag: &str) -> String {
+        format!("{}settle/{{{tag}}}", self.prefix)
     }
 
-    /// A key no record has, in the slot of the index `k/00`.
-    pub(super) fn unused_key(&self) -> String {
-        format!("{}unused/{{00}}", self.prefix)
+    /// A key no record has, in the slot of the indexes of `tag`.
+    pub(super) fn unused_key(&self, tag: &str) -> String {
+        format!("{}unused/{{{tag}}}", self.prefix)
     }
 
     /// The record a key is of; `None` for every other key.
@@ -71,6 +72,11 @@ impl Layout {
         on.arg("PREFIX").arg(&self.prefix);
         on
     }
+}
+
+/// Every hash tag there is.
+pub(super) fn tags() -> impl Iterator<Item = String> {
+    (0..=u8::MAX).map(|tag| format!("{tag:02x}"))
 }
 
 /// Kind, tag, rest: `k/abcdef` is `k`, `ab`, `cdef`.

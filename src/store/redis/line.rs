@@ -4,27 +4,51 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use redis::{ErrorKind, FromRedisValue, Pipeline, RedisError, ServerErrorKind};
+use redis::{ErrorKind, Pipeline, RedisError, ServerErrorKind, Value};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::link::{ConnectError, Live, Target, words};
+use super::link::{ConnectError, Live, words};
+use super::way::Way;
 use crate::store::StoreError;
 
 /// After a failed attempt others fail at once for so long: a herd must not wait in a queue, each for
 /// a timeout of its own.
 const REFUSE_FOR: Duration = Duration::from_millis(250);
 
-/// Why a request on a [`Line`] failed.
-pub(super) struct Failed {
-    pub(super) error: StoreError,
-    /// The server wants to be told the script's text.
-    pub(super) unknown_script: bool,
+/// Why a request on a [`Line`] has no answer.
+pub(super) enum Failed {
+    /// There is no connection, so nothing was sent.
+    Unsent(ConnectError),
+    /// The connection turned out to be closed: the request may have been lost, or its answer.
+    Dropped(StoreError),
+    /// No answer in time, or none that can be read.
+    Unanswered(StoreError),
+}
+
+impl From<Failed> for StoreError {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Unsent(error) => Self::Unreachable(error.to_string()),
+            Failed::Dropped(error) | Failed::Unanswered(error) => error,
+        }
+    }
+}
+
+impl From<Failed> for ConnectError {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Unsent(error) => error,
+            Failed::Dropped(error) | Failed::Unanswered(error) => {
+                Self::Unreachable(error.to_string())
+            }
+        }
+    }
 }
 
 /// One connection shared by many.
 pub(super) struct Line {
-    target: Target,
+    way: Way,
     /// How often [`Line::lost`] and [`Line::found`] were called. Apart from the state, which is locked
     /// while connecting.
     lost: AtomicU64,
@@ -41,44 +65,36 @@ struct State {
 }
 
 impl Line {
-    pub(super) fn new(target: Target) -> Self {
+    pub(super) fn new(way: Way) -> Self {
         Self {
-            target,
+            way,
             lost: AtomicU64::new(0),
             found: AtomicU64::new(0),
             state: Mutex::default(),
         }
     }
 
-    /// Asks once more on a fresh connection when the old one turns out to be closed.
-    pub(super) async fn read<T: FromRedisValue>(
+    /// Asks once; see [`Live::ask`] for the answer. A connection that is of no more use is left.
+    pub(super) async fn ask(
         &self,
-        request: &Pipeline,
+        request: &mut Pipeline,
         timeout: Duration,
-    ) -> Result<T, StoreError> {
-        match self.once(request, timeout).await? {
-            Err(error) if error.is_connection_dropped() => {}
-            answer => return answer.map_err(|error| meaning(&error)),
+    ) -> Result<Vec<Value>, Failed> {
+        let live = self.live().await.map_err(Failed::Unsent)?;
+        let answer = live.ask(request, timeout).await;
+        let broken = match &answer {
+            Ok(values) => values.iter().any(is_misled),
+            Err(error) => error.is_io_error() || error.is_unrecoverable_error(),
+        };
+        if broken {
+            self.leave(&live).await;
         }
-        self.once(request, timeout)
-            .await?
-            .map_err(|error| meaning(&error))
-    }
-
-    /// Never asks twice: nobody knows whether the first time had an effect.
-    pub(super) async fn write<T: FromRedisValue>(
-        &self,
-        request: &Pipeline,
-        timeout: Duration,
-    ) -> Result<T, Failed> {
-        let asked = self.once(request, timeout).await;
-        let answer = asked.map_err(|error| Failed {
-            error,
-            unknown_script: false,
-        })?;
-        answer.map_err(|error| Failed {
-            unknown_script: error.kind() == ErrorKind::Server(ServerErrorKind::NoScript),
-            error: meaning(&error),
+        answer.map_err(|error| {
+            if error.is_connection_dropped() {
+                Failed::Dropped(meaning(&error))
+            } else {
+                Failed::Unanswered(meaning(&error))
+            }
         })
     }
 
@@ -94,25 +110,15 @@ impl Line {
         self.found.fetch_add(1, Ordering::Relaxed);
     }
 
-    async fn once<T: FromRedisValue>(
-        &self,
-        request: &Pipeline,
-        timeout: Duration,
-    ) -> Result<Result<T, RedisError>, StoreError> {
-        let live = self.live().await;
-        let live = live.map_err(|error| StoreError::Unreachable(error.to_string()))?;
-        let answer = live.ask(request, timeout).await;
-        if answer.as_ref().is_err_and(is_broken) {
-            let mut state = self.state.lock().await;
-            if state
-                .live
-                .as_ref()
-                .is_some_and(|now| Arc::ptr_eq(now, &live))
-            {
-                state.live = None;
-            }
+    async fn leave(&self, left: &Arc<Live>) {
+        let mut state = self.state.lock().await;
+        if state
+            .live
+            .as_ref()
+            .is_some_and(|now| Arc::ptr_eq(now, left))
+        {
+            state.live = None;
         }
-        Ok(answer)
     }
 
     async fn live(&self) -> Result<Arc<Live>, ConnectError> {
@@ -136,7 +142,7 @@ impl Line {
         {
             return Err(error.clone());
         }
-        match self.target.connect(None).await {
+        match self.way.connect(None).await {
             Ok(live) => {
                 state.refused = None;
                 Ok(Arc::clone(state.live.insert(Arc::new(live))))
@@ -150,17 +156,16 @@ impl Line {
     }
 }
 
-/// Whether the connection is of no more use: broken or silent, or the server's role has changed and
-/// its name may lead elsewhere by now.
-fn is_broken(error: &RedisError) -> bool {
+/// Whether an answer says that the server's role has changed: its name may lead elsewhere by now.
+fn is_misled(value: &Value) -> bool {
     use ServerErrorKind::{BusyLoading, MasterDown, ReadOnly};
-    let ErrorKind::Server(kind) = error.kind() else {
-        return error.is_io_error() || error.is_unrecoverable_error();
+    let Value::ServerError(error) = value else {
+        return false;
     };
-    matches!(kind, BusyLoading | MasterDown | ReadOnly)
+    matches!(error.kind(), Some(BusyLoading | MasterDown | ReadOnly))
 }
 
-fn meaning(error: &RedisError) -> StoreError {
+pub(super) fn meaning(error: &RedisError) -> StoreError {
     let reason = words(error);
     match error.kind() {
         ErrorKind::Parse | ErrorKind::UnexpectedReturnType => StoreError::Damaged(reason),

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, ErrorKind, FromRedisValue, Pipeline, ProtocolVersion, PushInfo,
-    RedisConnectionInfo, RedisError, Value, pipe,
+    AsyncConnectionConfig, ErrorKind, Pipeline, ProtocolVersion, PushInfo, RedisConnectionInfo,
+    RedisError, Value,
 };
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -18,9 +18,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
-use super::READ_TIMEOUT;
 use crate::store::OpenError;
-use crate::store::url::RedisUrl;
+use crate::store::url::{Address, Login};
 
 /// Name lookup, TCP, TLS and login together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -72,8 +71,8 @@ impl ConnectError {
         }
     }
 
-    pub(super) fn explained(self, address: &str) -> OpenError {
-        let address = address.to_owned();
+    pub(super) fn explained(self, place: &str) -> OpenError {
+        let address = place.to_owned();
         match self {
             Self::LoginRefused(reason) => OpenError::LoginRefused { address, reason },
             Self::NotAllowed(reason) => OpenError::NotAllowed { address, reason },
@@ -99,64 +98,27 @@ pub(super) fn words(error: &RedisError) -> String {
     }
 }
 
-/// How many replicas follow, from the answer to `ROLE`; `None` when it is no master.
-pub(super) fn replicas(role: &Value) -> Option<u32> {
-    match role {
-        Value::Array(parts) => match parts.as_slice() {
-            [Value::BulkString(role), _, Value::Array(replicas), ..] if role == b"master" => {
-                u32::try_from(replicas.len()).ok()
-            }
-            _ => None,
-        },
-        _ => None,
-    }
+/// How servers of one kind are connected to: whom we log in as, and what TLS must prove.
+pub(super) struct Dialer {
+    pub(super) db: u32,
+    pub(super) login: Option<Login>,
+    pub(super) tls: Option<Arc<ClientConfig>>,
 }
 
-/// The server, and what to show it.
-#[derive(Clone)]
-pub(super) struct Target {
-    url: RedisUrl,
-    tls: Option<Arc<ClientConfig>>,
-}
-
-impl Target {
-    pub(super) fn new(url: RedisUrl, tls: Option<Arc<ClientConfig>>) -> Self {
-        Self { url, tls }
-    }
-
-    pub(super) fn url(&self) -> &RedisUrl {
-        &self.url
-    }
-
-    /// Connects and logs in, to a master only: a replica would answer with old records. What the
-    /// server says unasked goes to `pushes`.
+impl Dialer {
+    /// Connects and logs in. What the server says unasked goes to `pushes`.
     pub(super) async fn connect(
         &self,
-        pushes: Option<UnboundedSender<PushInfo>>,
-    ) -> Result<Live, ConnectError> {
-        let live = self.log_in(pushes).await?;
-        let mut ask = pipe();
-        ask.cmd("ROLE");
-        let role = live.ask::<(Value,)>(&ask, READ_TIMEOUT).await;
-        let (role,) = role.map_err(|error| ConnectError::from_answer(&error))?;
-        if replicas(&role).is_none() {
-            let reason = "it is a replica, and only the master has the newest records";
-            return Err(ConnectError::Unreachable(reason.to_owned()));
-        }
-        Ok(live)
-    }
-
-    async fn log_in(
-        &self,
+        address: &Address,
         pushes: Option<UnboundedSender<PushInfo>>,
     ) -> Result<Live, ConnectError> {
         let until = Instant::now() + CONNECT_TIMEOUT;
-        let stream = self.stream(until).await?;
+        let stream = self.stream(address, until).await?;
         let mut info = RedisConnectionInfo::default()
-            .set_db(i64::from(self.url.db))
+            .set_db(i64::from(self.db))
             .set_protocol(ProtocolVersion::RESP3)
             .set_skip_set_lib_name();
-        if let Some(login) = &self.url.login {
+        if let Some(login) = &self.login {
             info = info.set_username(login.user.as_deref().unwrap_or("default"));
             info = info.set_password(login.password.as_str());
         }
@@ -168,21 +130,26 @@ impl Target {
         let made = timeout_at(until, made).await.map_err(|_| silent())?;
         let (connection, driver) = made.map_err(|error| ConnectError::from_answer(&error))?;
         Ok(Live {
+            address: address.clone(),
             connection,
             driver: tokio::spawn(driver),
         })
     }
 
-    async fn stream(&self, until: Instant) -> Result<Box<dyn Stream>, ConnectError> {
+    async fn stream(
+        &self,
+        address: &Address,
+        until: Instant,
+    ) -> Result<Box<dyn Stream>, ConnectError> {
         let unreachable = |error: std::io::Error| ConnectError::Unreachable(error.to_string());
-        let address = (self.url.host.as_str(), self.url.port);
-        let socket = timeout_at(until, TcpStream::connect(address)).await;
+        let socket = TcpStream::connect((address.host.as_str(), address.port));
+        let socket = timeout_at(until, socket).await;
         let socket = socket.map_err(|_| silent())?.map_err(unreachable)?;
         socket.set_nodelay(true).map_err(unreachable)?;
         let Some(tls) = &self.tls else {
             return Ok(Box::new(socket));
         };
-        let name = ServerName::try_from(self.url.host.clone());
+        let name = ServerName::try_from(address.host.clone());
         let name = name.map_err(|error| ConnectError::Tls(error.to_string()))?;
         let secured = TlsConnector::from(Arc::clone(tls)).connect(name, socket);
         // A Redis that speaks no TLS waits for the rest of a command.
@@ -200,6 +167,7 @@ fn silent() -> ConnectError {
 
 /// A connection somebody uses; closed when nobody does.
 pub(super) struct Live {
+    pub(super) address: Address,
     connection: MultiplexedConnection,
     driver: JoinHandle<()>,
 }
@@ -215,14 +183,27 @@ impl Live {
         self.driver.is_finished()
     }
 
-    /// One round trip.
-    pub(super) async fn ask<T: FromRedisValue>(
+    /// One round trip. One value per command: a command that the server refused is a
+    /// [`Value::ServerError`] among them.
+    pub(super) async fn ask(
         &self,
-        request: &Pipeline,
+        request: &mut Pipeline,
         timeout: Duration,
-    ) -> Result<T, RedisError> {
+    ) -> Result<Vec<Value>, RedisError> {
         let mut connection = self.connection.clone();
         connection.set_response_timeout(timeout);
-        request.query_async(&mut connection).await
+        request.ignore_errors().query_async(&mut connection).await
+    }
+
+    /// As [`Live::ask`], where a refused command is an error of the whole.
+    pub(super) async fn demand(
+        &self,
+        request: &mut Pipeline,
+        timeout: Duration,
+    ) -> Result<Vec<Value>, ConnectError> {
+        let values = self.ask(request, timeout).await;
+        let values =
+            values.and_then(|values| values.into_iter().map(Value::extract_error).collect());
+        values.map_err(|error| ConnectError::from_answer(&error))
     }
 }

@@ -1,7 +1,12 @@
-//! The store for several machines: one Redis server (6.2 or newer), reached over TCP or TLS.
+//! The store for several machines: Redis 6.2 or newer, over TCP or TLS. One server, one that Sentinels
+//! name, or a Cluster.
 //!
 //! A record is one string: its version (8 bytes, big-endian), then the blob. See [`layout`] for the
 //! keys. Writes are one Lua script, so that compare, swap and index are one step.
+//!
+//! The way of a question: [`ask`] sends it to whom [`servers`] says keeps its key ([`cluster`] and
+//! [`slots`] know the nodes of a Cluster, [`sentinel`] where a master is), on a [`line`] that many share,
+//! which goes its [`way`] again after a failure and makes a [`link`]. Only masters are asked, ever.
 //!
 //! What its ACL user needs is in [`super::REDIS_ACL_RULE`]; [`Redis::open`] tries every command, so a rule that lacks
 //! something is told at start, not at the first revocation.
@@ -9,29 +14,39 @@
 //! **Deployment caveat.** Redis acknowledges before its replicas have a write, and before it is on
 //! disk unless `appendfsync always` is set: a crash can bring back a revoked key. [`Store::settle`]
 //! tells whether the replicas have it. `maxmemory-policy` must be `noeviction`, as it is by default:
-//! any other lets a full server throw records away.
+//! any other lets a full server throw records away. While a slot of a Cluster moves, its records can be
+//! read, but not written: a write waits for 2 seconds, and then fails.
 
+mod ask;
+mod cluster;
 mod layout;
 mod line;
 mod link;
 mod page;
 mod ready;
+mod sentinel;
+mod servers;
+mod settle;
+mod slots;
 mod tls;
 mod watch;
+mod way;
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use redis::{Script, Value, pipe};
+use redis::{Cmd, Script, ServerErrorKind, Value, cmd};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::timeout;
 
+use self::ask::{Purpose, Question, read};
 use self::layout::Layout;
-use self::line::{Failed, Line};
-use self::link::{ConnectError, Target};
+use self::link::ConnectError;
+use self::servers::Servers;
+use self::slots::slot_of;
 use super::url::RedisUrl;
 use super::{
     Event, OpenError, Record, RecordId, Settings, Settled, Store, StoreError, WriteError,
@@ -44,8 +59,6 @@ const READ_TIMEOUT: Duration = Duration::from_millis(500);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 /// [`super::open()`] promises an answer within 3 seconds.
 const OPEN_TIMEOUT: Duration = Duration::from_millis(2800);
-/// How long replicas may take to confirm, in milliseconds.
-const SETTLE_MS: u32 = 1000;
 
 /// `KEYS`: record, index. `ARGV`: the version expected (8 bytes, or nothing: no record), what to write
 /// (nothing: delete), the id. Answers 1, or 0 for a conflict.
@@ -66,12 +79,10 @@ pub(super) struct Redis {
 
 /// Used on the home runtime only: sockets and timers belong to the runtime they were made on.
 struct Inner {
-    target: Target,
+    servers: Servers,
     layout: Layout,
-    /// For [`Store::get_many`] alone: nothing slow stands before somebody's login.
-    reads: Line,
-    /// For writes and listings.
-    writes: Line,
+    /// The servers, for messages.
+    place: String,
 }
 
 impl Redis {
@@ -80,16 +91,14 @@ impl Redis {
             .tls
             .then(|| tls::config(settings.ca_file.as_deref()))
             .transpose()?;
-        let target = Target::new(url.clone(), tls);
         let inner = Arc::new(Inner {
-            reads: Line::new(target.clone()),
-            writes: Line::new(target.clone()),
-            target,
+            servers: Servers::new(url, settings, tls),
             layout: Layout::new(&settings.key_prefix),
+            place: url.place(),
         });
         let ready = timeout(OPEN_TIMEOUT, inner.make_ready()).await;
         let slow = || ConnectError::Unreachable("it answers too slowly".to_owned());
-        ready.unwrap_or_else(|_| Err(slow().explained(&url.address())))?;
+        ready.unwrap_or_else(|_| Err(slow().explained(&inner.place)))?;
         Ok(Self {
             home: Handle::current(),
             inner,
@@ -112,7 +121,7 @@ impl Redis {
 impl Store for Redis {
     async fn get_many(&self, ids: &[RecordId]) -> Result<Vec<Option<Record>>, StoreError> {
         let ids = ids.to_vec();
-        self.at_home(|inner| async move { inner.get_many(&inner.reads, READ_TIMEOUT, ids).await })
+        self.at_home(|inner| async move { inner.get_many(Purpose::Login, READ_TIMEOUT, ids).await })
             .await?
     }
 
@@ -147,6 +156,16 @@ impl Store for Redis {
             .await?
     }
 
+    async fn remarks(&self) -> Result<Vec<String>, StoreError> {
+        self.at_home(|inner| async move { inner.remarks().await })
+            .await?
+    }
+
+    fn shard_of(&self, id: &RecordId) -> u16 {
+        let (_, tag) = id.as_str().split_at(2);
+        self.inner.servers.shard_of(slot_of(&tag[..2]))
+    }
+
     fn watch(&self) -> UnboundedReceiver<Event> {
         let (events, receiver) = mpsc::unbounded_channel();
         self.home.spawn(watch::run(Arc::clone(&self.inner), events));
@@ -157,29 +176,25 @@ impl Store for Redis {
 impl Inner {
     async fn get_many(
         &self,
-        line: &Line,
+        purpose: Purpose,
         timeout: Duration,
         ids: Vec<RecordId>,
     ) -> Result<Vec<Option<Record>>, StoreError> {
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut request = pipe();
-        request.cmd("MGET");
-        for id in &ids {
-            request.arg(self.layout.record_key(id));
-        }
-        let (values,) = line
-            .read::<(Vec<Option<Vec<u8>>>,)>(&request, timeout)
-            .await?;
-        if values.len() != ids.len() {
-            return Err(StoreError::Damaged(
-                "the server answered with another number".to_owned(),
-            ));
-        }
+        // One command for each: while a slot moves, some of its keys are here and some there.
+        let question = |id| {
+            let key = self.layout.record_key(id);
+            let mut get = cmd("GET");
+            get.arg(&key);
+            Question::new(&key, get)
+        };
+        let questions: Vec<_> = ids.iter().map(question).collect();
+        let values = self.ask(purpose, &questions, timeout).await?;
         let pairs = ids.into_iter().zip(values);
         pairs
-            .map(|(id, value)| value.map(|value| record(id, value)).transpose())
+            .map(|(id, value)| match read::<Option<Vec<u8>>>(value)? {
+                Some(value) => record(id, value).map(Some),
+                None => Ok(None),
+            })
             .collect()
     }
 
@@ -191,66 +206,27 @@ impl Inner {
     ) -> Result<(), WriteError> {
         let expected = expected.map(u64::to_be_bytes);
         let expected = expected.as_ref().map_or(&b""[..], |version| &version[..]);
-        let request = |command: &str, script: &str| {
-            let mut request = pipe();
-            request.cmd(command).arg(script).arg(2);
-            request
-                .arg(self.layout.record_key(id))
-                .arg(self.layout.index_key_of(id));
-            request.arg(expected).arg(value).arg(id.as_str());
-            request
+        let (key, index) = (self.layout.record_key(id), self.layout.index_key_of(id));
+        let ask = async |mut script: Cmd| {
+            script.arg(2).arg(&key).arg(&index);
+            script.arg(expected).arg(value).arg(id.as_str());
+            let question = [Question::new(&key, script)];
+            let answers = self.ask(Purpose::Write, &question, WRITE_TIMEOUT).await?;
+            Ok::<_, StoreError>(answers.into_iter().next().unwrap_or(Value::Nil))
         };
-        let known = request("EVALSHA", &SWAP_HASH);
-        let answer = match self.writes.write::<(bool,)>(&known, WRITE_TIMEOUT).await {
-            Err(Failed {
-                unknown_script: true,
-                ..
-            }) => {
-                // A server that was restarted, or never asked before.
-                self.writes
-                    .write(&request("EVAL", SWAP), WRITE_TIMEOUT)
-                    .await
-            }
-            answer => answer,
-        };
-        match answer.map_err(|failed| failed.error)? {
-            (true,) => Ok(()),
-            (false,) => Err(WriteError::Conflict),
+        let (mut known, mut told) = (cmd("EVALSHA"), cmd("EVAL"));
+        known.arg(&*SWAP_HASH);
+        told.arg(SWAP);
+        let mut answer = ask(known).await?;
+        // A server that was restarted, or never asked before.
+        if matches!(&answer, Value::ServerError(e) if e.kind() == Some(ServerErrorKind::NoScript)) {
+            answer = ask(told).await?;
         }
-    }
-
-    /// Replication is one ordered stream: when the replicas have a write made now, they have every
-    /// write before it, whoever made it. So this makes one, on a connection of its own: `WAIT` would
-    /// hold up the commands behind it.
-    async fn settle(&self) -> Result<Settled, StoreError> {
-        let failed = |error| StoreError::Unreachable(link::words(&error));
-        let live = self.target.connect(None).await;
-        let live = live.map_err(|error| StoreError::Unreachable(error.to_string()))?;
-        let mut mark = pipe();
-        mark.cmd("SET")
-            .arg(self.layout.settle_key())
-            .arg(1)
-            .ignore()
-            .cmd("ROLE");
-        let (role,) = live
-            .ask::<(Value,)>(&mark, WRITE_TIMEOUT)
-            .await
-            .map_err(failed)?;
-        let of = link::replicas(&role)
-            .ok_or_else(|| StoreError::Unreachable("the server became a replica".to_owned()))?;
-        if of == 0 {
-            return Ok(Settled::Everywhere);
+        if read::<bool>(answer)? {
+            Ok(())
+        } else {
+            Err(WriteError::Conflict)
         }
-        let mut wait = pipe();
-        wait.cmd("WAIT").arg(of).arg(SETTLE_MS);
-        let (confirmed,) = live
-            .ask::<(u32,)>(&wait, WRITE_TIMEOUT)
-            .await
-            .map_err(failed)?;
-        if confirmed >= of {
-            return Ok(Settled::Everywhere);
-        }
-        Ok(Settled::Partly { confirmed, of })
     }
 }
 

@@ -1,8 +1,9 @@
 //! Listing: the indexes of one kind, tag after tag, so that the whole walk is in byte order.
 
-use redis::pipe;
+use redis::cmd;
 
-use super::{Inner, WRITE_TIMEOUT};
+use super::ask::{Purpose, Question, read};
+use super::{Inner, WRITE_TIMEOUT, layout};
 use crate::store::{Record, RecordId, StoreError};
 
 /// Indexes asked in one round trip: a sparse store is walked in 8 of them.
@@ -31,7 +32,7 @@ impl Inner {
                 now = tags.next();
             }
             after = ids.last().cloned().or(after);
-            let records = self.get_many(&self.writes, WRITE_TIMEOUT, ids).await?;
+            let records = self.get_many(Purpose::List, WRITE_TIMEOUT, ids).await?;
             found.extend(records.into_iter().flatten());
         }
         Ok(found)
@@ -52,17 +53,17 @@ impl Inner {
         };
         // `~` comes after every character an id may hold.
         let to = format!("({prefix}~");
-        let mut request = pipe();
-        for tag in tags {
-            request
-                .cmd("ZRANGEBYLEX")
-                .arg(self.layout.index_key(kind, tag));
-            request.arg(&from).arg(&to).arg("LIMIT").arg(0).arg(limit);
-        }
-        let lists = self
-            .writes
-            .read::<Vec<Vec<String>>>(&request, WRITE_TIMEOUT)
-            .await?;
+        let question = |tag: &String| {
+            let key = self.layout.index_key(kind, tag);
+            let mut list = cmd("ZRANGEBYLEX");
+            list.arg(&key).arg(&from).arg(&to);
+            list.arg("LIMIT").arg(0).arg(limit);
+            Question::new(&key, list)
+        };
+        let questions: Vec<_> = tags.iter().map(question).collect();
+        let lists = self.ask(Purpose::List, &questions, WRITE_TIMEOUT).await?;
+        let lists = lists.into_iter().map(read::<Vec<String>>);
+        let lists = lists.collect::<Result<Vec<_>, _>>()?;
         let ids = lists.into_iter().flatten().take(limit).map(|id| {
             let damaged = || StoreError::Damaged("an id in an index".to_owned());
             RecordId::parse(&id).ok_or_else(damaged)
@@ -78,8 +79,8 @@ fn tags(prefix: &str, after: Option<&RecordId>) -> Vec<String> {
         .map(RecordId::as_str)
         .filter(|id| id.get(..2) == prefix.get(..2));
     let passed = passed.map_or("", |id| &id[2..4]);
-    let all = (0..=u8::MAX).map(|tag| format!("{tag:02x}"));
-    all.filter(|tag| tag.starts_with(fixed) && tag.as_str() >= passed)
+    layout::tags()
+        .filter(|tag| tag.starts_with(fixed) && tag.as_str() >= passed)
         .collect()
 }
 

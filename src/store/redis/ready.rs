@@ -1,63 +1,96 @@
-//! Before first use: is this a store of ours, and may we do all we need?
+//! Before first use: is this a store of ours, and may we do all we need? And what may the operator
+//! want to know of it?
 
-use redis::{Pipeline, RedisError, Value, pipe};
+use futures_util::future::try_join_all;
+use redis::{FromRedisValue as _, Pipeline, Value, cmd, pipe};
 
-use super::link::ConnectError;
+use super::ask::{Purpose, Question, read};
+use super::link::{ConnectError, Live};
+use super::settle::Share;
 use super::{Inner, READ_TIMEOUT, SWAP, SWAP_HASH};
-use crate::store::OpenError;
 use crate::store::settings::SCHEMA;
+use crate::store::{OpenError, StoreError};
 
 impl Inner {
     /// Connects, checks the schema (writing it to a server that has none) and the permissions.
     pub(super) async fn make_ready(&self) -> Result<(), OpenError> {
-        let place = self.target.url().address();
-        let explained = |error: ConnectError| error.explained(&place);
-        let live = self.target.connect(None).await.map_err(explained)?;
-        let key = self.layout.schema_key();
-        let mut get = pipe();
-        get.cmd("GET").arg(&key);
-        let mut create = pipe();
-        create
-            .cmd("SET")
-            .arg(&key)
-            .arg(SCHEMA)
-            .arg("NX")
-            .ignore()
-            .cmd("GET")
-            .arg(&key);
+        let explained = |error: ConnectError| error.explained(&self.place);
+        self.servers.refresh().await.map_err(explained)?;
+        let lost = |error: StoreError| explained(ConnectError::Unreachable(error.to_string()));
+        let shares = self.shares().map_err(lost)?;
+        let connecting = shares.iter().map(async |share| {
+            let live = share.node.way.connect(None).await;
+            live.map_err(|error| error.explained(&self.place))
+        });
+        let lives = try_join_all(connecting).await?;
+        self.check_schema().await?;
+        let rehearsed = shares.iter().zip(&lives);
+        let rehearsed = rehearsed.map(|(share, live)| self.rehearse(share, live));
+        try_join_all(rehearsed).await.map_err(explained)?;
+        Ok(())
+    }
 
-        let ask = async |request: &Pipeline| {
-            let answer = live.ask::<Vec<Option<String>>>(request, READ_TIMEOUT).await;
-            answer.map_err(|error| ConnectError::from_answer(&error))
+    async fn check_schema(&self) -> Result<(), OpenError> {
+        let key = self.layout.schema_key();
+        let place = self.place.clone();
+        let (mut get, mut create) = (cmd("GET"), cmd("SET"));
+        get.arg(&key);
+        create.arg(&key).arg(SCHEMA).arg("NX");
+        let ask = async |command| {
+            let question = [Question::new(&key, command)];
+            let answer = self.ask(Purpose::Write, &question, READ_TIMEOUT).await;
+            let lost = |error: &StoreError| ConnectError::Unreachable(error.to_string());
+            let value = answer.map_err(|error| lost(&error).explained(&place))?;
+            let value = value
+                .into_iter()
+                .next()
+                .unwrap_or(Value::Nil)
+                .extract_error();
+            value.map_err(|error| ConnectError::from_answer(&error).explained(&place))
         };
-        let mut found = ask(&get).await.map_err(explained)?.pop().flatten();
-        if found.is_none() {
-            found = ask(&create).await.map_err(explained)?.pop().flatten();
+        let mut found = ask(get.clone()).await?;
+        if found == Value::Nil {
+            ask(create).await?;
+            found = ask(get).await?;
         }
-        let found = found.unwrap_or_default();
-        let Ok(found) = found.parse::<u64>() else {
+        let found: Option<u64> = read(found).ok();
+        let Some(found) = found else {
             let reason = format!("{key} holds something else");
             return Err(OpenError::NotOurs { place, reason });
         };
         match found.cmp(&u64::from(SCHEMA)) {
-            std::cmp::Ordering::Less => return Err(OpenError::SchemaOlder { place, found }),
-            std::cmp::Ordering::Greater => return Err(OpenError::SchemaNewer { place, found }),
-            std::cmp::Ordering::Equal => {}
+            std::cmp::Ordering::Less => Err(OpenError::SchemaOlder { place, found }),
+            std::cmp::Ordering::Greater => Err(OpenError::SchemaNewer { place, found }),
+            std::cmp::Ordering::Equal => Ok(()),
         }
-        let tried = live
-            .ask::<Vec<Value>>(&self.rehearsal(), READ_TIMEOUT)
-            .await;
-        tried
-            .or_else(|error| forbidden_or_lost(&error))
-            .map(drop)
-            .map_err(explained)
     }
 
-    /// Every command used later, in a form that changes nothing.
-    fn rehearsal(&self) -> Pipeline {
-        let (record, index) = (self.layout.unused_key(), self.layout.index_key('k', "00"));
+    /// Does everything once, at one server, in a form that changes nothing. A server that cannot write
+    /// for the moment (a full disk, too few replicas) can still be read, so only a missing permission or
+    /// connection stops the start.
+    async fn rehearse(&self, share: &Share, live: &Live) -> Result<(), ConnectError> {
+        let tag = &share.tags[0];
+        let answers = live.ask(&mut self.rehearsal(tag), READ_TIMEOUT).await;
+        let answers = answers.map_err(|error| ConnectError::from_answer(&error))?;
+        for answer in answers {
+            let Value::ServerError(error) = answer else {
+                continue;
+            };
+            match ConnectError::from_answer(&error.into()) {
+                error @ ConnectError::NotAllowed(_) => return Err(error),
+                other => {
+                    tracing::warn!(reason = %other, "The store may be read, but not written for now.");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Every command used later, but those without which the store works on.
+    fn rehearsal(&self, tag: &str) -> Pipeline {
+        let (record, index) = (self.layout.unused_key(tag), self.layout.index_key('k', tag));
         let mut all = pipe();
-        all.cmd("MGET").arg(&record);
+        all.cmd("GET").arg(&record);
         all.cmd("DEL").arg(&record);
         all.cmd("ZREM").arg(&index).arg("");
         // XX: only if it exists, which it never does.
@@ -77,26 +110,115 @@ impl Inner {
         }
         all.cmd("WAIT").arg(0).arg(1);
         all.cmd("PING");
-        all.add_command(self.layout.tracking_on());
-        all.cmd("CLIENT").arg("TRACKING").arg("OFF");
+        if self.servers.are_many() {
+            all.cmd("ASKING");
+        }
         all
+    }
+
+    /// What works, but not as well as it should: a sentence each.
+    pub(super) async fn remarks(&self) -> Result<Vec<String>, StoreError> {
+        let shares = self.shares()?;
+        let asked = shares.iter().map(async |share| {
+            let unreachable = |error: ConnectError| StoreError::Unreachable(error.to_string());
+            let live = share.node.way.connect(None).await.map_err(unreachable)?;
+            let mut ask = pipe();
+            ask.cmd("INFO").arg("memory").cmd("INFO").arg("persistence");
+            ask.add_command(self.layout.tracking_on());
+            let answers = live.ask(&mut ask, READ_TIMEOUT).await;
+            let answers =
+                answers.map_err(|error| unreachable(ConnectError::from_answer(&error)))?;
+            let remarks = remarks(&answers).into_iter();
+            Ok::<_, StoreError>(
+                remarks
+                    .map(|remark| format!("{}: {remark}", live.address))
+                    .collect::<Vec<_>>(),
+            )
+        });
+        Ok(try_join_all(asked).await?.concat())
     }
 }
 
-/// A server that cannot write for the moment (a full disk, too few replicas) can still be read, so
-/// only a missing permission or connection stops the start.
-fn forbidden_or_lost(error: &RedisError) -> Result<Vec<Value>, ConnectError> {
-    let Some(answers) = error.clone().into_server_errors() else {
-        return Err(ConnectError::from_answer(error));
+/// From the answers to `INFO memory`, `INFO persistence` and `CLIENT TRACKING`.
+fn remarks(answers: &[Value]) -> Vec<String> {
+    let [memory, persistence, tracking] = answers else {
+        return Vec::new();
     };
-    for (_, answer) in answers.iter() {
-        let answer = ConnectError::from_answer(&answer.clone().into());
-        match answer {
-            ConnectError::NotAllowed(_) => return Err(answer),
-            other => {
-                tracing::warn!(reason = %other, "The store may be read, but not written for now.")
+    let mut remarks = Vec::new();
+    match (
+        fact(memory, "maxmemory_policy"),
+        fact(persistence, "aof_enabled"),
+    ) {
+        (None, None) => remarks.push(
+            "its settings cannot be looked at (INFO): see that maxmemory-policy is noeviction and \
+             appendonly is yes, or allow the user of store.url +info"
+                .to_owned(),
+        ),
+        (policy, log) => {
+            if let Some(policy) = policy.filter(|policy| policy != "noeviction") {
+                remarks.push(format!(
+                    "maxmemory-policy is {policy}: a full server throws users and secrets away; set it \
+                     to noeviction"
+                ));
+            }
+            if log.is_some_and(|log| log == "0") {
+                remarks.push(
+                    "it keeps no append-only file: after a crash it forgets the last changes, and keys \
+                     revoked last work again; set appendonly to yes"
+                        .to_owned(),
+                );
             }
         }
     }
-    Ok(Vec::new())
+    if let Value::ServerError(error) = tracking {
+        remarks.push(format!(
+            "it refuses to report changes ({error}): a revoked key works for up to 5 seconds; allow the \
+             user of store.url +client|tracking"
+        ));
+    }
+    remarks
+}
+
+/// A line of `INFO`.
+fn fact(info: &Value, name: &str) -> Option<String> {
+    let text = String::from_redis_value_ref(info).ok()?;
+    let value = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    value.map(|value| value.trim_end().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info(text: &str) -> Value {
+        Value::BulkString(text.into())
+    }
+
+    #[test]
+    fn remarks_on_what_loses_records_only() {
+        let good = [
+            info("# Memory\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\n"),
+            info("# Persistence\r\naof_enabled:1\r\n"),
+            Value::Okay,
+        ];
+        assert_eq!(remarks(&good), Vec::<String>::new());
+        let bad = [
+            info("maxmemory_policy:allkeys-lru\r\n"),
+            info("aof_enabled:0\r\n"),
+            Value::Okay,
+        ];
+        let found = remarks(&bad);
+        assert!(
+            found[0].contains("allkeys-lru") && found[1].contains("appendonly"),
+            "{found:?}"
+        );
+        let refused = redis::parse_redis_value(b"-NOPERM no\r\n").unwrap();
+        let found = remarks(&[refused.clone(), refused.clone(), refused]);
+        assert!(
+            found[0].contains("+info") && found[1].contains("+client|tracking"),
+            "{found:?}"
+        );
+    }
 }

@@ -1,16 +1,26 @@
-//! Watching: `CLIENT TRACKING` in broadcast mode, on a connection of its own.
+//! Watching: `CLIENT TRACKING` in broadcast mode, on a connection of its own to every master.
 //!
-//! The server tells this connection the name of every key of ours that anybody changes. What it says
+//! The server tells such a connection the name of every key of ours that anybody changes. What it says
 //! is in order: once a `PING` is answered, every earlier change has been reported.
+//!
+//! With every ping each server is asked whether it still is a master, the Sentinels whether they still
+//! name it, the Cluster whether it still has the same masters. A server that was demoted or deposed
+//! answers on, but hears of changes late or never: it is left before the next ping.
+//!
+//! A server that refuses to report changes is watched all the same, blindly: what it knows is then read
+//! again and again (see [`Event::Blind`]), and it is asked anew with every ping.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{PushInfo, PushKind, RedisError, Value, pipe};
+use futures_util::future::{join_all, try_join_all};
+use redis::{PushInfo, PushKind, Value, pipe};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use super::Inner;
-use super::link::{ConnectError, Live, replicas};
+use super::link::{ConnectError, Live};
+use super::servers::Node;
+use super::way::replicas;
 use crate::store::{Event, RecordId};
 
 /// Somewhat less than a second, so that `Alive` comes every second also when the answer takes a while.
@@ -19,30 +29,46 @@ const PING_TIMEOUT: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// Why a watch is over.
+enum End {
+    /// Something failed; at which server, if that is known.
+    Lost(Option<Arc<Node>>, ConnectError),
+    /// There are other servers than those watched.
+    OtherServers,
+}
+
 /// Until nobody listens: watch; after a failure say Down once, and try again.
 pub(super) async fn run(inner: Arc<Inner>, events: UnboundedSender<Event>) {
     let mut pause = FIRST_PAUSE;
-    let mut told = false;
+    // Servers given up since changes were last reported.
+    let mut lost: Option<Vec<Arc<Node>>> = None;
     while !events.is_closed() {
-        let error = match Watcher::start(&inner).await {
-            Ok(mut watcher) => {
-                (pause, told) = (FIRST_PAUSE, false);
-                inner.reads.found();
-                inner.writes.found();
+        let end = match Watch::start(&inner).await {
+            Ok(mut watch) => {
+                (pause, lost) = (FIRST_PAUSE, None);
+                watch
+                    .watched
+                    .iter()
+                    .for_each(|watched| watched.node.found());
                 tokio::select! {
                     () = events.closed() => return,
-                    error = watcher.run(&inner, &events) => error,
+                    end = watch.run(&inner, &events) => end,
                 }
             }
-            Err(error) => error,
+            Err(end) => end,
         };
-        if !told {
-            // What the other connections lead to is no better: perhaps a server that was demoted.
-            inner.reads.lost();
-            inner.writes.lost();
-            tracing::warn!(%error, "The store cannot be watched; trying again.");
+        if lost.is_none() {
+            tell_why(&end);
             let _ = events.send(Event::Down);
-            told = true;
+        }
+        let End::Lost(at, _) = end else { continue };
+        // What the other connections lead to is no better: perhaps a server that was demoted.
+        let given_up = lost.get_or_insert_default();
+        for node in at.map_or_else(|| inner.servers.all(), |node| vec![node]) {
+            if !given_up.iter().any(|known| Arc::ptr_eq(known, &node)) {
+                node.lost();
+                given_up.push(node);
+            }
         }
         tokio::select! {
             () = events.closed() => return,
@@ -51,91 +77,171 @@ pub(super) async fn run(inner: Arc<Inner>, events: UnboundedSender<Event>) {
     }
 }
 
-struct Watcher {
-    live: Live,
-    pushes: UnboundedReceiver<PushInfo>,
+fn tell_why(end: &End) {
+    match end {
+        End::Lost(_, error) => {
+            tracing::warn!(%error, "The store cannot be watched; trying again.");
+        }
+        End::OtherServers => tracing::info!("The store has other servers now; watching those."),
+    }
 }
 
-impl Watcher {
-    /// Connects and turns tracking on; from then on nothing is missed.
-    async fn start(inner: &Inner) -> Result<Self, ConnectError> {
+/// A server and the connection on which it reports changes.
+struct Watched {
+    node: Arc<Node>,
+    live: Live,
+}
+
+struct Watch {
+    watched: Vec<Watched>,
+    pushes: UnboundedReceiver<PushInfo>,
+    /// Whether some server refused to report changes.
+    blind: bool,
+}
+
+impl Watch {
+    /// Connects to every server and turns tracking on; from then on nothing is missed.
+    async fn start(inner: &Inner) -> Result<Self, End> {
+        let unknown = |error| End::Lost(None, error);
+        inner.servers.refresh().await.map_err(unknown)?;
         let (sender, pushes) = mpsc::unbounded_channel();
-        let live = inner.target.connect(Some(sender)).await?;
-        let mut on = pipe();
-        on.add_command(inner.layout.tracking_on());
-        let answer = live.ask::<()>(&on, PING_TIMEOUT).await;
-        answer.map_err(|error| ConnectError::from_answer(&error))?;
-        Ok(Self { live, pushes })
+        let connecting = inner.servers.all().into_iter().map(async |node| {
+            match node.way.connect(Some(sender.clone())).await {
+                Ok(live) => Ok(Watched { node, live }),
+                Err(error) => {
+                    inner.servers.forget(&node);
+                    Err(End::Lost(Some(node), error))
+                }
+            }
+        });
+        let watched = try_join_all(connecting).await?;
+        let blind = !tracking_on(inner, &watched).await?;
+        Ok(Self {
+            watched,
+            pushes,
+            blind,
+        })
     }
 
     /// Reports until something fails.
-    async fn run(&mut self, inner: &Inner, events: &UnboundedSender<Event>) -> ConnectError {
+    async fn run(&mut self, inner: &Inner, events: &UnboundedSender<Event>) -> End {
         // Whether somebody listens is for the caller to see.
         let tell = |event| {
             let _ = events.send(event);
         };
-        let closed = || ConnectError::Unreachable("the connection was closed".to_owned());
-        tell(Event::Up);
-        let ping = ping(&self.live, Duration::ZERO);
+        tell(if self.blind { Event::Blind } else { Event::Up });
+        let (watched, pushes) = (&self.watched, &mut self.pushes);
+        let ping = ping(inner, watched, Duration::ZERO);
         tokio::pin!(ping);
         loop {
             tokio::select! {
                 biased;
-                push = self.pushes.recv() => match push {
-                    Some(push) if push.kind == PushKind::Disconnection => return closed(),
-                    Some(push) => match changed(inner, &push) {
-                        Some(ids) => ids.into_iter().map(Event::Changed).for_each(tell),
-                        None => return flushed(),
-                    },
-                    None => return closed(),
+                push = pushes.recv() => match push.map_or(Pushed::Closed, |push| pushed(inner, &push)) {
+                    Pushed::Changes(ids) => ids.into_iter().map(Event::Changed).for_each(tell),
+                    end => return over(watched, &end),
                 },
                 answer = &mut ping => {
-                    match answer {
-                        Ok(role) if replicas(&role).is_some() => {}
-                        Ok(_) => return ConnectError::Unreachable("it became a replica".to_owned()),
-                        Err(error) => return ConnectError::from_answer(&error),
+                    if let Err(end) = answer {
+                        return end;
                     }
                     // They arrived before the answer, perhaps after we looked.
-                    while let Ok(push) = self.pushes.try_recv() {
-                        match changed(inner, &push) {
-                            Some(ids) => ids.into_iter().map(Event::Changed).for_each(tell),
-                            None => return flushed(),
+                    while let Ok(push) = pushes.try_recv() {
+                        match pushed(inner, &push) {
+                            Pushed::Changes(ids) => ids.into_iter().map(Event::Changed).for_each(tell),
+                            end => return over(watched, &end),
+                        }
+                    }
+                    if self.blind {
+                        match tracking_on(inner, watched).await {
+                            Ok(on) => self.blind = !on,
+                            Err(end) => return end,
+                        }
+                        if !self.blind {
+                            tell(Event::Up);
                         }
                     }
                     tell(Event::Alive);
-                    ping.set(self::ping(&self.live, PING_EVERY));
+                    ping.set(self::ping(inner, watched, PING_EVERY));
                 }
             }
         }
     }
 }
 
-/// After a pause, asks for a sign of life, and whether the server still is a master: one that was
-/// demoted answers on, but hears of changes late or never.
-async fn ping(live: &Live, pause: Duration) -> Result<Value, RedisError> {
-    tokio::time::sleep(pause).await;
-    let mut ask = pipe();
-    ask.cmd("PING").ignore().cmd("ROLE");
-    let (role,) = live.ask::<(Value,)>(&ask, PING_TIMEOUT).await?;
-    Ok(role)
-}
-
-fn flushed() -> ConnectError {
-    ConnectError::Unreachable("everything in it was deleted".to_owned())
-}
-
-/// The records a push is about; `None` when that is every one. Then it is best to start anew: a
-/// server also forgets everything when it becomes a replica.
-fn changed(inner: &Inner, push: &PushInfo) -> Option<Vec<RecordId>> {
-    if push.kind != PushKind::Invalidate {
-        return Some(Vec::new());
-    }
-    let [Value::Array(keys)] = push.data.as_slice() else {
-        return None;
-    };
-    let keys = keys.iter().filter_map(|key| match key {
-        Value::BulkString(key) => inner.layout.id_of(key),
-        _ => None,
+/// Asks every server to report changes; `false` when one refuses.
+async fn tracking_on(inner: &Inner, watched: &[Watched]) -> Result<bool, End> {
+    let asked = watched.iter().map(async |Watched { node, live }| {
+        let mut on = pipe();
+        on.add_command(inner.layout.tracking_on());
+        let answer = live.ask(&mut on, PING_TIMEOUT).await;
+        let failed = |error| End::Lost(Some(node.clone()), ConnectError::from_answer(&error));
+        Ok(!matches!(
+            answer.map_err(failed)?[..],
+            [Value::ServerError(_)]
+        ))
     });
-    Some(keys.collect())
+    let all = try_join_all(asked).await?;
+    Ok(all.into_iter().all(|on| on))
+}
+
+/// After a pause, asks every server for a sign of life, and whether it still is where records are.
+async fn ping(inner: &Inner, watched: &[Watched], pause: Duration) -> Result<(), End> {
+    tokio::time::sleep(pause).await;
+    let asked = watched.iter().map(async |Watched { node, live }| {
+        let lost = |error| End::Lost(Some(node.clone()), error);
+        let mut ask = pipe();
+        ask.cmd("PING").cmd("ROLE");
+        let answers = live.demand(&mut ask, PING_TIMEOUT).await.map_err(lost)?;
+        if answers.get(1).and_then(replicas).is_none() {
+            return Err(lost(ConnectError::Unreachable(
+                "it became a replica".to_owned(),
+            )));
+        }
+        inner.servers.confirm(&live.address).await.map_err(lost)
+    });
+    let (asked, found) = tokio::join!(join_all(asked), inner.servers.refresh());
+    asked.into_iter().collect::<Result<(), End>>()?;
+    found.map_err(|error| End::Lost(None, error))?;
+    let now = inner.servers.all();
+    let same = |(now, then): (&Arc<Node>, &Watched)| Arc::ptr_eq(now, &then.node);
+    if now.len() == watched.len() && now.iter().zip(watched).all(same) {
+        return Ok(());
+    }
+    Err(End::OtherServers)
+}
+
+/// What a server said unasked.
+enum Pushed {
+    /// These records changed.
+    Changes(Vec<RecordId>),
+    /// Everything was deleted. Then it is best to start anew: a server also forgets everything when it
+    /// becomes a replica.
+    Everything,
+    /// Nothing will be said any more.
+    Closed,
+}
+
+fn pushed(inner: &Inner, push: &PushInfo) -> Pushed {
+    match (&push.kind, push.data.as_slice()) {
+        (PushKind::Disconnection, _) => Pushed::Closed,
+        (PushKind::Invalidate, [Value::Array(keys)]) => {
+            let keys = keys.iter().filter_map(|key| match key {
+                Value::BulkString(key) => inner.layout.id_of(key),
+                _ => None,
+            });
+            Pushed::Changes(keys.collect())
+        }
+        (PushKind::Invalidate, _) => Pushed::Everything,
+        _ => Pushed::Changes(Vec::new()),
+    }
+}
+
+fn over(watched: &[Watched], how: &Pushed) -> End {
+    let reason = match how {
+        Pushed::Everything => "everything in it was deleted",
+        _ => "the connection was closed",
+    };
+    let closed = watched.iter().find(|watched| watched.live.is_closed());
+    let node = closed.map(|watched| watched.node.clone());
+    End::Lost(node, ConnectError::Unreachable(reason.to_owned()))
 }

@@ -61,7 +61,8 @@ async fn a_wrong_login_is_told() {
         .unwrap();
 }
 
-/// Each part of the documented rule is needed, and its lack is told at start.
+/// Each part of the documented rule is needed, and its lack is told at start: as a refusal, or as a
+/// remark where the store works without it. (Those of a Cluster are tried with a Cluster.)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_missing_permission_is_told() {
     let rule = documented_rule();
@@ -74,14 +75,65 @@ async fn a_missing_permission_is_told() {
         let lines = rule
             .replacen(&format!(" {part}"), "", 1)
             .replace("user cloakroom", "user lacking");
-        let server = server_with(&lines);
+        let server = server_with(&format!("appendonly yes\n{lines}"));
         let url = format!("redis://lacking:p%40ss@127.0.0.1:{}", server.port);
-        let error = refusal_within_3_seconds(&settings(&url)).await;
-        assert!(
-            matches!(error, OpenError::NotAllowed { .. }),
-            "{n} without {part}: {error}"
-        );
+        let opened = open(&settings(&url)).await;
+        match *part {
+            "+cluster|slots" | "+asking" => {
+                let store = opened.unwrap();
+                assert_eq!(store.remarks().await.unwrap(), Vec::<String>::new());
+            }
+            "+info" | "+client|tracking" => {
+                let remarks = opened.unwrap().remarks().await.unwrap();
+                assert!(
+                    remarks.len() == 1 && remarks[0].contains(part),
+                    "{remarks:?}"
+                );
+            }
+            _ => {
+                let error = opened
+                    .err()
+                    .unwrap_or_else(|| panic!("opened without {part}"));
+                assert!(
+                    matches!(error, OpenError::NotAllowed { .. }),
+                    "{n} without {part}: {error}"
+                );
+            }
+        }
     }
+}
+
+/// It works on, and says that changes have to be looked for; then that they are reported again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_refuses_to_report_changes_is_watched_blindly() {
+    let rule = documented_rule().replace("+client|tracking", "");
+    let server = server_with(&rule);
+    let url = format!("redis://cloakroom:p%40ss@127.0.0.1:{}", server.port);
+    let store = open(&settings(&url)).await.unwrap();
+    let mut events = store.watch();
+    assert_eq!(events.recv().await, Some(Event::Blind));
+    assert_eq!(events.recv().await, Some(Event::Alive));
+    store.put_if(record("k/ab", 1, "x"), None).await.unwrap();
+    assert_eq!(events.recv().await, Some(Event::Alive));
+    let () = redis::cmd("ACL")
+        .arg(&["SETUSER", "cloakroom", "+client|tracking"])
+        .query(&mut server.raw())
+        .unwrap();
+    assert_eq!(news(&mut events, LONG).await, Event::Up);
+    store.delete_if(&id("k/ab"), 1).await.unwrap();
+    assert_eq!(news(&mut events, LONG).await, Event::Changed(id("k/ab")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_may_lose_records_is_remarked_on() {
+    let server = server_with("maxmemory-policy allkeys-lru");
+    let store = open(&settings(&server.url())).await.unwrap();
+    let remarks = store.remarks().await.unwrap().join("\n");
+    assert!(
+        remarks.contains("maxmemory-policy is allkeys-lru"),
+        "{remarks}"
+    );
+    assert!(remarks.contains("set appendonly to yes"), "{remarks}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
