@@ -1,20 +1,22 @@
 //! Rule 7: a key that was revoked stops, in time, and for ever.
 
 mod herd;
-mod outage;
 mod streams;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use cloakroom::vault::IssuedKey;
+use futures_util::future::join_all;
+use http_body_util::BodyExt as _;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::support::Chance;
-use crate::support::client::Client;
+use crate::support::client::{Client, listen};
 use crate::support::echo::{Manner, echo};
-use crate::support::proxy::{Lines, Place, Proxy, alone, user};
+use crate::support::load::Load;
+use crate::support::proxy::{Lines, Place, Proxy, Serving, alone, user};
 use crate::support::redis::Server;
 
 const SERVER: &str = "json";
@@ -22,6 +24,10 @@ const REVOCATIONS: usize = 1000;
 const DISABLED: usize = 100;
 /// Keys that are watched at one moment.
 const WATCHERS: usize = 4;
+/// Of so many keys one also has a stream open at each replica.
+const STREAM_OF: usize = 20;
+/// From a key's end to the end of its streams.
+const STREAM_ENDS: Duration = Duration::from_secs(1);
 
 /// What happens to a key.
 #[derive(Clone, Copy)]
@@ -30,16 +36,17 @@ enum End {
     UserDisabled,
 }
 
-// Fails when `forget` in the resolver does not remove the entry.
+// Fails when `forget` in the resolver does not remove the entry; and the streams go on when it does not
+// outdate it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_revoked_key_stops_within_50_ms_on_redis() {
+async fn a_revoked_key_stops_within_50_ms_at_three_replicas_on_redis() {
     let redis = Server::plain();
-    revoked_keys_stop(&Place::Redis(&redis), Duration::from_millis(50)).await;
+    revoked_keys_stop(&Place::Redis(&redis), 3, Duration::from_millis(50)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revoked_key_stops_within_150_ms_on_sqlite() {
-    revoked_keys_stop(&Place::Sqlite, Duration::from_millis(150)).await;
+    revoked_keys_stop(&Place::Sqlite, 1, Duration::from_millis(150)).await;
 }
 
 async fn start(place: &Place<'_>, store: &str) -> Proxy {
@@ -52,10 +59,30 @@ async fn start(place: &Place<'_>, store: &str) -> Proxy {
     Proxy::start(place, &lines, &servers).await
 }
 
-async fn revoked_keys_stop(place: &Place<'_>, bound: Duration) {
+/// An installation of one or several processes.
+struct House {
+    proxy: Proxy,
+    others: Vec<Serving>,
+}
+
+impl House {
+    async fn start(place: &Place<'_>, replicas: usize) -> Self {
+        let proxy = start(place, "").await;
+        let others = (1..replicas).map(|_| proxy.replica(None)).collect();
+        Self { proxy, others }
+    }
+
+    fn replicas(&self) -> impl Iterator<Item = &Serving> {
+        std::iter::once(&self.proxy.serving).chain(&self.others)
+    }
+}
+
+async fn revoked_keys_stop(place: &Place<'_>, replicas: usize, bound: Duration) {
     let _alone = alone().await;
-    let proxy = Arc::new(start(place, "").await);
-    let load = Load::start(&proxy).await;
+    let house = Arc::new(House::start(place, replicas).await);
+    let proxy = &house.proxy;
+    let all: Vec<_> = house.replicas().map(|replica| replica.address).collect();
+    let load = Load::on(proxy, &all, SERVER, 2, Duration::from_millis(2)).await;
     let mut keys = Vec::with_capacity(REVOCATIONS + DISABLED);
     for n in 0..DISABLED {
         let name = format!("user-{n}");
@@ -64,67 +91,32 @@ async fn revoked_keys_stop(place: &Place<'_>, bound: Duration) {
             keys.push((name.clone(), proxy.issue_key(&name, None).await));
         }
     }
-    let revoked = watch_all(&proxy, keys, End::Revoked).await;
+    let revoked = watch_all(&house, keys, End::Revoked).await;
     let mut keys = Vec::new();
     for n in 0..DISABLED {
         let name = format!("user-{n}");
         let key = proxy.issue_key(&name, None).await;
         keys.push((name, key));
     }
-    let disabled = watch_all(&proxy, keys, End::UserDisabled).await;
-    let requests = load.stop().await;
+    let disabled = watch_all(&house, keys, End::UserDisabled).await;
+    load.stop().await.assert_clean("others meanwhile");
     let (p99, most) = figures("revoked", &revoked);
     let (p99_disabled, _) = figures("disabled", &disabled);
-    println!("{requests} requests of others meanwhile");
     assert!(p99 < bound, "{p99:?}");
     assert!(most < Duration::from_secs(5), "{most:?}");
     assert!(p99_disabled < bound, "{p99_disabled:?}");
     // For ever: also when the entries were long read again.
-    let mut client = proxy.client();
-    for (key, _) in &revoked {
-        let answer = client.call(SERVER, key, "again").await;
-        assert_eq!(answer.status, 401, "{}", answer.text());
-    }
-}
-
-/// Requests of somebody else, all the time.
-struct Load {
-    stop: Arc<AtomicBool>,
-    clients: JoinSet<usize>,
-}
-
-impl Load {
-    async fn start(proxy: &Arc<Proxy>) -> Self {
-        let key = proxy.settle_in("busy", &[SERVER]).await;
-        let stop = Arc::new(AtomicBool::new(false));
-        let mut clients = JoinSet::new();
-        for _ in 0..2 {
-            let (mut client, key, stop) = (proxy.client(), key.clone(), stop.clone());
-            clients.spawn(async move {
-                let mut requests = 0;
-                while !stop.load(Ordering::Relaxed) {
-                    assert_eq!(client.call(SERVER, &key, "busy").await.status, 200);
-                    requests += 1;
-                    tokio::time::sleep(Duration::from_millis(2)).await;
-                }
-                requests
-            });
+    for replica in house.replicas() {
+        let mut client = replica.client();
+        for (key, _) in &revoked {
+            let answer = client.call(SERVER, key, "again").await;
+            assert_eq!(answer.status, 401, "{}", answer.text());
         }
-        Self { stop, clients }
-    }
-
-    async fn stop(mut self) -> usize {
-        self.stop.store(true, Ordering::Relaxed);
-        let mut requests = 0;
-        while let Some(done) = self.clients.join_next().await {
-            requests += done.unwrap();
-        }
-        requests
     }
 }
 
 async fn watch_all(
-    proxy: &Arc<Proxy>,
+    house: &Arc<House>,
     mut keys: Vec<(String, IssuedKey)>,
     end: End,
 ) -> Vec<(String, Duration)> {
@@ -134,7 +126,8 @@ async fn watch_all(
         if watching.len() < WATCHERS
             && let Some((name, key)) = keys.pop()
         {
-            watching.spawn(watch(proxy.clone(), name, key, end));
+            let streams = keys.len().is_multiple_of(STREAM_OF);
+            watching.spawn(watch(house.clone(), name, key, end, streams));
         } else if let Some(done) = watching.join_next().await {
             took.push(done.unwrap());
         }
@@ -142,30 +135,58 @@ async fn watch_all(
     took
 }
 
-/// From the write being done to the first refusal, for a client that asks all the time.
-async fn watch(proxy: Arc<Proxy>, name: String, key: IssuedKey, end: End) -> (String, Duration) {
-    let mut client = proxy.client();
+/// From the write being done to the first refusal by the last replica, for clients that ask all the time.
+async fn watch(
+    house: Arc<House>,
+    name: String,
+    key: IssuedKey,
+    end: End,
+    streams: bool,
+) -> (String, Duration) {
     let revealed = key.key.reveal().to_owned();
-    assert_eq!(client.call(SERVER, &revealed, "first").await.status, 200);
+    let mut clients: Vec<_> = house.replicas().map(Serving::client).collect();
+    for client in &mut clients {
+        assert_eq!(client.call(SERVER, &revealed, "first").await.status, 200);
+    }
+    let mut open = Vec::new();
+    for replica in house.replicas().filter(|_| streams) {
+        let mut client = replica.client();
+        let (sender, answer) = client.open(listen(SERVER, &revealed)).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        open.push((sender, answer.into_body()));
+    }
     let write = async {
         let pause = Chance::new(key.expires.unwrap_or(7)).below(5000);
         tokio::time::sleep(Duration::from_micros(pause)).await;
+        let vault = &house.proxy.vault;
         match end {
-            End::Revoked => drop(proxy.vault.revoke_key(&key.id).await.unwrap()),
-            End::UserDisabled => proxy.vault.set_disabled(&user(&name), true).await.unwrap(),
+            End::Revoked => drop(vault.revoke_key(&key.id).await.unwrap()),
+            End::UserDisabled => vault.set_disabled(&user(&name), true).await.unwrap(),
         }
         Instant::now()
     };
-    let (written, refused) = tokio::join!(write, until_refused(&mut client, &revealed));
+    let refusals = clients
+        .iter_mut()
+        .map(|client| until_refused(client, &revealed));
+    let (written, refused) = tokio::join!(write, join_all(refusals));
+    let ended = open.into_iter().map(|(_sender, mut body)| async move {
+        let over = async { while let Some(Ok(_)) = body.frame().await {} };
+        let left = (written + STREAM_ENDS).saturating_duration_since(Instant::now());
+        timeout(left, over).await.expect("a stream goes on");
+    });
+    join_all(ended).await;
     let word = match end {
         End::Revoked => "revoked",
         End::UserDisabled => "disabled",
     };
-    for _ in 0..3 {
-        let answer = client.call(SERVER, &revealed, "after").await;
-        assert_eq!(answer.status, 401);
-        assert!(answer.text().contains(word), "{}", answer.text());
+    for client in &mut clients {
+        for _ in 0..3 {
+            let answer = client.call(SERVER, &revealed, "after").await;
+            assert_eq!(answer.status, 401);
+            assert!(answer.text().contains(word), "{}", answer.text());
+        }
     }
+    let refused = refused.into_iter().max().unwrap();
     (revealed, refused.saturating_duration_since(written))
 }
 

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use super::load::Load;
-use super::{SERVER, SOON, ask, assert_unavailable, away_for, known, revoke, start, strangers};
-use super::{served_on, until_found};
+use super::until_found;
+use super::{SERVER, SOON, ask, assert_unavailable, away_for, served_on, start, strangers};
+use crate::support::load::Load;
 use crate::support::proxy::{Place, Proxy, alone};
 use crate::support::redis::{Options, Server};
 use crate::support::relay::{Faults, Relay, Way};
@@ -31,9 +31,9 @@ async fn strangers_are_put_off(proxy: &Proxy, stranger: &str, until: Instant) {
 /// Makes it go away, and come back after a while.
 async fn away_and_back(what: &str, redis: Server, leave: fn(&Server), come_back: fn(&Server)) {
     let proxy = start(&Place::Redis(&redis)).await;
-    let load = Load::start(&proxy, USERS, PAUSE).await;
+    let load = Load::start(&proxy, SERVER, USERS, PAUSE).await;
     let mut strangers = strangers(&proxy, 2).await;
-    let (later, mut client) = known(&proxy, "later").await;
+    let (later, mut client) = proxy.known("later", SERVER).await;
     leave(&redis);
     let left = Instant::now();
     // What was sent before it left may still be answered.
@@ -43,7 +43,7 @@ async fn away_and_back(what: &str, redis: Server, leave: fn(&Server), come_back:
     let took = until_found(&proxy, &mut strangers, RECOVERED).await;
     println!("{what}: found again after {took:?}");
     // As before: news comes at once.
-    revoke(&proxy, &later).await;
+    proxy.revoke(&later).await;
     let took = served_on(&mut client, &later, Instant::now()).await;
     assert!(took < SOON, "{what}: revoked, and served for {took:?}");
     load.stop().await.assert_clean(what);
@@ -61,9 +61,9 @@ fn durable() -> Server {
 async fn paused(what: &str, mode: &str, reads: bool) {
     let redis = Server::plain();
     let proxy = start(&Place::Redis(&redis)).await;
-    let load = Load::start(&proxy, USERS, PAUSE).await;
+    let load = Load::start(&proxy, SERVER, USERS, PAUSE).await;
     let mut strangers = strangers(&proxy, 3).await;
-    let (later, mut client) = known(&proxy, "later").await;
+    let (later, mut client) = proxy.known("later", SERVER).await;
     let pause = |length: Duration| {
         let command = format!("CLIENT PAUSE {} {mode}", length.as_millis());
         redis.ask::<()>(&command).unwrap();
@@ -72,7 +72,7 @@ async fn paused(what: &str, mode: &str, reads: bool) {
     if reads {
         // A write that is held up is made in the end, and holds.
         let back = pause(Duration::from_secs(1));
-        revoke(&proxy, &later).await;
+        proxy.revoke(&later).await;
         assert!(Instant::now() > back - Duration::from_millis(100));
         let took = served_on(&mut client, &later, Instant::now()).await;
         println!("{what}: a revocation that was held up held after {took:?}");
@@ -100,9 +100,9 @@ async fn slow(milliseconds: u64) {
     let redis = Server::plain();
     let relay = Relay::to(redis.port).await;
     let proxy = start(&Place::Relayed(&redis, relay.port)).await;
-    let load = Load::start(&proxy, USERS, PAUSE).await;
+    let load = Load::start(&proxy, SERVER, USERS, PAUSE).await;
     let mut strangers = strangers(&proxy, 40).await;
-    let (later, mut client) = known(&proxy, "later").await;
+    let (later, mut client) = proxy.known("later", SERVER).await;
     relay.set(Faults::both(Way::Late(round_trip / 2)));
     let until = Instant::now() + away_for();
     let mut stranger = proxy.client();
@@ -114,7 +114,7 @@ async fn slow(milliseconds: u64) {
             assert!(took < SOON, "{what}: {took:?}");
             sleep(Duration::from_millis(200)).await;
         }
-        revoke(&proxy, &later).await;
+        proxy.revoke(&later).await;
         let took = served_on(&mut client, &later, Instant::now()).await;
         println!("{what}: a revocation held after {took:?}");
         assert!(took < round_trip + SOON, "{what}: {took:?}");

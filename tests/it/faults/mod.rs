@@ -2,8 +2,8 @@
 //!
 //! `CLOAKROOM_FAULT_SECONDS` sets how long a server is away in each test (5; a soak takes 30 and more).
 
-mod load;
 mod master;
+mod outage;
 mod push;
 
 use std::time::{Duration, Instant};
@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use crate::support::client::{Answer, Client};
 use crate::support::echo::{Manner, echo};
 use crate::support::proxy::{Lines, Place, Proxy};
+use crate::support::redis::Server;
+use crate::support::relay::Relay;
 
 const SERVER: &str = "json";
 /// How soon an answer comes, whatever it says, when the proxy must ask a store that does not answer.
@@ -24,26 +26,38 @@ fn away_for() -> Duration {
 }
 
 async fn start(place: &Place<'_>) -> Proxy {
+    start_with(place, "").await
+}
+
+/// With these lines about the store.
+async fn start_with(place: &Place<'_>, store: &str) -> Proxy {
     let lines = Lines {
         root: "log = \"warn\"",
-        ..Lines::default()
+        store,
+        slots: None,
     };
     let servers = [(SERVER, echo(Manner::Json).await)];
     Proxy::start(place, &lines, &servers).await
 }
 
-/// A user, and a client by whom the proxy has come to know his key.
-async fn known(proxy: &Proxy, name: &str) -> (String, Client) {
-    let key = proxy.settle_in(name, &[SERVER]).await;
-    let mut client = proxy.client();
-    for _ in 0..2 {
-        let answer = client.call(SERVER, &key, "first").await;
-        assert_eq!(answer.status, 200, "{}", answer.text());
-        // The news of the user's own making may arrive after the first request, and makes the proxy
-        // read again.
-        tokio::time::sleep(Duration::from_millis(100)).await;
+/// A proxy whose connections to Redis pass a wire with faults.
+struct Wired {
+    proxy: Proxy,
+    relay: Relay,
+    _redis: Server,
+}
+
+impl Wired {
+    async fn start(store: &str) -> Self {
+        let redis = Server::plain();
+        let relay = Relay::to(redis.port).await;
+        let proxy = start_with(&Place::Relayed(&redis, relay.port), store).await;
+        Self {
+            proxy,
+            relay,
+            _redis: redis,
+        }
     }
-    (key, client)
 }
 
 /// Keys the proxy never saw, of a user with a secret.
@@ -86,12 +100,6 @@ fn assert_unavailable(answer: &Answer, took: Duration) {
     assert_eq!(answer.status, 503, "{}", answer.text());
     assert_eq!(answer.header("retry-after"), Some("1"));
     assert!(took < SOON, "{took:?}");
-}
-
-async fn revoke(proxy: &Proxy, key: &str) {
-    let digest = cloakroom::identity::KeyDigest::of_presented(key.as_bytes(), &[]);
-    let digest = digest.ok().unwrap();
-    proxy.vault.revoke_digest(&digest).await.unwrap();
 }
 
 /// How long a client that asks all the time is still served, from `written` on.

@@ -5,42 +5,22 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::load::Load;
-use super::{RECHECKED, SERVER, known, revoke, served_on, start};
+use super::{RECHECKED, SERVER, Wired, served_on};
 use crate::support::Chance;
-use crate::support::proxy::{Place, Proxy, alone};
-use crate::support::redis::Server;
-use crate::support::relay::{Faults, Relay, Way, Which};
+use crate::support::load::Load;
+use crate::support::proxy::alone;
+use crate::support::relay::{Faults, Way, Which};
 
 /// Keys revoked at different moments of each fault.
 const KEYS: u64 = 6;
 
-struct Wired {
-    proxy: Proxy,
-    relay: Relay,
-    _redis: Server,
-}
-
-impl Wired {
-    async fn start() -> Self {
-        let redis = Server::plain();
-        let relay = Relay::to(redis.port).await;
-        let proxy = start(&Place::Relayed(&redis, relay.port)).await;
-        Self {
-            proxy,
-            relay,
-            _redis: redis,
-        }
-    }
-}
-
 /// Revokes keys while something is wrong with what tells of changes, and only with that.
 async fn revoked_in_time(what: &str, faults: Faults) {
-    let wired = Wired::start().await;
-    let load = Load::start(&wired.proxy, 2, Duration::from_millis(15)).await;
+    let wired = Wired::start("").await;
+    let load = Load::start(&wired.proxy, SERVER, 2, Duration::from_millis(15)).await;
     let mut keys = Vec::new();
     for n in 0..KEYS {
-        keys.push(known(&wired.proxy, &format!("user-{n}")).await);
+        keys.push(wired.proxy.known(&format!("user-{n}"), SERVER).await);
     }
     wired.relay.set(faults);
     let begun = Instant::now();
@@ -49,7 +29,7 @@ async fn revoked_in_time(what: &str, faults: Faults) {
         async move {
             // Before the loss is noticed, while it is, and after.
             sleep(Duration::from_millis(100 + 700 * n)).await;
-            revoke(proxy, &key).await;
+            proxy.revoke(&key).await;
             let took = served_on(&mut client, &key, Instant::now()).await;
             for _ in 0..5 {
                 sleep(Duration::from_millis(100)).await;
@@ -105,7 +85,7 @@ async fn an_answer_that_is_late_brings_no_revoked_key_back() {
     const LATE: Duration = Duration::from_millis(300);
     const KEYS: usize = 20;
     let _alone = alone().await;
-    let wired = std::sync::Arc::new(Wired::start().await);
+    let wired = std::sync::Arc::new(Wired::start("").await);
     let mut rounds = JoinSet::new();
     for n in 0..KEYS {
         let wired = wired.clone();
@@ -131,7 +111,7 @@ async fn an_answer_that_is_late_brings_no_revoked_key_back() {
                 // The question is asked, or asked again, and the answer is on its way.
                 let pause = 20 + Chance::new(n as u64).below(700);
                 sleep(Duration::from_millis(pause)).await;
-                revoke(&wired.proxy, &key).await;
+                wired.proxy.revoke(&key).await;
                 Instant::now()
             };
             let (answered, written) = tokio::join!(first, write);

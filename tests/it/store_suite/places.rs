@@ -1,12 +1,13 @@
 //! The kinds of stores, and the rules instantiated for each.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use cloakroom::store::{OpenError, REDIS_ACL_RULE, Settings, Store, StoreUrl, open};
+use cloakroom::store::{Login, OpenError, REDIS_ACL_RULE, Settings, Store, StoreUrl, open};
 
-use crate::support::redis::{Options, Server};
+use crate::support::redis::{Cluster, Fleet, Options, Sentinels, Server};
 
 /// Where a store is, for the time of one test.
 pub(super) struct Place {
@@ -26,6 +27,8 @@ enum Keep {
     Nothing,
     Folder(tempfile::TempDir),
     Server(Server),
+    Sentinels(Arc<Sentinels>),
+    Cluster(Arc<Cluster>),
 }
 
 impl Place {
@@ -104,6 +107,88 @@ pub(super) async fn redis_tls_acl() -> Place {
     }
 }
 
+/// What takes seconds to start, and is shared by tests that run at the same time. It ends with the last
+/// of them: what is in a `static` is never dropped, and its processes would go on.
+struct Common<T>(Mutex<Weak<T>>);
+
+impl<T> Common<T> {
+    const fn new() -> Self {
+        Self(Mutex::new(Weak::new()))
+    }
+
+    fn get(&self, start: impl FnOnce() -> T) -> Arc<T> {
+        let mut common = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        common.upgrade().unwrap_or_else(|| {
+            let started = Arc::new(start());
+            *common = Arc::downgrade(&started);
+            started
+        })
+    }
+}
+
+/// A place of its own in servers that are shared.
+fn in_common(url: &str, ca_file: Option<PathBuf>, keep: Keep) -> Place {
+    static PLACES: AtomicUsize = AtomicUsize::new(0);
+    let number = PLACES.fetch_add(1, Ordering::Relaxed);
+    Place {
+        settings: Settings {
+            ca_file,
+            key_prefix: format!("cloakroom:{number}:"),
+            ..settings(url)
+        },
+        heard_within: Duration::from_millis(50),
+        only: None,
+        _keep: keep,
+    }
+}
+
+pub(super) async fn sentinels() -> Place {
+    static COMMON: Common<Sentinels> = Common::new();
+    let servers = COMMON.get(Sentinels::plain);
+    in_common(&servers.url(), None, Keep::Sentinels(servers))
+}
+
+pub(super) async fn sentinels_tls_acl() -> Place {
+    static COMMON: Common<Sentinels> = Common::new();
+    let servers = COMMON.get(|| Sentinels::start(SECURED));
+    let mut place = in_common(
+        &servers.url(),
+        Some(servers.ca_file()),
+        Keep::Sentinels(servers),
+    );
+    place.settings.sentinel_login = Some(Login {
+        user: Some("cloakroom".to_owned()),
+        password: "p@ss".to_owned().into(),
+    });
+    place
+}
+
+pub(super) async fn cluster() -> Place {
+    static COMMON: Common<Cluster> = Common::new();
+    let cluster = COMMON.get(Cluster::plain);
+    in_common(&cluster.url(), None, Keep::Cluster(cluster))
+}
+
+pub(super) async fn cluster_tls_acl() -> Place {
+    static COMMON: Common<Cluster> = Common::new();
+    let cluster = COMMON.get(|| Cluster::start(SECURED));
+    in_common(
+        &cluster.url(),
+        Some(cluster.ca_file()),
+        Keep::Cluster(cluster),
+    )
+}
+
+/// TLS, and exactly the users the documentation tells to make.
+const SECURED: Fleet<'_> = Fleet {
+    login: crate::support::redis::Login::User {
+        rule: REDIS_ACL_RULE,
+        sentinel_rule: "resetchannels -@all +sentinel|get-master-addr-by-name \
+            +sentinel|master +sentinel|replicas",
+    },
+    tls: true,
+};
+
 /// The user the documentation tells to make, with the password `p@ss`.
 pub(super) fn documented_rule() -> String {
     format!("user cloakroom on >p@ss {REDIS_ACL_RULE}")
@@ -116,6 +201,10 @@ macro_rules! for_every_place {
         for_every_place!(@ sqlite [$($rules::$rule)+]);
         for_every_place!(@ redis [$($rules::$rule)+]);
         for_every_place!(@ redis_tls_acl [$($rules::$rule)+]);
+        for_every_place!(@ sentinels [$($rules::$rule)+]);
+        for_every_place!(@ sentinels_tls_acl [$($rules::$rule)+]);
+        for_every_place!(@ cluster [$($rules::$rule)+]);
+        for_every_place!(@ cluster_tls_acl [$($rules::$rule)+]);
     };
     (@ $place:ident [$($rules:ident :: $rule:ident)+]) => {
         mod $place {

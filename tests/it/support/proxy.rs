@@ -177,6 +177,28 @@ impl Proxy {
         }
         self.issue_key(name, None).await.key.reveal().to_owned()
     }
+
+    /// A new user's key, which this process has come to know, and the client it knows it from.
+    pub(crate) async fn known(&self, name: &str, server: &str) -> (String, Client) {
+        let key = self.settle_in(name, &[server]).await;
+        let mut client = self.client();
+        for _ in 0..2 {
+            let answer = client.call(server, &key, "first").await;
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            // The news of the user's own making may arrive after the first request, and makes the
+            // proxy read again.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        (key, client)
+    }
+
+    pub(crate) async fn revoke(&self, key: &str) {
+        let digest = cloakroom::identity::KeyDigest::of_presented(key.as_bytes(), &[]);
+        self.vault
+            .revoke_digest(&digest.ok().unwrap())
+            .await
+            .unwrap();
+    }
 }
 
 pub(crate) fn user(name: &str) -> UserName {

@@ -7,53 +7,68 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use super::{SERVER, known};
-use crate::support::client::{Answer, Client, call};
-use crate::support::fingerprint;
-use crate::support::proxy::{Proxy, first_secret};
+use super::client::{Answer, Client, call};
+use super::fingerprint;
+use super::proxy::{Proxy, first_secret};
 
-pub(super) struct Load {
+/// Goes on until it is stopped.
+pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     clients: JoinSet<Tally>,
 }
 
 /// What came of the requests.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
-    pub(super) served: usize,
-    pub(super) slowest: Duration,
+pub(crate) struct Tally {
+    pub(crate) served: usize,
+    pub(crate) slowest: Duration,
     /// When, since the load began, and how some went wrong; the number of all.
     first_wrong: Vec<String>,
-    pub(super) wrong: usize,
+    pub(crate) wrong: usize,
+}
+
+/// What a user asks for all the time.
+#[derive(Clone)]
+struct Wish {
+    server: String,
+    key: String,
+    /// The fingerprint of his secret.
+    expected: String,
 }
 
 impl Load {
     /// So many users, each of whom asks again a moment after each answer.
-    pub(super) async fn start(proxy: &Proxy, users: usize, pause: Duration) -> Self {
-        let mut keys = Vec::with_capacity(users);
+    pub(crate) async fn start(proxy: &Proxy, server: &str, users: usize, pause: Duration) -> Self {
+        Self::on(proxy, &[proxy.serving.address], server, users, pause).await
+    }
+
+    /// The same at each of these replicas.
+    pub(crate) async fn on(
+        proxy: &Proxy,
+        replicas: &[SocketAddr],
+        server: &str,
+        users: usize,
+        pause: Duration,
+    ) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut clients = JoinSet::new();
         for n in 0..users {
             let name = format!("busy-{n}");
-            let (key, _) = known(proxy, &name).await;
-            keys.push((name, key));
+            let (key, _) = proxy.known(&name, server).await;
+            let wish = Wish {
+                server: server.to_owned(),
+                key,
+                expected: fingerprint(first_secret(&name, server).as_bytes()),
+            };
+            for address in replicas {
+                let client = Client::new(*address);
+                clients.spawn(ask_on(client, wish.clone(), pause, stop.clone()));
+            }
         }
-        let mut load = Self {
-            stop: Arc::new(AtomicBool::new(false)),
-            clients: JoinSet::new(),
-        };
-        load.join(proxy.serving.address, &keys, pause);
-        load
+        Self { stop, clients }
     }
 
-    fn join(&mut self, address: SocketAddr, keys: &[(String, String)], pause: Duration) {
-        for (name, key) in keys {
-            let expected = fingerprint(first_secret(name, SERVER).as_bytes());
-            let client = Client::new(address);
-            let work = ask_on(client, key.clone(), expected, pause, self.stop.clone());
-            self.clients.spawn(work);
-        }
-    }
-
-    pub(super) async fn stop(mut self) -> Tally {
+    pub(crate) async fn stop(mut self) -> Tally {
         self.stop.store(true, Ordering::Relaxed);
         let mut all = Tally::default();
         while let Some(tally) = self.clients.join_next().await {
@@ -69,7 +84,7 @@ impl Load {
 
 impl Tally {
     /// Nothing went wrong, and something was asked.
-    pub(super) fn assert_clean(&self, what: &str) {
+    pub(crate) fn assert_clean(&self, what: &str) {
         println!(
             "{what}: {} requests of known keys, the slowest {:?}",
             self.served, self.slowest
@@ -79,19 +94,18 @@ impl Tally {
     }
 }
 
-async fn ask_on(
-    mut client: Client,
-    key: String,
-    expected: String,
-    pause: Duration,
-    stop: Arc<AtomicBool>,
-) -> Tally {
+async fn ask_on(mut client: Client, wish: Wish, pause: Duration, stop: Arc<AtomicBool>) -> Tally {
+    let Wish {
+        server,
+        key,
+        expected,
+    } = wish;
     let mut tally = Tally::default();
     let begun = Instant::now();
     while !stop.load(Ordering::Relaxed) {
         let asked = Instant::now();
         let nonce = tally.served.to_string();
-        let answer = client.exchange(call(SERVER, &key, 0, &nonce)).await;
+        let answer = client.exchange(call(&server, &key, 0, &nonce)).await;
         tally.slowest = tally.slowest.max(asked.elapsed());
         match trouble(answer, &expected, &nonce) {
             None => tally.served += 1,
