@@ -7,9 +7,10 @@
 //! entry is served for `stale_for` after the last moment at which it was known to be right.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// How old an entry may be while no changes are pushed. Under the 5 s that are promised.
 pub(super) const RECHECK: Duration = Duration::from_secs(2);
@@ -69,7 +70,8 @@ fn judge(stamp: Stamp, view: View) -> Verdict {
 pub(super) struct Freshness {
     begun: Instant,
     epoch: watch::Sender<u64>,
-    /// Copies for the hot path, which takes no lock. `epoch_now` is written before and read after.
+    /// Copies for the hot path, which takes no lock. Of what is read together, what is written first is
+    /// read last: so nothing looks better than it was before the writing or is after it.
     epoch_now: AtomicU64,
     up: AtomicBool,
     alive: AtomicU64,
@@ -126,10 +128,10 @@ impl Freshness {
 
     pub(super) fn on_down(&self) {
         if self.up.swap(false, Ordering::SeqCst) {
-            self.lost_at
-                .store(self.alive.load(Ordering::SeqCst), Ordering::SeqCst);
             self.lost_epoch
                 .store(self.epoch_now.load(Ordering::SeqCst), Ordering::SeqCst);
+            self.lost_at
+                .store(self.alive.load(Ordering::SeqCst), Ordering::SeqCst);
         }
         self.next_epoch();
     }
@@ -141,13 +143,15 @@ impl Freshness {
 
     fn view(&self) -> View {
         let load = |value: &AtomicU64| value.load(Ordering::SeqCst);
+        let up = self.up.load(Ordering::SeqCst);
+        let lost_at = Duration::from_millis(load(&self.lost_at));
         View {
-            now: self.begun.elapsed(),
-            epoch: load(&self.epoch_now),
-            up: self.up.load(Ordering::SeqCst),
-            alive: Duration::from_millis(load(&self.alive)),
+            up,
+            lost_at,
             lost_epoch: load(&self.lost_epoch),
-            lost_at: Duration::from_millis(load(&self.lost_at)),
+            epoch: load(&self.epoch_now),
+            alive: Duration::from_millis(load(&self.alive)),
+            now: self.begun.elapsed(),
         }
     }
 }

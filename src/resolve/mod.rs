@@ -2,41 +2,39 @@
 //! is known to be right, else from the store, in two round trips at most.
 //!
 //! `freshness` decides whether an entry may be served, `entry` is what is cached, `denial` what is
-//! believed when the store goes back in time, `flights` makes one read of many. The cache holds keys and users opened and verified, secrets sealed.
+//! believed when the store goes back in time, `flights` makes one read of many, `source` asks the store. The cache holds keys and users opened and verified, secrets sealed.
 
 mod denial;
 mod entry;
 mod flights;
 mod freshness;
 mod identity;
+mod source;
 #[cfg(test)]
 mod tests;
 
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use quick_cache::sync::Cache;
 use quick_cache::{DefaultHashBuilder, Lifecycle, Weighter};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use denial::believed;
 use entry::{Content, Entry, RecordKey};
 use flights::{Flights, Joined, Lead};
 use freshness::{Freshness, RECHECK, Verdict};
 pub use identity::Identity;
+use source::Source;
 
 use crate::identity::KeyDigest;
 use crate::store::{Event, Record, Store, StoreError};
 use crate::vault::{OpenError, Reader};
 
-/// How long one read of the store may take; with it an unknown key is answered within a second.
-const READ_TIMEOUT: Duration = Duration::from_millis(900);
-/// After a failed read none is tried for so long.
-const RETRY: Duration = Duration::from_millis(250);
 /// Shortest time between two looks at a key whose stream is open.
 const PAUSE: Duration = Duration::from_millis(50);
 /// Records that are not there: so many are remembered, in a cache of their own, so that guesses
@@ -110,13 +108,12 @@ impl Lifecycle<RecordKey, Arc<Entry>> for Watched {
 }
 
 struct Inner {
-    store: Arc<dyn Store>,
+    source: Source,
     reader: Reader,
     present: Cache<RecordKey, Arc<Entry>, Weigh, DefaultHashBuilder, Watched>,
     absent: Cache<RecordKey, Arc<Entry>>,
     flights: Flights,
     freshness: Freshness,
-    failed: Mutex<Option<(Instant, StoreError)>>,
     stale_for: Duration,
     runtime: Handle,
 }
@@ -132,7 +129,7 @@ impl Resolver {
         let events = store.watch();
         let guess = (settings.cache_bytes / 1024).max(16) as usize;
         let inner = Arc::new(Inner {
-            store,
+            source: Source::new(store),
             reader,
             present: Cache::with(
                 guess,
@@ -144,7 +141,6 @@ impl Resolver {
             absent: Cache::new(ABSENT),
             flights: Flights::default(),
             freshness: Freshness::new(),
-            failed: Mutex::new(None),
             stale_for: settings.stale_for,
             runtime: Handle::current(),
         });
@@ -331,10 +327,11 @@ impl Inner {
         keys: &[RecordKey],
         landed: impl Fn() -> Option<Arc<Entry>>,
     ) -> Result<Arc<Entry>, StoreError> {
-        if let Some((at, error)) = &*self.failed.lock().unwrap_or_else(PoisonError::into_inner)
-            && at.elapsed() < RETRY
+        if let Some(error) = self
+            .source
+            .failing(|| keys.iter().map(RecordKey::record_id))
         {
-            return Err(error.clone());
+            return Err(error);
         }
         loop {
             let ticket = match self.flights.join(keys, &landed) {
@@ -376,18 +373,10 @@ impl Inner {
     async fn read(&self, keys: &[RecordKey]) -> Result<Vec<Entry>, StoreError> {
         let ids: Vec<_> = keys.iter().map(RecordKey::record_id).collect();
         let stamp = self.freshness.stamp();
-        let found = match timeout(READ_TIMEOUT, self.store.get_many(&ids)).await {
-            Ok(found) => found,
-            Err(_) => Err(StoreError::Unreachable("no answer within 900 ms".into())),
-        };
-        // A damaged record is that record's trouble; only a store that does not answer holds others back.
-        let unreachable = |error: &&StoreError| matches!(error, StoreError::Unreachable(_));
-        let failed = found.as_ref().err().filter(unreachable);
-        let failed = failed.map(|error| (Instant::now(), error.clone()));
-        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
+        let found = self.source.get_many(&ids).await?;
         let entries = keys
             .iter()
-            .zip(found?)
+            .zip(found)
             .map(|(key, record)| Entry::read(&self.reader, key, record, stamp));
         Ok(entries.collect())
     }
@@ -451,7 +440,7 @@ async fn follow(inner: std::sync::Weak<Inner>, mut events: mpsc::UnboundedReceiv
             Event::Up => {
                 tracing::info!("changes of the store are pushed to us");
                 // It can be reached again: not for another moment is anything served unchecked.
-                *inner.failed.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                inner.source.forgive();
                 inner.freshness.on_up();
                 inner.flights.taint_all();
             }

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio::time::timeout;
+
 use super::*;
 use crate::names::UserName;
 use crate::store::{self, RecordId, Settled, StoreUrl, WriteError};
