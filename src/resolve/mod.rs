@@ -6,6 +6,7 @@
 
 mod denial;
 mod entry;
+mod figures;
 mod flights;
 mod freshness;
 mod identity;
@@ -26,6 +27,8 @@ use tokio::time::sleep;
 
 use denial::believed;
 use entry::{Content, Entry, RecordKey};
+use figures::Counts;
+pub use figures::{Figures, Watch};
 use flights::{Flights, Joined, Lead};
 use freshness::{Freshness, RECHECK, Verdict};
 pub use identity::Identity;
@@ -109,6 +112,7 @@ impl Lifecycle<RecordKey, Arc<Entry>> for Watched {
 
 struct Inner {
     source: Source,
+    counts: Counts,
     reader: Reader,
     present: Cache<RecordKey, Arc<Entry>, Weigh, DefaultHashBuilder, Watched>,
     absent: Cache<RecordKey, Arc<Entry>>,
@@ -130,6 +134,7 @@ impl Resolver {
         let guess = (settings.cache_bytes / 1024).max(16) as usize;
         let inner = Arc::new(Inner {
             source: Source::new(store),
+            counts: Counts::default(),
             reader,
             present: Cache::with(
                 guess,
@@ -258,10 +263,26 @@ impl Resolver {
         Identity::new(identity.digest(), key, &user).ok_or(ResolveError::Unknown)
     }
 
-    /// Whether changes of the store are being pushed to us.
+    /// Whether changes of the store are being heard of. Unless it is down, known users are served
+    /// and others told from strangers.
     #[must_use]
-    pub fn pushed(&self) -> bool {
-        self.0.freshness.pushed()
+    pub fn watch(&self) -> Watch {
+        self.0.freshness.watch()
+    }
+
+    /// What happened so far. Not for the path of a request: it takes the cache's locks.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        let inner = &self.0;
+        Figures {
+            watch: self.watch(),
+            reads: inner.source.reads.get(),
+            read_failures: inner.source.failures.get(),
+            stale_answers: inner.counts.stale_answers.get(),
+            denials_kept: inner.counts.denials_kept.get(),
+            records: inner.present.len() as u64,
+            bytes: inner.present.weight(),
+        }
     }
 
     fn outdated(&self, identity: &Identity) -> bool {
@@ -304,6 +325,7 @@ impl Inner {
                 let stale = self
                     .cached(&keys[0])
                     .filter(|entry| self.may_be_stale(entry));
+                let stale = stale.inspect(|_| self.counts.stale_answers.add());
                 stale.ok_or(error)
             }
             Err(error) => Err(error),
@@ -388,6 +410,7 @@ impl Inner {
             let known = self.present.peek(key);
             let entry = Arc::new(believed(read, known.as_deref()));
             if entry.kept && !known.as_ref().is_some_and(|known| known.kept) {
+                self.counts.denials_kept.add();
                 let kind = key.kind();
                 tracing::warn!(
                     kind,
@@ -445,9 +468,17 @@ async fn follow(inner: std::sync::Weak<Inner>, mut events: mpsc::UnboundedReceiv
                 inner.flights.taint_all();
             }
             Event::Alive => inner.freshness.on_alive(),
-            Event::Down | Event::Blind => {
+            Event::Down => {
                 tracing::warn!("changes of the store are no longer pushed to us; reading again");
                 inner.freshness.on_down();
+            }
+            Event::Blind => {
+                tracing::warn!(
+                    "the store does not report changes: what is cached is read again every 2 s, so a \
+                     revocation takes up to 5 s; allow its user CLIENT TRACKING (+client|tracking), \
+                     or use a Redis that offers it"
+                );
+                inner.freshness.on_blind();
             }
             Event::Changed(id) => {
                 if let Some(key) = RecordKey::of(&id) {

@@ -5,13 +5,13 @@
 //! own failure.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout};
 
+use super::figures::Count;
 use crate::store::{Record, RecordId, Store, StoreError};
 
 /// How long one read of the store may take; with it an unknown key is answered within a second.
@@ -22,8 +22,8 @@ const RETRY: Duration = Duration::from_millis(250);
 pub(super) struct Source {
     store: Arc<dyn Store>,
     trouble: Mutex<Trouble>,
-    reads: AtomicU64,
-    failures: AtomicU64,
+    pub(super) reads: Count,
+    pub(super) failures: Count,
 }
 
 struct Trouble {
@@ -53,15 +53,9 @@ impl Source {
         Self {
             store,
             trouble: Mutex::new(trouble),
-            reads: AtomicU64::new(0),
-            failures: AtomicU64::new(0),
+            reads: Count::default(),
+            failures: Count::default(),
         }
-    }
-
-    /// Reads made, and those that failed.
-    pub(super) fn counts(&self) -> (u64, u64) {
-        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        (load(&self.reads), load(&self.failures))
     }
 
     /// Why a read of these would fail without being tried. `ids` are made only where something is
@@ -111,13 +105,13 @@ impl Source {
     async fn ask(&self, shard: u16, ids: &[RecordId]) -> Result<Vec<Option<Record>>, StoreError> {
         self.take_turn(shard)?;
         let begun = Instant::now();
-        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.reads.add();
         let found = match timeout(READ_TIMEOUT, self.store.get_many(ids)).await {
             Ok(found) => found,
             Err(_) => Err(StoreError::Unreachable("no answer within 900 ms".into())),
         };
         if found.is_err() {
-            self.failures.fetch_add(1, Ordering::Relaxed);
+            self.failures.add();
         }
         self.note(shard, begun, found.as_ref().err());
         found
