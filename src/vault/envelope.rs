@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! version 1 | record kind | wrap kind | key id length | key id | sealed
-//! sealed of kinds k u n a c:  nonce 12 | ciphertext | tag 16               by the realm key
+//! sealed of kinds k u n a c h:  nonce 12 | ciphertext | tag 16               by the realm key
 //! sealed of kind s:           nonce 12 | data key 32 | tag 16              by the server key
 //!                             nonce 12 | ciphertext | tag 16               by the data key
 //! ```
@@ -75,7 +75,7 @@ pub enum OpenError {
 #[error(
     "this keyring can only read: it has no `sign` key (use the keyring that `keyring init` made)"
 )]
-pub struct ReadOnly(());
+pub struct ReadOnly(pub(super) ());
 
 /// Seals `payload` as the signed record `id` at `version`.
 ///
@@ -154,6 +154,23 @@ pub(super) fn open_plain(ring: &Keyring, record: &Record) -> Result<Zeroizing<Ve
         record,
         &aad(ring, kind(&record.id), &record.id, record.version),
     )
+}
+
+/// Seals what a record of the realm says again, with the active keys: one version newer, so that
+/// whatever was decided about older versions holds against it too.
+///
+/// `None` without a `sign` key.
+///
+/// # Errors
+/// When it does not open.
+pub(super) fn reseal(ring: &Keyring, record: &Record) -> Result<Option<Record>, OpenError> {
+    let version = record.version + 1;
+    if Form::of(&record.id) == Form::Plain {
+        let payload = open_plain(ring, record)?;
+        return Ok(Some(seal_plain(ring, &record.id, version, &payload)));
+    }
+    let payload = open_signed(ring, record)?;
+    Ok(seal_signed(ring, &record.id, version, &payload).ok())
 }
 
 /// Seals a secret set under a new data key, wrapped by the active key of `server`.

@@ -60,6 +60,14 @@ impl KeyName {
             id: id.to_owned(),
         }
     }
+
+    /// What the store's check value of this key is called: of a signing key it is the public half's.
+    pub(super) fn check_name(&self) -> String {
+        match self.kind {
+            KeyKind::Sign => format!("verify:{}", self.id),
+            KeyKind::Realm | KeyKind::Server => self.to_string(),
+        }
+    }
 }
 
 impl fmt::Display for KeyName {

@@ -15,7 +15,11 @@
 //! [`Keyring::export`] writes that derived key. So one root serves servers not yet thought of, and
 //! the owner of one sidecar's keyring can open no other server's secrets.
 
-use std::fmt::Write as _;
+mod holdings;
+mod succession;
+mod text;
+
+use std::fmt::{self, Write as _};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -24,6 +28,10 @@ use zeroize::Zeroizing;
 use super::crypto::{KeyBytes, Mac, Signer, fill_random, verify_signature};
 use super::key_name::{KeyKind, KeyName};
 use crate::names::ServerName;
+
+pub(super) use holdings::{Holding, seals_by};
+pub use succession::Succession;
+pub use text::KeyringText;
 
 /// Why a text is not a keyring; names the line, never its content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -51,6 +59,27 @@ pub enum KeyringError {
 enum Scope {
     Root,
     Servers(Vec<ServerName>),
+}
+
+impl Scope {
+    fn covers(&self, server: &ServerName) -> bool {
+        match self {
+            Self::Root => true,
+            Self::Servers(names) => names.contains(server),
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => f.write_str("*"),
+            Self::Servers(names) => {
+                let names: Vec<_> = names.iter().map(ServerName::as_str).collect();
+                f.write_str(&names.join(","))
+            }
+        }
+    }
 }
 
 struct Line<K> {
@@ -138,14 +167,7 @@ impl Keyring {
         );
         self.write_shared(&mut out);
         for Line { id, key } in &self.servers {
-            let scope = match &key.scope {
-                Scope::Root => "*".to_owned(),
-                Scope::Servers(names) => names
-                    .iter()
-                    .map(ServerName::as_str)
-                    .collect::<Vec<_>>()
-                    .join(","),
-            };
+            let scope = key.scope.to_string();
             write_line(&mut out, id, "server", &scope, key.key.expose_bytes());
         }
         for Line { id, key } in &self.signers {
