@@ -26,6 +26,7 @@ use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::crypto::{KeyBytes, Mac, Signer, fill_random, verify_signature};
+use super::envelope::ReadOnly;
 use super::key_name::{KeyKind, KeyName};
 use crate::names::ServerName;
 
@@ -213,6 +214,14 @@ impl Keyring {
     #[must_use]
     pub fn can_sign(&self) -> bool {
         !self.signers.is_empty()
+    }
+
+    /// As [`Keyring::can_sign`].
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub fn require_sign(&self) -> Result<(), ReadOnly> {
+        self.can_sign().then_some(()).ok_or(ReadOnly(()))
     }
 
     /// Whether secrets of `server` can be sealed and opened.

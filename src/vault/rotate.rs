@@ -162,9 +162,7 @@ impl Vault {
     /// # Errors
     /// When the store fails or the keyring cannot write. Calling it again goes on.
     pub async fn rotate(&self, seen: &(dyn Fn(u64) + Sync)) -> Result<Rotation, VaultError> {
-        if !self.ring.can_sign() {
-            return Err(ReadOnly(()).into());
-        }
+        self.ring.require_sign()?;
         let mut all = Rotation::default();
         let mut count = 0;
         // Check values come first: from then on a process that lacks the new keys does not start.
