@@ -23,6 +23,9 @@
 //!
 //! Records of replicas are left out: each writes its own again within seconds.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::time::Duration;
@@ -116,6 +119,17 @@ impl fmt::Display for Reason {
 }
 
 impl Rotation {
+    async fn gather<W>(&mut self, work: impl Iterator<Item = W>) -> Result<(), VaultError>
+    where
+        W: Future<Output = Result<Done, VaultError>>,
+    {
+        let mut work = stream::iter(work).buffer_unordered(AT_ONCE);
+        while let Some(done) = work.next().await {
+            self.add(done?);
+        }
+        Ok(())
+    }
+
     fn add(&mut self, done: Done) {
         match done {
             Done::Passed => self.passed += 1,
@@ -197,18 +211,10 @@ impl Vault {
         if kind == 's' {
             let owners = self.owners(&page).await?;
             let work = page.into_iter().map(|set| self.rotate_set(&owners, set));
-            let mut work = stream::iter(work).buffer_unordered(AT_ONCE);
-            while let Some(done) = work.next().await {
-                all.add(done?);
-            }
-        } else {
-            let work = page.into_iter().map(|record| self.rotate_record(record));
-            let mut work = stream::iter(work).buffer_unordered(AT_ONCE);
-            while let Some(done) = work.next().await {
-                all.add(done?);
-            }
+            return all.gather(work).await;
         }
-        Ok(())
+        let work = page.into_iter().map(|record| self.rotate_record(record));
+        all.gather(work).await
     }
 
     async fn rotate_record(&self, mut record: Record) -> Result<Done, VaultError> {

@@ -9,7 +9,7 @@ use super::*;
 use crate::names::{ProfileName, SecretName};
 use crate::store::{self, Settings, StoreUrl};
 
-async fn memory() -> Arc<dyn Store> {
+pub(super) async fn memory() -> Arc<dyn Store> {
     let url = StoreUrl::parse("memory:", Path::new("")).unwrap();
     store::open(&Settings::new(url)).await.unwrap()
 }
@@ -18,15 +18,15 @@ async fn vault() -> Arc<Vault> {
     Arc::new(Vault::new(memory().await, Arc::new(Keyring::generate())))
 }
 
-fn user(name: &str) -> UserName {
+pub(super) fn user(name: &str) -> UserName {
     UserName::parse(name).unwrap()
 }
 
-fn github() -> ServerName {
+pub(super) fn github() -> ServerName {
     ServerName::parse("github").unwrap()
 }
 
-fn main_profile() -> ProfileName {
+pub(super) fn main_profile() -> ProfileName {
     ProfileName::default_profile()
 }
 
@@ -36,7 +36,7 @@ fn value(text: &str) -> SecretValue {
         .unwrap()
 }
 
-async fn set(vault: &Vault, name: &str, text: &str) -> Result<(), VaultError> {
+pub(super) async fn set(vault: &Vault, name: &str, text: &str) -> Result<(), VaultError> {
     let name = SecretName::parse(name).unwrap();
     vault
         .set_secret(
@@ -50,7 +50,7 @@ async fn set(vault: &Vault, name: &str, text: &str) -> Result<(), VaultError> {
 }
 
 /// The value as a request would get it.
-async fn read(vault: &Vault, name: &str) -> Option<String> {
+pub(super) async fn read(vault: &Vault, name: &str) -> Option<String> {
     let alice = vault.user(&user("alice")).await.unwrap();
     let id = vault.reader.secrets_record(&alice.id, "github", "default");
     let record = vault.get(&id).await.unwrap()?;
