@@ -10,6 +10,7 @@ mod cli;
 mod demo;
 mod mix_up;
 mod revocation;
+mod rotation;
 mod rules;
 mod store_suite;
 mod support;

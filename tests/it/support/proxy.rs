@@ -4,12 +4,13 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cloakroom::cli::open;
 use cloakroom::names::{ProfileName, SecretName, ServerName, UserName};
 use cloakroom::store::Store;
 use cloakroom::vault::{IssuedKey, KeyRequest, SecretValue, Vault};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
 
@@ -98,6 +99,22 @@ impl Proxy {
         }
     }
 
+    /// One more process that serves, from the same folder.
+    pub(crate) fn replica(&self) -> Replica {
+        let (child, address, printed) = serve(&self.folder);
+        Replica {
+            address,
+            child,
+            printed,
+        }
+    }
+
+    /// The vault over the same store, with the keyring's file as it is now.
+    pub(crate) fn reopened(&self) -> Arc<Vault> {
+        let ring = open::keyring(&self.folder.path().join("master.keys")).unwrap();
+        Arc::new(Vault::new(self.store.clone(), Arc::new(ring)))
+    }
+
     pub(crate) fn client(&self) -> Client {
         Client::new(self.address)
     }
@@ -155,6 +172,49 @@ impl Proxy {
                 .await;
         }
         self.issue_key(name, None).await.key.reveal().to_owned()
+    }
+}
+
+/// A process beside the first.
+pub(crate) struct Replica {
+    pub(crate) address: SocketAddr,
+    child: Child,
+    printed: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Replica {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Asks it to stop, and waits until it has.
+    pub(crate) async fn stop(mut self) {
+        stop(&mut self.child).await;
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let printed = self
+                .printed
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
+            eprintln!("a replica's words:\n{}", String::from_utf8_lossy(&printed));
+        }
+    }
+}
+
+/// Asks a process to stop, and waits until it has.
+pub(crate) async fn stop(child: &mut Child) {
+    kill_process(Pid::from_child(child), Signal::TERM).unwrap();
+    let until = Instant::now() + Duration::from_secs(20);
+    while child.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < until, "it does not stop");
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
