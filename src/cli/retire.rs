@@ -35,7 +35,7 @@ pub(super) async fn run(key: Option<&str>, from: &Source, out: &Output) -> Resul
         let mut reasons = records(&needed(&ring, &key, &all), &key);
         reasons.extend(hurt(&ring, &key, &live).into_iter().map(|replica| {
             format!(
-                "{} seals by it or lacks a newer one: bring it {} as it is now, and restart it",
+                "{} still seals or signs by it, or lacks a newer one: bring it {} as it is now, and restart it",
                 called(replica),
                 file.display()
             )

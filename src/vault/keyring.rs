@@ -30,7 +30,7 @@ use super::envelope::ReadOnly;
 use super::key_name::{KeyKind, KeyName};
 use crate::names::ServerName;
 
-pub(super) use holdings::{Holding, seals_by};
+pub(super) use holdings::{Holding, stands_first};
 pub use succession::Succession;
 pub use text::KeyringText;
 

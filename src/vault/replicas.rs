@@ -14,10 +14,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::keyring::{Holding, seals_by};
+use super::keyring::{Holding, stands_first};
 use super::{
-    ATTEMPTS, KeyName, Keyring, OpenError, PAGE, Vault, VaultError, envelope, ids, next_version,
-    now_seconds, wrote,
+    ATTEMPTS, KeyKind, KeyName, Keyring, OpenError, PAGE, Vault, VaultError, envelope, ids,
+    next_version, now_seconds, wrote,
 };
 use crate::names::ServerName;
 use crate::store::{Record, RecordId};
@@ -36,6 +36,8 @@ pub struct Presence {
     pub pid: u32,
     /// When it started; unix seconds.
     pub started: u64,
+    /// Whether its keyring can sign; a sidecar's cannot.
+    signs: bool,
     servers: Vec<String>,
     keys: Vec<Holding>,
 }
@@ -49,10 +51,11 @@ impl Presence {
         ring.lacking(&self.keys, &servers)
     }
 
-    /// Whether it seals by `key`, be it only ids of sessions.
+    /// Whether it seals by `key`, be it only ids of sessions, or whoever writes on its machine signs by
+    /// it.
     #[must_use]
     pub fn seals_by(&self, key: &KeyName) -> bool {
-        seals_by(&self.keys, key)
+        (self.signs || key.kind != KeyKind::Sign) && stands_first(&self.keys, key)
     }
 }
 
@@ -136,6 +139,7 @@ impl Beacon {
             host,
             pid: std::process::id(),
             started: now_seconds(),
+            signs: vault.ring.can_sign(),
             keys: vault.ring.holdings(servers),
             servers: servers.iter().map(ServerName::to_string).collect(),
         };

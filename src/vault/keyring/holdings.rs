@@ -81,10 +81,10 @@ impl Keyring {
     }
 }
 
-/// Whether `key` is what the holder of `held` seals by. A signing key is not: to serve nothing is signed.
-pub(in crate::vault) fn seals_by(held: &[Holding], key: &KeyName) -> bool {
+/// Whether `key` stands first where `held` was read, so that it seals or signs.
+pub(in crate::vault) fn stands_first(held: &[Holding], key: &KeyName) -> bool {
     let name = key.to_string();
-    key.kind != KeyKind::Sign && firsts(held).any(|first| first.key == name)
+    firsts(held).any(|first| first.key == name)
 }
 
 /// Of each kind and server the first.
@@ -142,10 +142,11 @@ mod tests {
         let held = |text: &KeyringText| text.keyring().unwrap().holdings(&[server("github")]);
         let s1 = KeyName::new(KeyKind::Server, "s1");
         let with = text.with(&lines);
-        assert!(seals_by(&held(&with), &s1) && !seals_by(&held(&with), &made[0]));
+        assert!(stands_first(&held(&with), &s1) && !stands_first(&held(&with), &made[0]));
         let next = with.promoting(&made);
-        assert!(!seals_by(&held(&next), &s1) && seals_by(&held(&next), &made[0]));
-        assert!(!seals_by(&held(&next), &KeyName::new(KeyKind::Sign, "g1")));
+        assert!(!stands_first(&held(&next), &s1) && stands_first(&held(&next), &made[0]));
+        let g1 = KeyName::new(KeyKind::Sign, "g1");
+        assert!(stands_first(&held(&next), &g1));
     }
 
     #[test]
