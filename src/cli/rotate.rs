@@ -34,19 +34,21 @@ pub(super) async fn run(kind: Option<KeyKind>, from: &Source, out: &Output) -> R
     let vault = Vault::new(store.clone(), Arc::new(ring));
     vault.check_keyring().await?;
     let (vault, made) = make(&store, file, &kinds).await?;
-    let coming = open::keyring_text(file)?;
-    let next = names(&coming.keyring()?, &kinds, |s| s.next);
-    let coming = coming.promoting(&next).keyring()?;
+    let text = open::keyring_text(file)?;
+    let next = names(&text.keyring()?, &kinds, |s| s.next);
+    let coming = text.promoting(&next).keyring()?;
     let waiting = lacking(&coming, live_replicas(&vault, out).await?);
-    match (waiting.is_empty(), made.is_empty()) {
-        (true, _) => {}
-        (false, false) => return tell_made(&made, &waiting, file, out),
-        (false, true) => return Err(Failure::new(refusal(&waiting, file))),
+    if !waiting.is_empty() && !made.is_empty() {
+        return tell_made(&made, &waiting, file, out);
     }
+    refuse_any(&waiting, file)?;
+    let total = counted(&store, out).await?;
+    // Once more: counting takes long, and nothing that does may lie between the answer and the writing.
+    refuse_any(&lacking(&coming, live_replicas(&vault, out).await?), file)?;
     let ring = keyring_file::edit(file, |text, _| {
         (!next.is_empty()).then(|| text.promoting(&next))
     })?;
-    reseal(&store, ring, file, out).await
+    reseal(&store, ring, total, file, out).await
 }
 
 /// The keys of some kinds that are `which`.
@@ -149,13 +151,16 @@ fn bring(file: &Path) -> String {
     )
 }
 
-fn refusal(waiting: &[Waiting], file: &Path) -> String {
-    format!(
-        "nothing was sealed: these replicas do not have the new keys yet:{}\n{}; one that is gone for \
-         good counts for a minute more",
+fn refuse_any(waiting: &[Waiting], file: &Path) -> Result<(), Failure> {
+    if waiting.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(format!(
+        "nothing was sealed: these replicas do not have the new keys yet:{}\n{}; one that was killed counts \
+         for a minute more",
         lines(waiting),
         bring(file)
-    )
+    )))
 }
 
 fn tell_made(
@@ -191,13 +196,14 @@ fn document(waiting: &Waiting) -> Value {
 async fn reseal(
     store: &Arc<dyn Store>,
     ring: Keyring,
+    total: u64,
     file: &Path,
     out: &Output,
 ) -> Result<(), Failure> {
+    let ring = Arc::new(ring);
     let active = names(&ring, &KeyKind::ALL, |s| s.active);
     let old = names(&ring, &KeyKind::ALL, |s| s.old);
-    let vault = Vault::new(store.clone(), Arc::new(ring));
-    let total = counted(store, out).await?;
+    let vault = Vault::new(store.clone(), ring.clone());
     let progress = Progress::new(out, "records looked at");
     let done = vault.rotate(&|done| progress.at(done, total)).await;
     progress.end();
@@ -209,19 +215,38 @@ async fn reseal(
     let settled = settle(&vault, out).await?;
     for (reason, left) in &done.left {
         let examples = left.examples.join(", ");
+        let records = left.records;
+        out.note(&format!("left {records} record(s), {reason}: {examples}"));
+    }
+    let late = lacking(&ring, vault.replicas().await?);
+    let late: Vec<_> = late.into_iter().filter(|w| w.replica.is_recent()).collect();
+    if !late.is_empty() {
+        let lines = lines(&late);
         out.note(&format!(
-            "left {} record(s), {reason}: {examples}",
-            left.records
+            "started meanwhile without the new keys:{lines}\n{}",
+            bring(file)
         ));
     }
-    let left: u64 = done.left.values().map(|left| left.records).sum();
+    out.answer(
+        &report(&done, &active, &old, settled),
+        &told(&done, &active, &old, file),
+    )?;
+    if done.left.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::told(1))
+    }
+}
+
+fn told(done: &Rotation, active: &[KeyName], old: &[KeyName], file: &Path) -> String {
     let mut text = format!(
         "sealed {} records again with {}\n",
         done.resealed,
-        list(&active)
+        list(active)
     );
+    let left: u64 = done.left.values().map(|left| left.records).sum();
     if left > 0 {
-        let _ = writeln!(text, "{left} records still need {}: see above", list(&old));
+        let _ = writeln!(text, "{left} records still need {}: see above", list(old));
     } else if !old.is_empty() {
         let _ = writeln!(
             text,
@@ -229,12 +254,7 @@ async fn reseal(
             file.display()
         );
     }
-    out.answer(&report(&done, &active, &old, settled), &text)?;
-    if left > 0 {
-        Err(Failure::told(1))
-    } else {
-        Ok(())
-    }
+    text
 }
 
 /// How many records there are, for the progress.

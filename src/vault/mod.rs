@@ -4,6 +4,9 @@
 //! what they say, `secret` is plain text for as long as one request is built. [`Reader`] opens what
 //! the cached read path fetched; [`Vault`] writes, for the commands and the administration.
 //!
+//! Keys are replaced while everything runs: `survey` counts what needs which key, `replicas` knows who
+//! serves and with which keys, `rotate` seals everything again, `retire` says when an old key may go.
+//!
 //! What is claimed: who can write to the store can read and make nothing, but can put an earlier
 //! state back. Destroying a data key shreds its secrets for good once copies of the store, and the
 //! server key, are gone too.
