@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 use crate::names::{ProfileName, ServerName, UserName};
+use crate::vault::KeyKind;
 
 /// Lets many people use MCP servers that were written for one.
 #[derive(Parser)]
@@ -190,6 +191,18 @@ pub enum KeyringCommand {
         /// Which server
         #[arg(long, value_name = "NAME")]
         server: ServerName,
+    },
+    /// Make new keys, and seal everything with them once every replica has them; run it again to go on
+    Rotate {
+        /// Only keys of this kind: realm, server or sign [default: all three]
+        #[arg(long)]
+        kind: Option<KeyKind>,
+    },
+    /// Remove a key from the file once nothing needs it
+    Retire {
+        /// Its id, or kind and id such as realm:r1 [default: every key that is not needed]
+        #[arg(value_name = "ID")]
+        key: Option<String>,
     },
 }
 

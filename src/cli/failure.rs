@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use crate::config::ConfigErrors;
 use crate::store::{OpenError, StoreError};
-use crate::vault::{CheckError, KeyringError, SecretError, VaultError};
+use crate::vault::{CheckError, KeyringError, ReadOnly, SecretError, VaultError};
 
 /// Why a command was not done, what to do about it, and the exit code.
 #[derive(Debug)]
@@ -85,6 +85,7 @@ failures!(
     CheckError,
     KeyringError,
     OpenError,
+    ReadOnly,
     SecretError,
     StoreError,
     VaultError

@@ -18,9 +18,12 @@ mod failure;
 mod input;
 mod key;
 mod keyring;
+mod keyring_file;
 pub mod open;
 mod output;
 mod paste;
+mod retire;
+mod rotate;
 mod secret;
 mod user;
 
@@ -45,7 +48,7 @@ async fn dispatch(args: &Args, out: &Output) -> Result<(), Failure> {
         Command::User { command } => user::run(command, &from, out).await,
         Command::Key { command } => key::run(command, &from, out).await,
         Command::Secret { command } => secret::run(command, &from, out).await,
-        Command::Keyring { command } => keyring::run(command, &from, out),
+        Command::Keyring { command } => keyring::run(command, &from, out).await,
         Command::ClientConfig(args) => paste::run(args, &from, out),
         Command::Explain(args) => explain::run(args, &from, out).await,
         Command::Check => check::run(&from, out).await,

@@ -11,6 +11,7 @@ mod demo;
 mod faults;
 mod mix_up;
 mod revocation;
+mod rotation;
 mod rules;
 mod store_suite;
 mod support;
