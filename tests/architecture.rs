@@ -102,6 +102,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tokio_rustls", &["proxy/", "store/redis/"]),
     ("rustls", &["proxy/", "store/redis/"]),
     ("clap", &["cli/", "main.rs"]),
+    ("indicatif", &["cli/progress.rs"]),
     ("toml", &["config/"]),
     ("quick_cache", &["resolve/", "layer/schema.rs"]),
     ("url", &["layer/rules.rs", "layer/exchange.rs"]),

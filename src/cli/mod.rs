@@ -21,6 +21,7 @@ mod keyring;
 pub mod open;
 mod output;
 mod paste;
+mod progress;
 mod secret;
 mod user;
 
