@@ -22,6 +22,7 @@ use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::crypto::{KeyBytes, Mac, Signer, fill_random, verify_signature};
+use super::key_name::{KeyKind, KeyName};
 use crate::names::ServerName;
 
 /// Why a text is not a keyring; names the line, never its content.
@@ -196,6 +197,16 @@ impl Keyring {
     #[must_use]
     pub fn covers(&self, server: &ServerName) -> bool {
         self.server_keys(server).next().is_some()
+    }
+
+    /// Whether a key of this name is held, to open or to verify with.
+    #[must_use]
+    pub fn holds(&self, name: &KeyName) -> bool {
+        match name.kind {
+            KeyKind::Realm => self.realm_keys.iter().any(|line| line.id == name.id),
+            KeyKind::Server => self.servers.iter().any(|line| line.id == name.id),
+            KeyKind::Sign => self.verifiers.iter().any(|line| line.id == name.id),
+        }
     }
 
     /// Realm keys with their ids, the active one first.

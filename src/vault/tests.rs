@@ -346,3 +346,51 @@ async fn a_keys_earlier_record_put_back_counts_again() {
     let opened = vault.reader.open_key(&found).ok().unwrap();
     assert!(opened.revoked.is_none());
 }
+
+#[tokio::test]
+async fn a_survey_counts_all_kinds_and_which_keys_they_need() {
+    let vault = vault().await;
+    vault.check_keyring().await.unwrap();
+    vault.add_user(&user("alice"), None).await.ok().unwrap();
+    set(&vault, "T", "one").await.unwrap();
+    vault
+        .issue_key(&user("alice"), KeyRequest::default())
+        .await
+        .ok()
+        .unwrap();
+    let last = std::sync::atomic::AtomicU64::new(0);
+    let seen = |count| last.store(count, std::sync::atomic::Ordering::Relaxed);
+    let all = survey(&*vault.store, Some(&vault.ring), &seen)
+        .await
+        .unwrap();
+    // alice, her name, her key and that it is hers, her secrets, four check values.
+    assert_eq!(
+        (
+            all.records(),
+            last.load(std::sync::atomic::Ordering::Relaxed)
+        ),
+        (9, 9)
+    );
+    let needing = |kind, id| {
+        let name = KeyName::new(kind, id);
+        all.needing(&name).collect::<Vec<_>>()
+    };
+    let signed = [('a', 1), ('k', 1), ('n', 1), ('u', 1)];
+    assert_eq!(needing(KeyKind::Sign, "g1"), signed);
+    assert_eq!(needing(KeyKind::Server, "s1"), [('s', 1)]);
+    let sealed = [('a', 1), ('c', 4), ('k', 1), ('n', 1), ('u', 1)];
+    assert_eq!(needing(KeyKind::Realm, "r1"), sealed);
+    assert!(needing(KeyKind::Realm, "r2").is_empty());
+    // Without a keyring the signers cannot be seen, everything else can.
+    let blind = survey(&*vault.store, None, &|_| {}).await.unwrap();
+    let signer = KeyName::new(KeyKind::Sign, "g1");
+    assert_eq!((blind.records(), blind.needing(&signer).count()), (9, 0));
+    assert_eq!(blind.kinds[&'s'].keys, all.kinds[&'s'].keys);
+    assert_eq!(
+        all.kinds
+            .values()
+            .map(|tally| tally.unreadable)
+            .sum::<u64>(),
+        0
+    );
+}
