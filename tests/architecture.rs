@@ -103,6 +103,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rustls", &["proxy/", "store/redis/"]),
     ("clap", &["cli/", "main.rs"]),
     ("indicatif", &["cli/progress.rs"]),
+    ("tempfile", &["store/backup.rs"]),
     ("toml", &["config/"]),
     ("quick_cache", &["resolve/", "layer/schema.rs"]),
     ("url", &["layer/rules.rs", "layer/exchange.rs"]),
