@@ -9,6 +9,7 @@ mod canary;
 mod cli;
 mod demo;
 mod mix_up;
+mod moving;
 mod revocation;
 mod rules;
 mod store_suite;
