@@ -4,7 +4,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use crate::config::ConfigErrors;
-use crate::store::{OpenError, StoreError};
+use crate::store::{BackupError, CopyError, OpenError, StoreError};
 use crate::vault::{CheckError, KeyringError, ReadOnly, SecretError, VaultError};
 
 /// Why a command was not done, what to do about it, and the exit code.
@@ -82,7 +82,9 @@ macro_rules! failures {
 }
 
 failures!(
+    BackupError,
     CheckError,
+    CopyError,
     KeyringError,
     OpenError,
     ReadOnly,

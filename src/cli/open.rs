@@ -50,6 +50,15 @@ impl Source {
         Ok(config::load(self.path(), std::env::vars_os())?)
     }
 
+    /// Reads only where the store is, whatever else is missing or wrong.
+    ///
+    /// # Errors
+    /// Everything wrong with that.
+    pub fn load_store(&self) -> Result<store::Settings, Failure> {
+        let store = config::load_store(self.path(), std::env::vars_os())?;
+        Ok(store.settings)
+    }
+
     /// Reads it as if there were no variables.
     ///
     /// # Errors

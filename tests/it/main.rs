@@ -10,6 +10,7 @@ mod cli;
 mod demo;
 mod faults;
 mod mix_up;
+mod moving;
 mod revocation;
 mod rotation;
 mod rules;

@@ -5,6 +5,7 @@ mod keyring;
 mod keys;
 mod secrets;
 mod serve;
+mod store;
 mod usage;
 mod users;
 
