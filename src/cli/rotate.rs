@@ -262,9 +262,7 @@ async fn counted(store: &Arc<dyn Store>, out: &Output) -> Result<u64, Failure> {
     let progress = Progress::new(out, "records counted");
     let all = survey(&**store, None, &|seen| progress.at(seen, seen)).await;
     progress.end();
-    let all = all?;
-    let replicas = all.kinds.get(&'h').map_or(0, |tally| tally.records);
-    Ok(all.records() - replicas)
+    Ok(all?.lasting().map(|(_, tally)| tally.records).sum())
 }
 
 fn report(done: &Rotation, active: &[KeyName], old: &[KeyName], settled: bool) -> Value {
