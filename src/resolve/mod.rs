@@ -10,6 +10,8 @@ mod figures;
 mod flights;
 mod freshness;
 mod identity;
+#[cfg(test)]
+mod model;
 mod source;
 #[cfg(test)]
 mod tests;
