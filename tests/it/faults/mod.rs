@@ -5,6 +5,7 @@
 mod master;
 mod outage;
 mod push;
+mod sentinels;
 
 use std::time::{Duration, Instant};
 
