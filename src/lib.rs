@@ -44,8 +44,8 @@
 //! | [`gate`] | the one read path: authenticate, admit |
 //!
 //! Edges: [`layer`] (a tower Layer around any service), [`proxy`] (the listener and the service that
-//! reaches backends; `cloakroom serve` is the layer around it), [`cli`], [`demo`], [`config`],
-//! [`telemetry`], [`sys`]; [`serve`] wires all. `tests/architecture.rs` holds who may use whom.
+//! reaches backends; `cloakroom serve` is the layer around it), [`tls`] (of its and the store's
+//! connections), [`cli`], [`demo`], [`config`], [`telemetry`], [`sys`]; [`serve`] wires all. `tests/architecture.rs` holds who may use whom.
 //!
 //! # Invariants, mostly of what is absent
 //!
@@ -106,4 +106,5 @@ pub mod serve;
 pub mod store;
 pub mod sys;
 pub mod telemetry;
+pub mod tls;
 pub mod vault;

@@ -17,9 +17,10 @@ use crate::config::{self, Config, Server, Transport};
 use crate::gate::{Discovery, Door, Gate, NoServerKey};
 use crate::layer::{CloakroomLayer, Limits, Routes};
 use crate::names::ServerName;
-use crate::proxy::{self, Backend, BackendError, Guard, Listener, Options, TlsError};
+use crate::proxy::{self, Backend, BackendError, Guard, Listener, Options};
 use crate::resolve::{Resolver, Settings};
 use crate::sys;
+use crate::tls::{self, TlsError};
 use crate::vault::{Keyring, Reader, Vault};
 
 /// How long requests may take to finish after a signal to stop.
@@ -178,7 +179,7 @@ fn backend(name: &ServerName, server: &Server) -> Result<Backend, StartError> {
     } = &server.backend;
     let tls = match url.scheme_str() {
         Some("https") => {
-            let config = proxy::client_config(ca_file.as_deref());
+            let config = tls::client_config(ca_file.as_deref(), None);
             Some(config.map_err(|error| StartError::Tls(name.clone(), error))?)
         }
         _ => None,

@@ -19,7 +19,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("names", &[]),
     ("rejection", &[]),
     ("identity", &[]),
-    ("store", &[]),
+    ("tls", &[]),
+    ("store", &["tls"]),
     ("vault", &["identity", "names", "store"]),
     ("policy", &["vault"]),
     ("inject", &["names", "vault"]),
@@ -53,7 +54,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "serve",
         &[
-            "cli", "config", "gate", "layer", "names", "proxy", "resolve", "sys", "vault",
+            "cli", "config", "gate", "layer", "names", "proxy", "resolve", "sys", "tls", "vault",
         ],
     ),
     (
@@ -91,8 +92,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "vault/crypto.rs",
             "identity/api_key.rs",
             // Which provider TLS uses has to be said.
-            "store/redis/tls.rs",
-            "proxy/tls.rs",
+            "tls.rs",
             // Stands for somebody else's server, which has a hash of its own.
             "demo/server.rs",
         ],
@@ -100,7 +100,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hyper", &["proxy/", "demo/server.rs"]),
     ("hyper_util", &["proxy/", "demo/server.rs"]),
     ("tokio_rustls", &["proxy/", "store/redis/"]),
-    ("rustls", &["proxy/", "store/redis/"]),
+    ("rustls", &["proxy/", "store/redis/", "tls.rs"]),
     ("clap", &["cli/", "main.rs"]),
     ("toml", &["config/"]),
     ("quick_cache", &["resolve/", "layer/schema.rs"]),

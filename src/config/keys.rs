@@ -24,6 +24,8 @@ pub(super) const STORE: &[&str] = &[
     "ca_file",
     "sentinel_user",
     "sentinel_password",
+    "cert_file",
+    "key_file",
 ];
 
 /// `[keyring]`

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::reader::{Section, text};
 use super::{Config, Limits, LoopbackNames, Store, keys, server, setup_url, values};
-use crate::store::{Login, Settings, StoreUrl};
+use crate::store::{ClientCertificate, Login, Settings, StoreUrl};
 
 /// Reads everything, noting all that is wrong; `None` when anything was.
 pub(super) fn config(root: &Section<'_>, folder: &Path) -> Option<Config> {
@@ -185,21 +185,30 @@ fn store(root: &Section<'_>, folder: &Path) -> Option<Store> {
             Err("write at most 64 letters, digits and marks such as : - _ .".to_owned())
         }
     });
-    let in_a_file = url.as_ref().is_some_and(StoreUrl::is_file);
-    let ca_file = if in_a_file && section.has("ca_file") {
-        section.fail_key("ca_file", "is for a Redis store with TLS only; remove it");
-        None
-    } else {
-        optional(&section, "ca_file", |value| {
-            let path = text(value, "the path of a PEM file, such as \"ca.pem\"")?;
-            server::existing_file(path, folder)
+    let without_tls = url.as_ref().is_some_and(|url| !url.is_tls());
+    let pem = |key, example| {
+        if without_tls && section.has(key) {
+            let message = "is for a Redis store with TLS (rediss://) only; remove it";
+            section.fail_key(key, message);
+            return None;
+        }
+        optional(&section, key, |value| {
+            let wanted = format!("the path of a PEM file, such as \"{example}\"");
+            server::existing_file(text(value, &wanted)?, folder)
         })
     };
     let sentinels = url.as_ref().is_some_and(StoreUrl::has_sentinels);
+    let ca_file = pem("ca_file", "ca.pem");
+    let pair = (
+        pem("cert_file", "client.pem"),
+        pem("key_file", "client.key"),
+    );
+    let identity = identity(&section, pair);
     let settings = Settings {
         sentinel_login: sentinel_login(&section, sentinels)?,
         url: url?,
         ca_file: ca_file?,
+        identity: identity?,
         key_prefix: key_prefix?,
     };
     Some(Store {
@@ -232,6 +241,30 @@ fn sentinel_login(section: &Section<'_>, sentinels: bool) -> Option<Option<Login
         user,
         password: password.into(),
     }))
+}
+
+/// Both or neither. The outer `None` is an error, told already or told here.
+fn identity(
+    section: &Section<'_>,
+    (cert_file, key_file): (Option<Option<PathBuf>>, Option<Option<PathBuf>>),
+) -> Option<Option<ClientCertificate>> {
+    match (cert_file?, key_file?) {
+        (None, None) => Some(None),
+        (Some(cert_file), Some(key_file)) => Some(Some(ClientCertificate {
+            cert_file,
+            key_file,
+        })),
+        (Some(_), None) => {
+            let message = "needs `key_file` too: the path of its private key";
+            section.fail_key("cert_file", message);
+            None
+        }
+        (None, Some(_)) => {
+            let message = "needs `cert_file` too: the path of the certificate it belongs to";
+            section.fail_key("key_file", message);
+            None
+        }
+    }
 }
 
 fn keyring_file(root: &Section<'_>, folder: &Path) -> Option<PathBuf> {

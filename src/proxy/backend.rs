@@ -54,7 +54,7 @@ impl Backend {
     /// When the URL names no host or `https` comes without `tls`.
     pub fn new(
         url: &Uri,
-        tls: Option<Arc<rustls::ClientConfig>>,
+        tls: Option<rustls::ClientConfig>,
         connect_timeout: Duration,
         answer_timeout: Duration,
     ) -> Result<Self, BackendError> {
@@ -67,10 +67,12 @@ impl Backend {
         let tls = match (secure, tls) {
             (false, _) => None,
             (true, None) => return Err(error("https needs certificates to check with")),
-            (true, Some(config)) => {
+            (true, Some(mut config)) => {
+                // Nothing else is spoken on these connections.
+                config.alpn_protocols = vec![b"http/1.1".to_vec()];
                 let name = ServerName::try_from(host.clone())
                     .map_err(|_| error("the URL's host cannot stand in a certificate"))?;
-                Some((TlsConnector::from(config), name))
+                Some((TlsConnector::from(Arc::new(config)), name))
             }
         };
         Ok(Self {

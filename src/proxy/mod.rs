@@ -10,7 +10,6 @@ mod guard;
 mod health;
 mod listener;
 mod pool;
-mod tls;
 mod worker;
 
 pub use backend::{Backend, BackendError};
@@ -19,4 +18,3 @@ pub use guard::Guard;
 pub use health::{Ready, serve_health};
 pub use listener::{Listener, Options, StartError};
 pub use pool::Pooled;
-pub use tls::{TlsError, client_config};

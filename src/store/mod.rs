@@ -32,6 +32,7 @@ use tokio::sync::mpsc;
 pub use self::open::open;
 pub use self::settings::{OpenError, REDIS_ACL_RULE, Settings};
 pub use self::url::{Login, StoreUrl, UrlError};
+pub use crate::tls::ClientCertificate;
 
 /// The longest blob a store takes, in bytes.
 pub const BLOB_LIMIT: usize = 16 << 20;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::url::{Login, StoreUrl};
+use crate::tls::{ClientCertificate, TlsError};
 
 /// The smallest ACL rule with which a Redis store works, for the default `store.key_prefix` (`~` says
 /// which keys). To be used as `ACL SETUSER cloakroom on >PASSWORD` and this, on every server; a database
@@ -25,6 +26,8 @@ pub struct Settings {
     pub ca_file: Option<PathBuf>,
     /// `store.sentinel_user` and `store.sentinel_password`: Sentinels have users of their own.
     pub sentinel_login: Option<Login>,
+    /// `store.cert_file` and `store.key_file`: what a `rediss://` server that asks is shown.
+    pub identity: Option<ClientCertificate>,
     /// What every Redis key starts with, so that several installations can share a server.
     pub key_prefix: String,
 }
@@ -37,6 +40,7 @@ impl Settings {
             url,
             ca_file: None,
             sentinel_login: None,
+            identity: None,
             key_prefix: "cloakroom:".to_owned(),
         }
     }
@@ -45,14 +49,9 @@ impl Settings {
 /// Why the store cannot be opened, and what to do about it. Never holds a password.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum OpenError {
-    /// The file of `store.ca_file` cannot be used.
-    #[error("store.ca_file {}: {reason}", path.display())]
-    CaFile {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
+    /// A file of `store.ca_file`, `store.cert_file` or `store.key_file` cannot be used.
+    #[error("store: {0}")]
+    Certificates(#[from] TlsError),
     /// The folder the database should be in does not exist.
     #[error("the folder {} does not exist; create it (mode 0700), or change store.url", folder.display())]
     FolderMissing {
@@ -126,7 +125,8 @@ pub enum OpenError {
     /// The connection could not be secured.
     #[error(
         "no TLS with {address}: {reason}; check that store.url names the host of the server's \
-         certificate, and store.ca_file the authority that signed it"
+         certificate, store.ca_file the authority that signed it, and, if the server asks for one, \
+         store.cert_file and store.key_file a certificate it trusts"
     )]
     Tls {
         /// `host:port`.

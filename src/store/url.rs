@@ -54,10 +54,10 @@ impl StoreUrl {
         Err(UrlError::UnknownScheme)
     }
 
-    /// Whether it is a file, which has neither login nor certificates.
+    /// Whether it is reached by TLS, and certificates are of use.
     #[must_use]
-    pub fn is_file(&self) -> bool {
-        matches!(self.0, Place::Sqlite(_))
+    pub fn is_tls(&self) -> bool {
+        matches!(&self.0, Place::Redis(url) if url.tls)
     }
 
     /// The URL as it may be shown: a password is `***`.

@@ -307,18 +307,6 @@ fn a_ca_file_must_be_there_and_of_use() {
         "{missing}"
     );
     assert!(bad("[servers.a]\nurl = 'https://h'\nca_file = '.'").contains("is a directory"));
-    let sqlite = bad(&format!("[store]\nca_file = 'x'\n{GITHUB}"));
-    assert_eq!(
-        sqlite,
-        "cloakroom.toml:2:1: store.ca_file: is for a Redis store with TLS only; remove it"
-    );
-    let redis = bad(&format!(
-        "[store]\nurl = 'rediss://h'\nca_file = 'no-such.pem'\n{GITHUB}"
-    ));
-    assert!(
-        redis.starts_with("cloakroom.toml:3:11: store.ca_file: cannot be read"),
-        "{redis}"
-    );
 }
 
 #[test]

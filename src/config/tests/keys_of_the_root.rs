@@ -204,3 +204,47 @@ fn limits_and_durations_hold_at_their_edges() {
         "18: servers.github.answer_timeout: out of range; write a duration from 10ms to 1day",
     );
 }
+
+#[test]
+fn a_stores_certificates_are_for_tls_and_its_own_come_with_their_key() {
+    let store = |lines: &str| parse(&format!("[store]\n{lines}\n{GITHUB}"), &[]);
+    let refused = |lines: &str| store(lines).err().unwrap().to_string();
+    for url in ["sqlite:x.db", "redis://h", "memory:"] {
+        for key in ["ca_file", "cert_file", "key_file"] {
+            assert_eq!(
+                refused(&format!("url = '{url}'\n{key} = 'x'")),
+                format!(
+                    "cloakroom.toml:3:1: store.{key}: is for a Redis store with TLS (rediss://) \
+                     only; remove it"
+                )
+            );
+        }
+    }
+    let missing = "url = 'rediss://h'\nca_file = 'no-such.pem'";
+    let missing = refused(missing);
+    assert!(
+        missing.starts_with("cloakroom.toml:3:11: store.ca_file: cannot be read"),
+        "{missing}"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, "").unwrap();
+        path
+    };
+    let (cert, key) = (file("c.pem"), file("c.key"));
+    let cert_line = format!("cert_file = '{}'", cert.display());
+    let key_line = format!("key_file = '{}'", key.display());
+    assert_eq!(
+        refused(&format!("url = 'rediss://h'\n{cert_line}")),
+        "cloakroom.toml:3:1: store.cert_file: needs `key_file` too: the path of its private key"
+    );
+    assert_eq!(
+        refused(&format!("url = 'rediss://h'\n{key_line}")),
+        "cloakroom.toml:3:1: store.key_file: needs `cert_file` too: the path of the certificate \
+         it belongs to"
+    );
+    let both = store(&format!("url = 'rediss://h'\n{cert_line}\n{key_line}"));
+    let identity = both.ok().unwrap().store.settings.identity.unwrap();
+    assert_eq!((identity.cert_file, identity.key_file), (cert, key));
+}

@@ -149,8 +149,14 @@ fn the_default_file_has_every_key_and_its_examples_are_the_defaults() {
     assert!(keys::SERVER_LATER.iter().all(named));
 
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("redis-ca.pem"), "").unwrap();
-    std::fs::write(folder.path().join("backend-ca.pem"), "").unwrap();
+    for file in [
+        "redis-ca.pem",
+        "redis-client.pem",
+        "redis-client.key",
+        "backend-ca.pem",
+    ] {
+        std::fs::write(folder.path().join(file), "").unwrap();
+    }
     let file = folder.path().join("cloakroom.toml");
     std::fs::write(&file, all).unwrap();
     let redis = [("CLOAKROOM_STORE__URL", "rediss+sentinel://127.0.0.1/main")];

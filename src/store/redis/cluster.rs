@@ -32,8 +32,8 @@ pub(super) struct Cluster {
     /// The nodes of the URL, asked only about the Cluster: they may be replicas.
     seeds: Vec<(Address, Line)>,
     map: RwLock<Arc<Map>>,
-    /// When it was last found out; locked while somebody does.
-    asked: Mutex<Option<Instant>>,
+    /// When it was last found out, or not; locked while somebody does.
+    asked: Mutex<Option<(Instant, Result<(), ConnectError>)>>,
 }
 
 /// What is known at one moment.
@@ -61,9 +61,17 @@ impl Cluster {
     /// Asks the nodes who keeps what. Who comes while somebody asks gets what that one finds out.
     pub(super) async fn refresh(&self) -> Result<(), ConnectError> {
         let mut asked = self.asked.lock().await;
-        if asked.is_some_and(|at| at.elapsed() < GOOD_FOR) {
-            return Ok(());
+        if let Some((at, found)) = &*asked
+            && at.elapsed() < GOOD_FOR
+        {
+            return found.clone();
         }
+        let found = self.find_out().await;
+        *asked = Some((Instant::now(), found.clone()));
+        found
+    }
+
+    async fn find_out(&self) -> Result<(), ConnectError> {
         let map = self.map();
         let nodes = map
             .nodes
@@ -84,7 +92,6 @@ impl Cluster {
             return Err(first.unwrap_or_else(no_cluster));
         };
         self.learn(slots);
-        *asked = Some(Instant::now());
         Ok(())
     }
 

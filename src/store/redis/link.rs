@@ -66,6 +66,9 @@ impl ConnectError {
                 .any(|words| reason.contains(words))
         {
             Self::NotAllowed(reason)
+        } else if starts(&["received fatal alert"]) {
+            // TLS 1.3 refuses a client's certificate only after the handshake.
+            Self::Tls(reason)
         } else {
             Self::Unreachable(reason)
         }

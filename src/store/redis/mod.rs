@@ -28,7 +28,6 @@ mod sentinel;
 mod servers;
 mod settle;
 mod slots;
-mod tls;
 mod watch;
 mod way;
 
@@ -52,6 +51,7 @@ use super::{
     Event, OpenError, Record, RecordId, Settings, Settled, Store, StoreError, WriteError,
     check_size,
 };
+use crate::tls;
 
 /// A read is on the path of somebody's request; a healthy server answers in a millisecond.
 const READ_TIMEOUT: Duration = Duration::from_millis(500);
@@ -87,10 +87,9 @@ struct Inner {
 
 impl Redis {
     pub(super) async fn open(url: &RedisUrl, settings: &Settings) -> Result<Self, OpenError> {
-        let tls = url
-            .tls
-            .then(|| tls::config(settings.ca_file.as_deref()))
-            .transpose()?;
+        let secured =
+            || tls::client_config(settings.ca_file.as_deref(), settings.identity.as_ref());
+        let tls = url.tls.then(secured).transpose()?.map(Arc::new);
         let inner = Arc::new(Inner {
             servers: Servers::new(url, settings, tls),
             layout: Layout::new(&settings.key_prefix),

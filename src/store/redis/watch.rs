@@ -61,13 +61,14 @@ pub(super) async fn run(inner: Arc<Inner>, events: UnboundedSender<Event>) {
             tell_why(&end);
             let _ = events.send(Event::Down);
         }
-        let End::Lost(at, _) = end else { continue };
-        // What the other connections lead to is no better: perhaps a server that was demoted.
         let given_up = lost.get_or_insert_default();
-        for node in at.map_or_else(|| inner.servers.all(), |node| vec![node]) {
-            if !given_up.iter().any(|known| Arc::ptr_eq(known, &node)) {
-                node.lost();
-                given_up.push(node);
+        if let End::Lost(at, _) = end {
+            // What the other connections lead to is no better: perhaps a server that was demoted.
+            for node in at.map_or_else(|| inner.servers.all(), |node| vec![node]) {
+                if !given_up.iter().any(|known| Arc::ptr_eq(known, &node)) {
+                    node.lost();
+                    given_up.push(node);
+                }
             }
         }
         tokio::select! {

@@ -189,8 +189,44 @@ async fn a_wrong_certificate_is_told() {
             ..right.clone()
         })
         .await;
-        assert!(matches!(error, OpenError::CaFile { .. }), "{error}");
+        assert!(matches!(error, OpenError::Certificates(_)), "{error}");
     }
+}
+
+// Fails when `client_config` shows no certificate, or `from_answer` does not know what TLS says.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_asks_is_shown_a_certificate() {
+    let server = Server::start(Options {
+        tls: true,
+        lines: "tls-auth-clients yes",
+    });
+    let nobody = Settings {
+        ca_file: Some(server.ca_file()),
+        ..settings(&format!("rediss://localhost:{}", server.port))
+    };
+    let right = Settings {
+        identity: Some(server.identity()),
+        ..nobody.clone()
+    };
+    let store = open(&right).await.unwrap();
+    let mut events = store.watch();
+    assert_eq!(news(&mut events, LONG).await, Event::Up);
+    store.put_if(record("k/ab", 1, "x"), None).await.unwrap();
+    assert_eq!(news(&mut events, LONG).await, Event::Changed(id("k/ab")));
+
+    let error = refusal_within_3_seconds(&nobody).await;
+    assert!(matches!(error, OpenError::Tls { .. }), "{error}");
+    assert!(error.to_string().contains("store.cert_file"), "{error}");
+    let foreign = Server::start(Options {
+        tls: true,
+        lines: "",
+    });
+    let foreign = Settings {
+        identity: Some(foreign.identity()),
+        ..right.clone()
+    };
+    let error = refusal_within_3_seconds(&foreign).await;
+    assert!(matches!(error, OpenError::Tls { .. }), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,7 +1,10 @@
 //! Certificates for servers that speak TLS.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use cloakroom::store::ClientCertificate;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
@@ -16,13 +19,20 @@ impl Certificates {
         let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
         let server = CertificateParams::new(names).unwrap();
         let certificate = server.signed_by(&key, &authority).unwrap();
+        let client_key = KeyPair::generate().unwrap();
+        let client = CertificateParams::new(Vec::new()).unwrap();
+        let client = client.signed_by(&client_key, &authority).unwrap();
         let folder = tempfile::tempdir().unwrap();
         for (name, pem) in [
             ("ca.pem", ca),
             ("server.pem", certificate.pem()),
             ("server.key", key.serialize_pem()),
+            ("client.pem", client.pem()),
+            ("client.key", client_key.serialize_pem()),
         ] {
-            std::fs::write(folder.path().join(name), pem).unwrap();
+            let path = folder.path().join(name);
+            std::fs::write(&path, pem).unwrap();
+            std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
         }
         Self(folder)
     }
@@ -33,6 +43,14 @@ impl Certificates {
 
     pub(super) fn ca_file(&self) -> PathBuf {
         self.folder().join("ca.pem")
+    }
+
+    /// A certificate of the same authority for a client.
+    pub(super) fn identity(&self) -> ClientCertificate {
+        ClientCertificate {
+            cert_file: self.folder().join("client.pem"),
+            key_file: self.folder().join("client.key"),
+        }
     }
 
     /// The lines of a server's configuration that speak of them.

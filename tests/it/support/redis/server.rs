@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use cloakroom::store::ClientCertificate;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -104,6 +105,11 @@ impl Server {
     /// The authority that signed the server's certificate.
     pub(crate) fn ca_file(&self) -> PathBuf {
         self.certificates.as_ref().unwrap().ca_file()
+    }
+
+    /// A certificate of the same authority for a client.
+    pub(crate) fn identity(&self) -> ClientCertificate {
+        self.certificates.as_ref().unwrap().identity()
     }
 
     /// A connection to look behind the scenes with.
