@@ -118,6 +118,8 @@ impl Cluster {
 
     /// Has its replica take over from a master that is well; the new master.
     pub(crate) fn failover(&self, master: usize) -> usize {
+        // A replica that has not yet told all of itself is not elected.
+        self.wait_settled();
         let replica = self.replica(master);
         self.nodes[replica].ask::<()>("CLUSTER FAILOVER").unwrap();
         self.wait_taken_over(master);
