@@ -88,6 +88,11 @@
 //!   made again never takes a version it had before.
 //! - A Redis key carries its shard (the first two characters of the id) as hash tag, so that a
 //!   record and its index lie in one Cluster slot and one script changes both.
+//! - The store speaks to a Cluster by connections of its own, not by the crate's cluster client:
+//!   `store::redis::cluster` says why.
+//! - A majority of the Sentinels named in the URL must answer, or the store counts as out of reach: fewer
+//!   may be cut off together with a master that was deposed, and which knows of no revocation since.
+//! - A Redis that does not report changes is no reason not to start: it is read again every two seconds.
 
 pub mod cli;
 pub mod config;

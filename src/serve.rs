@@ -17,9 +17,10 @@ use crate::config::{self, Config, Server, Transport};
 use crate::gate::{Discovery, Door, Gate, NoServerKey};
 use crate::layer::{CloakroomLayer, Limits, Routes};
 use crate::names::ServerName;
-use crate::proxy::{self, Backend, BackendError, Guard, Listener, Options};
-use crate::resolve::{Resolver, Settings};
+use crate::proxy::{self, Backend, BackendError, Guard, Health, Listener, Options};
+use crate::resolve::{Figures, Resolver, Settings, Watch};
 use crate::sys;
+use crate::telemetry::{self, Exposition};
 use crate::tls::{self, TlsError};
 use crate::vault::{Keyring, Reader, Vault};
 
@@ -120,14 +121,62 @@ async fn listen(config: Config) -> Result<Listener, Failure> {
     };
     let resolver = Resolver::new(store, Reader::new(ring.clone()), &settings);
     if let Some(address) = config.health_listen {
-        let resolver = resolver.clone();
-        let health = proxy::serve_health(address, Arc::new(move || resolver.pushed())).await;
+        let (ready, figures) = (resolver.clone(), resolver.clone());
+        let health = Health {
+            ready: Box::new(move || ready.watch() != Watch::Down),
+            metrics: Box::new(move || metrics(&figures.figures())),
+            metrics_type: telemetry::CONTENT_TYPE,
+        };
+        let health = health.serve(address).await;
         let bound = health.map_err(|error| Failure::new(StartError::from(error)))?;
         tracing::info!(%bound, "health");
     }
     let options = options(config, &ring, resolver).map_err(Failure::new)?;
     let listener = Listener::start(options).await;
     listener.map_err(|error| Failure::new(StartError::from(error)))
+}
+
+fn metrics(figures: &Figures) -> String {
+    let mut page = Exposition::default();
+    let watch = match figures.watch {
+        Watch::Up => "up",
+        Watch::Blind => "blind",
+        Watch::Down => "down",
+    };
+    page.state(
+        "cloakroom_store_watch",
+        "Whether changes of the store are pushed (up), refused (blind) or out of reach (down).",
+        &["up", "blind", "down"],
+        watch,
+    );
+    for (name, help, value) in [
+        (
+            "cloakroom_store_reads_total",
+            "Reads of the store for requests.",
+            figures.reads,
+        ),
+        (
+            "cloakroom_store_read_failures_total",
+            "Reads of the store that failed.",
+            figures.read_failures,
+        ),
+        (
+            "cloakroom_stale_answers_total",
+            "Look-ups answered from the cache because the store could not be reached.",
+            figures.stale_answers,
+        ),
+        (
+            "cloakroom_denials_kept_total",
+            "Times the store had lost a revocation that still counts here.",
+            figures.denials_kept,
+        ),
+    ] {
+        page.counter(name, help, value);
+    }
+    let (records, bytes) = (figures.records, figures.bytes);
+    page.gauge("cloakroom_cache_records", "Records in the cache.", records);
+    page.gauge("cloakroom_cache_bytes", "Their size, about.", bytes);
+    page.finish()
 }
 
 fn options(config: Config, ring: &Keyring, resolver: Resolver) -> Result<Options, StartError> {

@@ -54,7 +54,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "serve",
         &[
-            "cli", "config", "gate", "layer", "names", "proxy", "resolve", "sys", "tls", "vault",
+            "cli",
+            "config",
+            "gate",
+            "layer",
+            "names",
+            "proxy",
+            "resolve",
+            "sys",
+            "telemetry",
+            "tls",
+            "vault",
         ],
     ),
     (

@@ -48,7 +48,7 @@ pub const DEFAULT_TOML: &str = include_str!("../../config/default.toml");
 pub struct Config {
     /// Where clients connect.
     pub listen: SocketAddr,
-    /// Where `/livez` and `/readyz` are served, if anywhere.
+    /// Where `/livez`, `/readyz` and `/metrics` are served, if anywhere.
     pub health_listen: Option<SocketAddr>,
     /// Where the admin API is served, if anywhere.
     pub admin_listen: Option<SocketAddr>,

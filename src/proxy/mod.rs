@@ -15,6 +15,6 @@ mod worker;
 pub use backend::{Backend, BackendError};
 pub use forward::Forward;
 pub use guard::Guard;
-pub use health::{Ready, serve_health};
+pub use health::Health;
 pub use listener::{Listener, Options, StartError};
 pub use pool::Pooled;

@@ -1,6 +1,7 @@
 //! What the cache holds: records as they were read, keys and users opened, secrets still sealed.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::watch;
 
@@ -37,6 +38,15 @@ impl RecordKey {
             _ => None,
         }
     }
+
+    /// What the record is, for the log.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Key(_) => "key",
+            Self::User(_) => "user",
+            Self::Secrets(_) => "secrets",
+        }
+    }
 }
 
 /// A user's record with the places of his secret sets, found once when it is read.
@@ -47,6 +57,7 @@ pub(super) struct LoadedUser {
 }
 
 /// What was found.
+#[derive(Clone)]
 pub(super) enum Content {
     Key(Arc<KeyRecord>),
     User(Arc<LoadedUser>),
@@ -56,10 +67,21 @@ pub(super) enum Content {
     Unreadable(OpenError),
 }
 
+/// What a record takes in memory besides its bytes, about: the map's slot, the parsed form.
+const FIXED_WEIGHT: u64 = 512;
+
 /// A record as it was read at one moment.
 pub(super) struct Entry {
     pub(super) content: Content,
+    /// The version of a key or user that opened.
+    pub(super) version: Option<u64>,
+    /// The highest such version this record was ever known to have.
+    pub(super) seen: Option<u64>,
+    /// Whether this is a denial that an older state of the record would have taken back.
+    pub(super) kept: bool,
     pub(super) stamp: Stamp,
+    /// No longer right: kept only for what it tells of the record's past.
+    outdated: AtomicBool,
     /// Tells open streams that the record changed.
     changed: watch::Sender<()>,
     weight: u64,
@@ -72,12 +94,9 @@ impl Entry {
         key: &RecordKey,
         found: Option<Record>,
         stamp: Stamp,
-    ) -> Arc<Self> {
-        // A rough figure of what a record takes besides its bytes: the map's slot, the parsed form.
-        let weight = 512
-            + found
-                .as_ref()
-                .map_or(0, |record| 2 * record.blob.len() as u64);
+    ) -> Self {
+        let bytes = found.as_ref().map_or(0, |record| record.blob.len());
+        let version = found.as_ref().map(|record| record.version);
         let content = match (key, found) {
             (_, None) => Content::Absent,
             (RecordKey::Secrets(_), Some(record)) => Content::Secrets(record.into()),
@@ -89,17 +108,38 @@ impl Entry {
                 Err(error) => Content::Unreadable(error),
             },
         };
-        Arc::new(Self {
-            content,
-            stamp,
-            changed: watch::Sender::new(()),
-            weight,
-        })
+        // The version is under the seal: only an opened one is to be believed.
+        let version = match &content {
+            Content::Key(_) | Content::User(_) => version,
+            _ => None,
+        };
+        Self {
+            weight: FIXED_WEIGHT + 2 * bytes as u64,
+            ..Self::new(content, version, stamp)
+        }
     }
 
-    /// Tells everybody who watches this entry that it is no longer right.
+    pub(super) fn new(content: Content, version: Option<u64>, stamp: Stamp) -> Self {
+        Self {
+            content,
+            version,
+            seen: version,
+            kept: false,
+            stamp,
+            outdated: AtomicBool::new(false),
+            changed: watch::Sender::new(()),
+            weight: FIXED_WEIGHT,
+        }
+    }
+
+    /// From now on it is no longer right; everybody who watches it is told.
     pub(super) fn outdate(&self) {
+        self.outdated.store(true, Ordering::Release);
         self.changed.send_replace(());
+    }
+
+    pub(super) fn is_outdated(&self) -> bool {
+        self.outdated.load(Ordering::Acquire)
     }
 
     /// Resolves when the record changed, or this entry was replaced.

@@ -2,7 +2,8 @@
 //!
 //! A read is a task of its own, so a client that goes away stops nobody else's. A change that
 //! arrives while a read is under way makes it dirty: what it brings may be older than the change,
-//! so it is neither cached nor served, and the read is made again.
+//! so it is not served, and the read is made again. Not for ever: after [`READS`] its result goes to
+//! those who asked before the last one began, and who came later asks anew.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,15 +15,20 @@ use tokio::sync::oneshot;
 use super::entry::{Entry, RecordKey};
 use crate::store::StoreError;
 
-/// What a read brought: one entry per record asked for.
+/// What came of a read: one entry per record asked for.
 pub(super) type Loaded = Result<Arc<[Arc<Entry>]>, StoreError>;
 
 /// A ticket to what a read will bring.
 pub(super) type Ticket = Shared<oneshot::Receiver<Loaded>>;
 
+/// A read made dirty by changes is made so often in all.
+const READS: usize = 5;
+
 struct Flight {
     ticket: Ticket,
     dirty: bool,
+    /// How often it may still be made after this.
+    left: usize,
 }
 
 /// The reads under way.
@@ -41,6 +47,8 @@ pub(super) enum Joined {
     Landed(Arc<Entry>),
     /// It is under way; whoever is given the lead is to make it.
     Flying(Ticket, Option<Lead>),
+    /// One is under way that brings nothing young enough: ask again after it.
+    Late(Ticket),
 }
 
 impl Flights {
@@ -53,7 +61,12 @@ impl Flights {
     ) -> Joined {
         let mut flights = self.lock();
         if let Some(flight) = flights.get(keys) {
-            return Joined::Flying(flight.ticket.clone(), None);
+            let ticket = flight.ticket.clone();
+            return if flight.dirty && flight.left == 0 {
+                Joined::Late(ticket)
+            } else {
+                Joined::Flying(ticket, None)
+            };
         }
         if let Some(entry) = landed() {
             return Joined::Landed(entry);
@@ -65,6 +78,7 @@ impl Flights {
             Flight {
                 ticket: ticket.clone(),
                 dirty: false,
+                left: READS - 1,
             },
         );
         Joined::Flying(ticket, Some(Lead { keys, done }))
@@ -80,21 +94,26 @@ impl Flights {
         remove();
     }
 
-    /// Ends the read of `keys` if nothing tainted it: calls `land`, which puts what was read into
-    /// the cache. `false`: it was tainted and is to be made again.
-    pub(super) fn land(&self, keys: &Arc<[RecordKey]>, land: impl FnOnce()) -> bool {
-        let mut flights = self.lock();
-        match flights.get_mut(keys) {
-            Some(flight) if flight.dirty => {
-                flight.dirty = false;
-                false
-            }
-            _ => {
-                flights.remove(keys);
-                land();
-                true
-            }
+    /// Something may have changed about any record: no read under way counts.
+    pub(super) fn taint_all(&self) {
+        for flight in self.lock().values_mut() {
+            flight.dirty = true;
         }
+    }
+
+    /// A read of `keys` is over. `land` is told whether it was tainted, and puts what was read into
+    /// the cache; no change comes between. `None`: it is to be made again.
+    pub(super) fn land<T>(&self, keys: &[RecordKey], land: impl FnOnce(bool) -> T) -> Option<T> {
+        let mut flights = self.lock();
+        let flight = flights.get_mut(keys)?;
+        let dirty = std::mem::take(&mut flight.dirty);
+        let landed = land(dirty);
+        if dirty && flight.left > 0 {
+            flight.left -= 1;
+            return None;
+        }
+        flights.remove(keys);
+        Some(landed)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Arc<[RecordKey]>, Flight>> {

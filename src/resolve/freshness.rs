@@ -3,13 +3,16 @@
 //! While changes are pushed, an entry read in the current epoch is as good as the store. The epoch
 //! moves whenever a change may have been missed: when pushing ends and when it begins again. So
 //! after a loss or a reconnect every entry is read again before it is served. While only the push
-//! is lost, an entry is read again every [`RECHECK`]. While the store cannot be reached at all, an
+//! is lost, or the store refuses it, an entry is read again every [`RECHECK`]. While the store cannot be reached at all, an
 //! entry is served for `stale_for` after the last moment at which it was known to be right.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::figures::Watch;
 
 /// How old an entry may be while no changes are pushed. Under the 5 s that are promised.
 pub(super) const RECHECK: Duration = Duration::from_secs(2);
@@ -69,9 +72,11 @@ fn judge(stamp: Stamp, view: View) -> Verdict {
 pub(super) struct Freshness {
     begun: Instant,
     epoch: watch::Sender<u64>,
-    /// Copies for the hot path, which takes no lock. `epoch_now` is written before and read after.
+    /// Copies for the hot path, which takes no lock. Of what is read together, what is written first is
+    /// read last: so nothing looks better than it was before the writing or is after it.
     epoch_now: AtomicU64,
     up: AtomicBool,
+    blind: AtomicBool,
     alive: AtomicU64,
     lost_epoch: AtomicU64,
     lost_at: AtomicU64,
@@ -84,6 +89,7 @@ impl Freshness {
             epoch: watch::Sender::new(1),
             epoch_now: AtomicU64::new(1),
             up: AtomicBool::new(false),
+            blind: AtomicBool::new(false),
             alive: AtomicU64::new(0),
             lost_epoch: AtomicU64::new(0),
             lost_at: AtomicU64::new(0),
@@ -104,8 +110,17 @@ impl Freshness {
 
     /// Whether changes are being pushed.
     pub(super) fn pushed(&self) -> bool {
+        self.watch() == Watch::Up
+    }
+
+    pub(super) fn watch(&self) -> Watch {
         let view = self.view();
-        view.up && view.now.saturating_sub(view.alive) < SILENCE
+        let heard = view.now.saturating_sub(view.alive) < SILENCE;
+        match (heard, view.up) {
+            (true, true) => Watch::Up,
+            (true, false) if self.blind.load(Ordering::SeqCst) => Watch::Blind,
+            _ => Watch::Down,
+        }
     }
 
     /// Sees each change of the epoch from now on.
@@ -116,6 +131,7 @@ impl Freshness {
     pub(super) fn on_up(&self) {
         self.on_alive();
         self.next_epoch();
+        self.blind.store(false, Ordering::SeqCst);
         self.up.store(true, Ordering::SeqCst);
     }
 
@@ -124,12 +140,20 @@ impl Freshness {
             .store(millis(self.begun.elapsed()), Ordering::SeqCst);
     }
 
+    /// As when it is down, but the store is heard.
+    pub(super) fn on_blind(&self) {
+        self.on_down();
+        self.on_alive();
+        self.blind.store(true, Ordering::SeqCst);
+    }
+
     pub(super) fn on_down(&self) {
+        self.blind.store(false, Ordering::SeqCst);
         if self.up.swap(false, Ordering::SeqCst) {
-            self.lost_at
-                .store(self.alive.load(Ordering::SeqCst), Ordering::SeqCst);
             self.lost_epoch
                 .store(self.epoch_now.load(Ordering::SeqCst), Ordering::SeqCst);
+            self.lost_at
+                .store(self.alive.load(Ordering::SeqCst), Ordering::SeqCst);
         }
         self.next_epoch();
     }
@@ -141,13 +165,15 @@ impl Freshness {
 
     fn view(&self) -> View {
         let load = |value: &AtomicU64| value.load(Ordering::SeqCst);
+        let up = self.up.load(Ordering::SeqCst);
+        let lost_at = Duration::from_millis(load(&self.lost_at));
         View {
-            now: self.begun.elapsed(),
-            epoch: load(&self.epoch_now),
-            up: self.up.load(Ordering::SeqCst),
-            alive: Duration::from_millis(load(&self.alive)),
+            up,
+            lost_at,
             lost_epoch: load(&self.lost_epoch),
-            lost_at: Duration::from_millis(load(&self.lost_at)),
+            epoch: load(&self.epoch_now),
+            alive: Duration::from_millis(load(&self.alive)),
+            now: self.begun.elapsed(),
         }
     }
 }
@@ -226,6 +252,23 @@ mod tests {
         };
         assert_eq!(judge(stamp(4, 1), lost), Verdict::Recheck { age: s(30) });
         assert_eq!(judge(stamp(3, 1), lost), Verdict::Recheck { age: s(99) });
+    }
+
+    // Fails when `on_blind` does not move the epoch, or counts as up.
+    #[test]
+    fn a_blind_store_is_there_but_confirms_nothing() {
+        let freshness = Freshness::new();
+        freshness.on_up();
+        let before = freshness.stamp();
+        freshness.on_blind();
+        freshness.on_alive();
+        assert_eq!(freshness.watch(), Watch::Blind);
+        assert!(matches!(freshness.judge(before), Verdict::Recheck { .. }));
+        assert_eq!(freshness.judge(freshness.stamp()), Verdict::Fresh);
+        freshness.on_down();
+        assert_eq!(freshness.watch(), Watch::Down);
+        freshness.on_up();
+        assert_eq!(freshness.watch(), Watch::Up);
     }
 
     #[test]

@@ -1,44 +1,45 @@
 //! From a key's digest to who it belongs to and what sealed secrets he has: from the cache when it
 //! is known to be right, else from the store, in two round trips at most.
 //!
-//! `freshness` decides whether an entry may be served, `entry` is what is cached, `flights` makes
-//! one read of many. The cache holds keys and users opened and verified, secrets sealed.
+//! `freshness` decides whether an entry may be served, `entry` is what is cached, `denial` what is
+//! believed when the store goes back in time, `flights` makes one read of many, `source` asks the store. The cache holds keys and users opened and verified, secrets sealed.
 
+mod denial;
 mod entry;
+mod figures;
 mod flights;
 mod freshness;
 mod identity;
+mod source;
 #[cfg(test)]
 mod tests;
 
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use quick_cache::sync::Cache;
 use quick_cache::{DefaultHashBuilder, Lifecycle, Weighter};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
+use denial::believed;
 use entry::{Content, Entry, RecordKey};
-use flights::{Flights, Joined, Lead, Loaded};
+use figures::Counts;
+pub use figures::{Figures, Watch};
+use flights::{Flights, Joined, Lead};
 use freshness::{Freshness, RECHECK, Verdict};
 pub use identity::Identity;
+use source::Source;
 
 use crate::identity::KeyDigest;
 use crate::store::{Event, Record, Store, StoreError};
 use crate::vault::{OpenError, Reader};
 
-/// How long one read of the store may take; with it an unknown key is answered within a second.
-const READ_TIMEOUT: Duration = Duration::from_millis(900);
-/// After a failed read none is tried for so long.
-const RETRY: Duration = Duration::from_millis(250);
 /// Shortest time between two looks at a key whose stream is open.
 const PAUSE: Duration = Duration::from_millis(50);
-/// A read made dirty by changes is made again so often; then it is served but not cached.
-const READS: usize = 5;
 /// Records that are not there: so many are remembered, in a cache of their own, so that guesses
 /// cannot push known keys out.
 const ABSENT: usize = 10_000;
@@ -110,13 +111,13 @@ impl Lifecycle<RecordKey, Arc<Entry>> for Watched {
 }
 
 struct Inner {
-    store: Arc<dyn Store>,
+    source: Source,
+    counts: Counts,
     reader: Reader,
     present: Cache<RecordKey, Arc<Entry>, Weigh, DefaultHashBuilder, Watched>,
     absent: Cache<RecordKey, Arc<Entry>>,
     flights: Flights,
     freshness: Freshness,
-    failed: Mutex<Option<(Instant, StoreError)>>,
     stale_for: Duration,
     runtime: Handle,
 }
@@ -132,7 +133,8 @@ impl Resolver {
         let events = store.watch();
         let guess = (settings.cache_bytes / 1024).max(16) as usize;
         let inner = Arc::new(Inner {
-            store,
+            source: Source::new(store),
+            counts: Counts::default(),
             reader,
             present: Cache::with(
                 guess,
@@ -144,7 +146,6 @@ impl Resolver {
             absent: Cache::new(ABSENT),
             flights: Flights::default(),
             freshness: Freshness::new(),
-            failed: Mutex::new(None),
             stale_for: settings.stale_for,
             runtime: Handle::current(),
         });
@@ -262,10 +263,26 @@ impl Resolver {
         Identity::new(identity.digest(), key, &user).ok_or(ResolveError::Unknown)
     }
 
-    /// Whether changes of the store are being pushed to us.
+    /// Whether changes of the store are being heard of. Unless it is down, known users are served
+    /// and others told from strangers.
     #[must_use]
-    pub fn pushed(&self) -> bool {
-        self.0.freshness.pushed()
+    pub fn watch(&self) -> Watch {
+        self.0.freshness.watch()
+    }
+
+    /// What happened so far. Not for the path of a request: it takes the cache's locks.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        let inner = &self.0;
+        Figures {
+            watch: self.watch(),
+            reads: inner.source.reads.get(),
+            read_failures: inner.source.failures.get(),
+            stale_answers: inner.counts.stale_answers.get(),
+            denials_kept: inner.counts.denials_kept.get(),
+            records: inner.present.len() as u64,
+            bytes: inner.present.weight(),
+        }
     }
 
     fn outdated(&self, identity: &Identity) -> bool {
@@ -285,7 +302,8 @@ impl Inner {
     }
 
     fn cached(&self, key: &RecordKey) -> Option<Arc<Entry>> {
-        self.present.get(key).or_else(|| self.absent.get(key))
+        let entry = self.present.get(key).or_else(|| self.absent.get(key))?;
+        (!entry.is_outdated()).then_some(entry)
     }
 
     async fn entry(self: &Arc<Self>, key: RecordKey) -> Result<Arc<Entry>, StoreError> {
@@ -303,12 +321,14 @@ impl Inner {
     ) -> Result<Arc<Entry>, StoreError> {
         match self.load(&keys, || self.fresh(&keys[0])).await {
             Ok(entry) => Ok(entry),
-            Err(error) => {
+            Err(error @ StoreError::Unreachable(_)) => {
                 let stale = self
                     .cached(&keys[0])
                     .filter(|entry| self.may_be_stale(entry));
+                let stale = stale.inspect(|_| self.counts.stale_answers.add());
                 stale.ok_or(error)
             }
+            Err(error) => Err(error),
         }
     }
 
@@ -327,89 +347,108 @@ impl Inner {
     async fn load(
         self: &Arc<Self>,
         keys: &[RecordKey],
-        landed: impl FnOnce() -> Option<Arc<Entry>>,
+        landed: impl Fn() -> Option<Arc<Entry>>,
     ) -> Result<Arc<Entry>, StoreError> {
-        if let Some((at, error)) = &*self.failed.lock().unwrap_or_else(PoisonError::into_inner)
-            && at.elapsed() < RETRY
+        if let Some(error) = self
+            .source
+            .failing(|| keys.iter().map(RecordKey::record_id))
         {
-            return Err(error.clone());
+            return Err(error);
         }
-        let (ticket, lead) = match self.flights.join(keys, landed) {
-            Joined::Landed(entry) => return Ok(entry),
-            Joined::Flying(ticket, lead) => (ticket, lead),
-        };
-        if let Some(lead) = lead {
-            self.runtime.spawn(self.clone().fly(lead));
+        loop {
+            let ticket = match self.flights.join(keys, &landed) {
+                Joined::Landed(entry) => return Ok(entry),
+                Joined::Late(ticket) => {
+                    let _ = ticket.await;
+                    continue;
+                }
+                Joined::Flying(ticket, None) => ticket,
+                Joined::Flying(ticket, Some(lead)) => {
+                    self.runtime.spawn(self.clone().fly(lead));
+                    ticket
+                }
+            };
+            let lost = || Err(StoreError::Unreachable("the read was given up".into()));
+            let loaded = ticket.await.unwrap_or_else(|_| lost());
+            return loaded.map(|entries| entries[0].clone());
         }
-        let lost = || Err(StoreError::Unreachable("the read was given up".into()));
-        let loaded = ticket.await.unwrap_or_else(|_| lost());
-        loaded.map(|entries| entries[0].clone())
     }
 
     async fn fly(self: Arc<Self>, Lead { keys, done }: Lead) {
-        let mut loaded = self.try_read(&keys).await;
-        for _ in 1..READS {
-            if self.flights.land(&keys, || self.remember(&keys, &loaded)) {
+        loop {
+            let read = self.try_read(&keys).await;
+            let remember = |dirty| read.map(|read| self.remember(&keys, read, dirty));
+            if let Some(loaded) = self.flights.land(&keys, remember) {
                 let _ = done.send(loaded);
                 return;
             }
-            loaded = self.try_read(&keys).await;
         }
-        // Changed at every read: what is at hand is younger than the request, and not kept.
-        while !self.flights.land(&keys, || ()) {}
-        let _ = done.send(loaded);
     }
 
     /// A panic ends this read alone: a flight that never landed would keep everybody from reading
     /// these records again.
-    async fn try_read(&self, keys: &[RecordKey]) -> Loaded {
+    async fn try_read(&self, keys: &[RecordKey]) -> Result<Vec<Entry>, StoreError> {
         let read = AssertUnwindSafe(self.read(keys)).catch_unwind().await;
         read.unwrap_or_else(|_| Err(StoreError::Unreachable("the read was given up".into())))
     }
 
-    async fn read(&self, keys: &[RecordKey]) -> Loaded {
+    async fn read(&self, keys: &[RecordKey]) -> Result<Vec<Entry>, StoreError> {
         let ids: Vec<_> = keys.iter().map(RecordKey::record_id).collect();
         let stamp = self.freshness.stamp();
-        let found = match timeout(READ_TIMEOUT, self.store.get_many(&ids)).await {
-            Ok(found) => found,
-            Err(_) => Err(StoreError::Unreachable("no answer within 900 ms".into())),
-        };
-        // A damaged record is that record's trouble; only a store that does not answer holds others back.
-        let unreachable = |error: &&StoreError| matches!(error, StoreError::Unreachable(_));
-        let failed = found.as_ref().err().filter(unreachable);
-        let failed = failed.map(|error| (Instant::now(), error.clone()));
-        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
+        let found = self.source.get_many(&ids).await?;
         let entries = keys
             .iter()
-            .zip(found?)
+            .zip(found)
             .map(|(key, record)| Entry::read(&self.reader, key, record, stamp));
         Ok(entries.collect())
     }
 
-    fn remember(&self, keys: &[RecordKey], loaded: &Loaded) {
-        let Ok(entries) = loaded else { return };
-        for (key, entry) in keys.iter().zip(entries.iter()) {
-            let before = self.present.peek(key);
-            if let Content::Absent = entry.content {
-                self.present.remove(key);
-                self.absent.insert(key.clone(), entry.clone());
-            } else {
-                self.absent.remove(key);
-                self.present.insert(key.clone(), entry.clone());
+    /// Puts what was read into the cache, and gives what is to be believed of it. What a `dirty` read
+    /// brought is known from then on, but not served to whoever asks later.
+    fn remember(&self, keys: &[RecordKey], read: Vec<Entry>, dirty: bool) -> Arc<[Arc<Entry>]> {
+        let entries = keys.iter().zip(read).map(|(key, read)| {
+            let known = self.present.peek(key);
+            let entry = Arc::new(believed(read, known.as_deref()));
+            if entry.kept && !known.as_ref().is_some_and(|known| known.kept) {
+                self.counts.denials_kept.add();
+                let kind = key.kind();
+                tracing::warn!(
+                    kind,
+                    "the store brought an older state of a record that denies; the denial still counts"
+                );
             }
+            if dirty {
+                entry.outdate();
+            }
+            self.keep(key, &entry);
             // Changes are told to what is in the cache alone, and that is another entry now.
-            if let Some(before) = before {
-                before.outdate();
+            if let Some(known) = known {
+                known.outdate();
             }
+            entry
+        });
+        entries.collect()
+    }
+
+    fn keep(&self, key: &RecordKey, entry: &Arc<Entry>) {
+        if let (Content::Absent, None) = (&entry.content, entry.seen) {
+            self.present.remove(key);
+            self.absent.insert(key.clone(), entry.clone());
+        } else {
+            self.absent.remove(key);
+            self.present.insert(key.clone(), entry.clone());
         }
     }
 
+    /// What is cached under `key` is no longer served. What it tells of the record's past stays.
     fn forget(&self, key: &RecordKey) {
         self.flights.taint(key, || {
-            for (_, entry) in [self.present.remove(key), self.absent.remove(key)]
-                .into_iter()
-                .flatten()
-            {
+            self.absent.remove(key);
+            let entry = match key {
+                RecordKey::Secrets(_) => self.present.remove(key).map(|(_, entry)| entry),
+                RecordKey::Key(_) | RecordKey::User(_) => self.present.peek(key),
+            };
+            if let Some(entry) = entry {
                 entry.outdate();
             }
         });
@@ -424,13 +463,22 @@ async fn follow(inner: std::sync::Weak<Inner>, mut events: mpsc::UnboundedReceiv
             Event::Up => {
                 tracing::info!("changes of the store are pushed to us");
                 // It can be reached again: not for another moment is anything served unchecked.
-                *inner.failed.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                inner.source.forgive();
                 inner.freshness.on_up();
+                inner.flights.taint_all();
             }
             Event::Alive => inner.freshness.on_alive(),
-            Event::Down | Event::Blind => {
+            Event::Down => {
                 tracing::warn!("changes of the store are no longer pushed to us; reading again");
                 inner.freshness.on_down();
+            }
+            Event::Blind => {
+                tracing::warn!(
+                    "the store does not report changes: what is cached is read again every 2 s, so a \
+                     revocation takes up to 5 s; allow its user CLIENT TRACKING (+client|tracking), \
+                     or use a Redis that offers it"
+                );
+                inner.freshness.on_blind();
             }
             Event::Changed(id) => {
                 if let Some(key) = RecordKey::of(&id) {

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio::time::timeout;
+
 use super::*;
 use crate::names::UserName;
 use crate::store::{self, RecordId, Settled, StoreUrl, WriteError};
@@ -68,7 +70,7 @@ impl House {
             stale_for: Duration::ZERO,
         };
         let resolver = Resolver::new(store.clone(), Reader::new(ring.clone()), &settings);
-        while !resolver.pushed() {
+        while resolver.watch() != Watch::Up {
             sleep(Duration::from_millis(1)).await;
         }
         let vault = Vault::new(store.clone(), ring);

@@ -1,8 +1,10 @@
-//! The log, on standard error.
+//! What an operator sees: the log, on standard error, and figures (`exposition`).
 //!
 //! No secret and no key is in it at any level. Our own lines name what they show, one by one. Those
 //! of libraries are let through from warnings up and never below: at `trace` some print the bytes
 //! they read, whatever they are.
+
+mod exposition;
 
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Metadata};
@@ -10,6 +12,8 @@ use tracing_subscriber::filter::{EnvFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt};
+
+pub use self::exposition::{CONTENT_TYPE, Exposition};
 
 /// Begins to log. `filter` is a level or a filter in the form of [`EnvFilter`]. Called a second
 /// time it changes nothing.

@@ -8,7 +8,7 @@ use cloakroom::gate::{Door, Gate, Request};
 use cloakroom::inject::Slots;
 use cloakroom::names::{ProfileName, SecretName, ServerName, UserName};
 use cloakroom::rejection::Kind;
-use cloakroom::resolve::{Resolver, Settings};
+use cloakroom::resolve::{Resolver, Settings, Watch};
 use cloakroom::store::{
     self, Event, Record, RecordId, Settled, Store, StoreError, StoreUrl, WriteError,
 };
@@ -82,7 +82,7 @@ impl House {
         let slots = Slots::parse([("Authorization", "Bearer ${NOTES}")]).unwrap();
         let door = Door::open(&ring, server.clone(), slots).unwrap();
         let resolver = Resolver::new(store.clone(), Reader::new(ring), &Settings::default());
-        while !resolver.pushed() {
+        while resolver.watch() != Watch::Up {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         let gate = Gate::new(resolver, [door], Vec::new());

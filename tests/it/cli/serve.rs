@@ -2,10 +2,12 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{CONFIG, House, cloakroom};
+use crate::support::redis::free_port;
 
 /// A proxy that runs, until dropped.
 struct Serving(Child);
@@ -19,7 +21,12 @@ impl Drop for Serving {
 
 /// Starts `serve --json` on a free port; the address is read from its document.
 fn serve(house: &House) -> (Serving, String) {
-    let config = format!("listen = \"127.0.0.1:0\"\n{CONFIG}");
+    serve_with(house, "")
+}
+
+/// The same, with further lines at the top of the configuration.
+fn serve_with(house: &House, root: &str) -> (Serving, String) {
+    let config = format!("listen = \"127.0.0.1:0\"\n{root}{CONFIG}");
     fs::write(house.path("cloakroom.toml"), config).unwrap();
     let mut child = cloakroom()
         .args(["serve", "--json"])
@@ -49,6 +56,55 @@ fn status(address: &str, key: &str) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer.lines().next().unwrap_or_default().to_owned()
+}
+
+fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let head = format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn probers_and_scrapers_are_answered_on_a_listener_of_their_own() {
+    let house = House::with_alice();
+    let health = format!("127.0.0.1:{}", free_port());
+    let root = format!("health_listen = \"{health}\"\n");
+    let (_serving, address) = serve_with(&house, &root);
+    assert!(get(&health, "/livez").starts_with("HTTP/1.1 200 OK"));
+    let until = Instant::now() + Duration::from_secs(20);
+    while !get(&health, "/readyz").starts_with("HTTP/1.1 200 OK") {
+        assert!(Instant::now() < until, "it is never ready");
+    }
+    let key = house.json("key issue alice", "");
+    let key = key["key"].as_str().unwrap();
+    assert_eq!(status(&address, key), "HTTP/1.1 200 OK");
+
+    let page = get(&health, "/metrics");
+    assert!(page.starts_with("HTTP/1.1 200 OK"), "{page}");
+    assert!(
+        page.contains("content-type: text/plain; version=0.0.4"),
+        "{page}"
+    );
+    assert!(
+        page.contains("\ncloakroom_store_watch{state=\"up\"} 1\n"),
+        "{page}"
+    );
+    assert!(
+        page.contains("\ncloakroom_store_watch{state=\"blind\"} 0\n"),
+        "{page}"
+    );
+    assert!(
+        page.contains("\ncloakroom_stale_answers_total 0\n"),
+        "{page}"
+    );
+    let (_, reads) = page.split_once("\ncloakroom_store_reads_total ").unwrap();
+    assert_ne!(reads.lines().next(), Some("0"));
+    assert!(!page.contains("alice") && !page.contains("clk_"), "{page}");
+    assert!(get(&health, "/github/mcp").starts_with("HTTP/1.1 404"));
+    assert!(!get(&address, "/metrics").contains("cloakroom_"));
 }
 
 #[test]

@@ -1,0 +1,154 @@
+//! Asking the store: for how long, and how often while it does not answer.
+//!
+//! What fails is a shard, not the store: where several servers share the records, one that is away
+//! holds up those whose records it keeps and nobody else. So each shard is asked apart and has its
+//! own failure.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::{Instant, timeout};
+
+use super::figures::Count;
+use crate::store::{Record, RecordId, Store, StoreError};
+
+/// How long one read of the store may take; with it an unknown key is answered within a second.
+const READ_TIMEOUT: Duration = Duration::from_millis(900);
+/// After a failed read of a shard none is tried for so long, and then one.
+const RETRY: Duration = Duration::from_millis(250);
+
+pub(super) struct Source {
+    store: Arc<dyn Store>,
+    trouble: Mutex<Trouble>,
+    pub(super) reads: Count,
+    pub(super) failures: Count,
+}
+
+struct Trouble {
+    shards: HashMap<u16, Failure>,
+    /// Failures of reads begun before do not count.
+    forgiven: Instant,
+}
+
+struct Failure {
+    /// When it failed, or was last tried again.
+    at: Instant,
+    error: StoreError,
+}
+
+impl Failure {
+    fn holds(&self) -> bool {
+        self.at.elapsed() < RETRY
+    }
+}
+
+impl Source {
+    pub(super) fn new(store: Arc<dyn Store>) -> Self {
+        let trouble = Trouble {
+            shards: HashMap::new(),
+            forgiven: Instant::now(),
+        };
+        Self {
+            store,
+            trouble: Mutex::new(trouble),
+            reads: Count::default(),
+            failures: Count::default(),
+        }
+    }
+
+    /// Why a read of these would fail without being tried. `ids` are made only where something is
+    /// wrong.
+    pub(super) fn failing<I>(&self, ids: impl FnOnce() -> I) -> Option<StoreError>
+    where
+        I: Iterator<Item = RecordId>,
+    {
+        let trouble = self.lock();
+        if trouble.shards.is_empty() {
+            return None;
+        }
+        let failures = ids().filter_map(|id| trouble.shards.get(&self.store.shard_of(&id)));
+        let held = failures.filter(|failure| failure.holds()).last();
+        held.map(|failure| failure.error.clone())
+    }
+
+    /// The store can be reached again.
+    pub(super) fn forgive(&self) {
+        let mut trouble = self.lock();
+        trouble.shards.clear();
+        trouble.forgiven = Instant::now();
+    }
+
+    /// Reads records; fails if a shard that keeps one of them does.
+    pub(super) async fn get_many(
+        &self,
+        ids: &[RecordId],
+    ) -> Result<Vec<Option<Record>>, StoreError> {
+        let mut shards: BTreeMap<u16, (Vec<usize>, Vec<RecordId>)> = BTreeMap::new();
+        for (place, id) in ids.iter().enumerate() {
+            let (places, ids) = shards.entry(self.store.shard_of(id)).or_default();
+            places.push(place);
+            ids.push(id.clone());
+        }
+        let asked = shards.iter().map(|(shard, (_, ids))| self.ask(*shard, ids));
+        let answers = join_all(asked).await;
+        let mut found = vec![None; ids.len()];
+        for ((places, _), answer) in shards.values().zip(answers) {
+            for (place, record) in places.iter().zip(answer?) {
+                found[*place] = record;
+            }
+        }
+        Ok(found)
+    }
+
+    async fn ask(&self, shard: u16, ids: &[RecordId]) -> Result<Vec<Option<Record>>, StoreError> {
+        self.take_turn(shard)?;
+        let begun = Instant::now();
+        self.reads.add();
+        let found = match timeout(READ_TIMEOUT, self.store.get_many(ids)).await {
+            Ok(found) => found,
+            Err(_) => Err(StoreError::Unreachable("no answer within 900 ms".into())),
+        };
+        if found.is_err() {
+            self.failures.add();
+        }
+        self.note(shard, begun, found.as_ref().err());
+        found
+    }
+
+    /// Of all who would try a failing shard again, one does.
+    fn take_turn(&self, shard: u16) -> Result<(), StoreError> {
+        match self.lock().shards.get_mut(&shard) {
+            Some(failure) if failure.holds() => Err(failure.error.clone()),
+            Some(failure) => {
+                failure.at = Instant::now();
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn note(&self, shard: u16, begun: Instant, error: Option<&StoreError>) {
+        let mut trouble = self.lock();
+        match error {
+            Some(StoreError::Unreachable(_)) if begun < trouble.forgiven => {}
+            Some(error @ StoreError::Unreachable(_)) => {
+                let failure = Failure {
+                    at: Instant::now(),
+                    error: error.clone(),
+                };
+                trouble.shards.insert(shard, failure);
+            }
+            // A damaged record is that record's trouble: the shard did answer.
+            _ => {
+                trouble.shards.remove(&shard);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Trouble> {
+        // Whole at every step, whatever panics.
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
