@@ -66,10 +66,10 @@ async fn master_deposed() {
     let proxy = start(&Place::Cluster(&cluster)).await;
     let load = Load::start(&proxy, SERVER, USERS, PAUSE).await;
     let mut keys = Vec::new();
-    for n in 0..6 {
+    for n in 0..4 {
         keys.push(proxy.known(&format!("user-{n}"), SERVER).await);
     }
-    let newcomers = strangers(&proxy, 100).await;
+    let newcomers = strangers(&proxy, 400).await;
     let newcomers = Load::newcomers(&proxy, SERVER, "stranger", newcomers, PAUSE);
     for (n, (key, client)) in keys.iter_mut().enumerate() {
         let master = keeper(&cluster, key);
