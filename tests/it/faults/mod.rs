@@ -7,6 +7,7 @@ mod master;
 mod outage;
 mod push;
 mod sentinels;
+mod stale;
 
 use std::time::{Duration, Instant};
 
