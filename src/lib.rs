@@ -35,7 +35,7 @@
 //! | [`names`] | names of servers, users, profiles, secrets as checked types; a leaf |
 //! | [`identity`] | keys as they are presented: shape, checksum, digest |
 //! | [`vault`] | keyring, blob format, secret types; the one write path |
-//! | [`store`] | sealed records by id: SQLite, Redis, memory |
+//! | [`store`] | sealed records by id: SQLite, Redis, memory; copies and backups of them |
 //! | [`resolve`] | a key's digest -> whose it is; the cache, and when it may be trusted |
 //! | [`policy`] | which requests a known key may make |
 //! | [`inject`] | slots, templates, the plan for one request |

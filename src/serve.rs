@@ -3,6 +3,8 @@
 //! Requests are served on a thread per core (see [`crate::proxy`]). Everything else, accepting, the
 //! store, its watch, lives on a runtime of its own, so that nothing slow ever holds up a core.
 
+mod presence;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,7 +24,8 @@ use crate::resolve::{Figures, Resolver, Settings, Watch};
 use crate::sys;
 use crate::telemetry::{self, Exposition};
 use crate::tls::{self, TlsError};
-use crate::vault::{Keyring, Reader, Vault};
+use crate::vault::{Beacon, Keyring, Reader, Vault};
+use presence::Presence;
 
 /// How long requests may take to finish after a signal to stop.
 const GRACE: Duration = Duration::from_secs(5);
@@ -53,6 +56,7 @@ pub enum StartError {
 pub struct Running {
     runtime: Runtime,
     listener: Listener,
+    presence: Presence,
 }
 
 /// Starts to serve; returns once it listens.
@@ -67,8 +71,12 @@ pub fn start(config: Config) -> Result<Running, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(StartError::Runtime(error)))?;
-    let listener = runtime.block_on(listen(config))?;
-    Ok(Running { runtime, listener })
+    let (listener, presence) = runtime.block_on(listen(config))?;
+    Ok(Running {
+        runtime,
+        listener,
+        presence,
+    })
 }
 
 impl Running {
@@ -80,13 +88,18 @@ impl Running {
 
     /// Blocks until SIGINT or SIGTERM, then lets requests finish.
     pub fn wait(self) {
-        let Self { runtime, listener } = self;
+        let Self {
+            runtime,
+            listener,
+            presence,
+        } = self;
         runtime.block_on(async {
             stop_signal().await;
             tracing::info!("stopping");
             if !listener.drain(GRACE).await {
                 tracing::info!("streams were still open");
             }
+            presence.withdraw().await;
         });
         runtime.shutdown_timeout(Duration::from_millis(100));
     }
@@ -106,15 +119,16 @@ async fn stop_signal() {
     }
 }
 
-async fn listen(config: Config) -> Result<Listener, Failure> {
+async fn listen(config: Config) -> Result<(Listener, Presence), Failure> {
     let ring = Arc::new(open::keyring(&config.keyring_file)?);
     let store = open::store(&config).await?;
     for remark in store.remarks().await.unwrap_or_default() {
         tracing::warn!(%remark, "the store works, but not as well as it should");
     }
-    Vault::new(store.clone(), ring.clone())
-        .check_keyring()
-        .await?;
+    let vault = Vault::new(store.clone(), ring.clone());
+    vault.check_keyring().await?;
+    let servers: Vec<_> = config.servers.keys().cloned().collect();
+    let beacon = Beacon::new(vault, sys::host_name(), &servers);
     let settings = Settings {
         cache_bytes: config.store.cache,
         stale_for: config.store.stale_for,
@@ -132,8 +146,15 @@ async fn listen(config: Config) -> Result<Listener, Failure> {
         tracing::info!(%bound, "health");
     }
     let options = options(config, &ring, resolver).map_err(Failure::new)?;
-    let listener = Listener::start(options).await;
-    listener.map_err(|error| Failure::new(StartError::from(error)))
+    // Before the first request: a rotation must not pass by a process that has begun to serve.
+    let presence = Presence::start(beacon).await;
+    match Listener::start(options).await {
+        Ok(listener) => Ok((listener, presence)),
+        Err(error) => {
+            presence.withdraw().await;
+            Err(Failure::new(StartError::from(error)))
+        }
+    }
 }
 
 fn metrics(figures: &Figures) -> String {

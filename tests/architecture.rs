@@ -112,6 +112,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tokio_rustls", &["proxy/", "store/redis/"]),
     ("rustls", &["proxy/", "store/redis/", "tls.rs"]),
     ("clap", &["cli/", "main.rs"]),
+    ("indicatif", &["cli/progress.rs"]),
+    ("tempfile", &["store/backup.rs"]),
     ("toml", &["config/"]),
     ("quick_cache", &["resolve/", "layer/schema.rs"]),
     ("url", &["layer/rules.rs", "layer/exchange.rs"]),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 use crate::names::{ProfileName, ServerName, UserName};
+use crate::vault::KeyKind;
 
 /// Lets many people use MCP servers that were written for one.
 #[derive(Parser)]
@@ -54,6 +55,12 @@ pub enum Command {
         /// What about them.
         #[command(subcommand)]
         command: KeyringCommand,
+    },
+    /// The place where all of it is kept, sealed
+    Store {
+        /// What about it.
+        #[command(subcommand)]
+        command: StoreCommand,
     },
     /// Say what would be sent for a user: which secrets, where, and which are missing; no values
     Explain(ExplainArgs),
@@ -191,6 +198,63 @@ pub enum KeyringCommand {
         #[arg(long, value_name = "NAME")]
         server: ServerName,
     },
+    /// Make new keys, and seal everything with them once every replica has them; run it again to go on
+    Rotate {
+        /// Only keys of this kind: realm, server or sign [default: all three]
+        #[arg(long)]
+        kind: Option<KeyKind>,
+    },
+    /// Remove a key from the file once nothing needs it
+    Retire {
+        /// Its id, or kind and id such as realm:r1 [default: every key that is not needed]
+        #[arg(value_name = "ID")]
+        key: Option<String>,
+    },
+}
+
+/// `store …`.
+#[derive(Subcommand)]
+pub enum StoreCommand {
+    /// Copy all records from one store to another, sealed as they are, and compare both
+    ///
+    /// Run again, it goes on where it was, and writes only what is missing or older. Ends well only
+    /// when both were found equal; what is written at the source after that is not in the copy, so
+    /// for the last run stop everybody who writes (proxies only read).
+    ///
+    /// A store is named by the file of a configuration, whose [store] table counts, or by a URL
+    /// without a password, for which key_prefix and ca_file of the configuration in use count.
+    Copy {
+        /// The store to read [default: that of the configuration in use]
+        // Not parsed here: a complaint would repeat it, and some will give a password.
+        #[arg(long, value_name = "FILE|URL")]
+        from: Option<String>,
+        /// The store to write [default: that of the configuration in use]
+        #[arg(long, value_name = "FILE|URL")]
+        to: Option<String>,
+        /// Delete at the destination what the source no longer has since an earlier copy
+        #[arg(long)]
+        delete: bool,
+        /// Caught so that a URL given here is not repeated in a complaint.
+        #[arg(hide = true, num_args = 0..)]
+        rest: Vec<std::ffi::OsString>,
+    },
+    /// Write everything to one new file, also while the store is in use
+    ///
+    /// The file is sealed as the store is. The keyring is not in it: keep the two apart.
+    Backup {
+        /// The file to make
+        file: PathBuf,
+    },
+    /// Read a backup into an empty store
+    ///
+    /// A store that is in use is refused. The state is that of the backup: keys revoked after it was
+    /// made work again, and have to be revoked anew.
+    Restore {
+        /// The file that `store backup` made
+        file: PathBuf,
+    },
+    /// Count what is in it: records by kind, and the keyring's keys that open them
+    Stats,
 }
 
 /// `client-config`.

@@ -4,8 +4,8 @@ use std::fmt;
 use std::process::ExitCode;
 
 use crate::config::ConfigErrors;
-use crate::store::{OpenError, StoreError};
-use crate::vault::{CheckError, KeyringError, SecretError, VaultError};
+use crate::store::{BackupError, CopyError, OpenError, StoreError};
+use crate::vault::{CheckError, KeyringError, ReadOnly, SecretError, VaultError};
 
 /// Why a command was not done, what to do about it, and the exit code.
 #[derive(Debug)]
@@ -82,9 +82,12 @@ macro_rules! failures {
 }
 
 failures!(
+    BackupError,
     CheckError,
+    CopyError,
     KeyringError,
     OpenError,
+    ReadOnly,
     SecretError,
     StoreError,
     VaultError

@@ -9,13 +9,19 @@ use serde_json::json;
 use super::args::KeyringCommand;
 use super::open::{self, Source};
 use super::secret::unknown_server;
-use super::{Failure, Output};
+use super::{Failure, Output, retire, rotate};
 use crate::names::ServerName;
 
-pub(super) fn run(command: &KeyringCommand, from: &Source, out: &Output) -> Result<(), Failure> {
+pub(super) async fn run(
+    command: &KeyringCommand,
+    from: &Source,
+    out: &Output,
+) -> Result<(), Failure> {
     match command {
         KeyringCommand::Init => init(&file(from)?, out),
         KeyringCommand::Export { server } => export(server, from, out),
+        KeyringCommand::Rotate { kind } => rotate::run(*kind, from, out).await,
+        KeyringCommand::Retire { key } => retire::run(key.as_deref(), from, out).await,
     }
 }
 

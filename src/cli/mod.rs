@@ -18,10 +18,15 @@ mod failure;
 mod input;
 mod key;
 mod keyring;
+mod keyring_file;
 pub mod open;
 mod output;
 mod paste;
+mod progress;
+mod retire;
+mod rotate;
 mod secret;
+mod store;
 mod user;
 
 pub use args::{Args, Command, DemoArgs};
@@ -45,7 +50,8 @@ async fn dispatch(args: &Args, out: &Output) -> Result<(), Failure> {
         Command::User { command } => user::run(command, &from, out).await,
         Command::Key { command } => key::run(command, &from, out).await,
         Command::Secret { command } => secret::run(command, &from, out).await,
-        Command::Keyring { command } => keyring::run(command, &from, out),
+        Command::Keyring { command } => keyring::run(command, &from, out).await,
+        Command::Store { command } => store::run(command, &from, out).await,
         Command::ClientConfig(args) => paste::run(args, &from, out),
         Command::Explain(args) => explain::run(args, &from, out).await,
         Command::Check => check::run(&from, out).await,
@@ -58,14 +64,19 @@ async fn dispatch(args: &Args, out: &Output) -> Result<(), Failure> {
 /// Waits for the store's copies after something was taken away, and says when some did not confirm:
 /// after a failover to such a copy, what was revoked would work again.
 async fn settle(vault: &Vault, out: &Output) -> Result<bool, Failure> {
-    match vault.settle().await? {
-        Settled::Everywhere => Ok(true),
+    Ok(on_all_copies(vault.settle().await?, out))
+}
+
+/// Whether all copies of the store have what was written; says so when not.
+fn on_all_copies(settled: Settled, out: &Output) -> bool {
+    match settled {
+        Settled::Everywhere => true,
         Settled::Partly { confirmed, of } => {
             out.note(&format!(
                 "only {confirmed} of {of} copies of the store confirmed the change in time: run \
                  the same command again once they are back"
             ));
-            Ok(false)
+            false
         }
     }
 }

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::Failure;
 use crate::config::{self, Config};
 use crate::store::{self, Store};
-use crate::vault::{Keyring, KeyringError, Vault};
+use crate::vault::{Keyring, KeyringError, KeyringText, Vault};
 
 /// Larger than any keyring; what is larger is another file.
 const KEYRING_MAX: usize = 64 * 1024;
@@ -48,6 +48,15 @@ impl Source {
     /// Everything wrong with it.
     pub fn load(&self) -> Result<Config, Failure> {
         Ok(config::load(self.path(), std::env::vars_os())?)
+    }
+
+    /// Reads only where the store is, whatever else is missing or wrong.
+    ///
+    /// # Errors
+    /// Everything wrong with that.
+    pub fn load_store(&self) -> Result<store::Settings, Failure> {
+        let store = config::load_store(self.path(), std::env::vars_os())?;
+        Ok(store.settings)
     }
 
     /// Reads it as if there were no variables.
@@ -109,6 +118,15 @@ impl From<KeyringFileError> for Failure {
 /// # Errors
 /// Says what to do.
 pub fn keyring(path: &Path) -> Result<Keyring, KeyringFileError> {
+    let keyring = keyring_text(path)?.keyring();
+    keyring.map_err(|why| KeyringFileError::NotAKeyring {
+        path: path.to_owned(),
+        why,
+    })
+}
+
+/// The text of a keyring's file, which nobody else may be able to read.
+pub(super) fn keyring_text(path: &Path) -> Result<KeyringText, KeyringFileError> {
     let system = |why: io::Error| match why.kind() {
         io::ErrorKind::NotFound => KeyringFileError::Missing(path.to_owned()),
         _ => KeyringFileError::System {
@@ -132,10 +150,7 @@ pub fn keyring(path: &Path) -> Result<Keyring, KeyringFileError> {
         return Err(unreadable("the file is too large for a keyring"));
     }
     let text = std::str::from_utf8(&bytes[..len]).map_err(|_| unreadable("not text"))?;
-    Keyring::parse(text).map_err(|why| KeyringFileError::NotAKeyring {
-        path: path.to_owned(),
-        why,
-    })
+    Ok(KeyringText::new(text))
 }
 
 /// Writes a new keyring to a new file that only its owner can read, making its folder if needed.

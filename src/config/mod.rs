@@ -158,6 +158,26 @@ pub fn load(
     path: Option<&Path>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Config, ConfigErrors> {
+    load_as(path, environment, parse::config)
+}
+
+/// As [`load`], but only where the store is: everything else may be missing or wrong, but for keys
+/// that do not exist.
+///
+/// # Errors
+/// Everything wrong with it, at once.
+pub fn load_store(
+    path: Option<&Path>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Store, ConfigErrors> {
+    load_as(path, environment, parse::store)
+}
+
+fn load_as<T>(
+    path: Option<&Path>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+    parse: fn(&Section<'_>, &Path) -> Option<T>,
+) -> Result<T, ConfigErrors> {
     let errors = Errors::default();
     let variables = Variables::new(environment, &errors);
     let (place, written) = match (path, variables.document()) {
@@ -175,8 +195,8 @@ pub fn load(
         (None, None) => (Place::document("configuration"), Some(String::new())),
     };
     let folder = path.and_then(Path::parent).unwrap_or(Path::new(""));
-    let config = written.and_then(|text| read(&text, place, folder, &variables, &errors));
-    errors.finish(config)
+    let parsed = written.and_then(|text| read(&text, place, folder, &variables, &errors, parse));
+    errors.finish(parsed)
 }
 
 fn unreadable(error: &std::io::Error) -> String {
@@ -191,13 +211,14 @@ fn unreadable(error: &std::io::Error) -> String {
     }
 }
 
-fn read(
+fn read<T>(
     text: &str,
     place: Place,
     folder: &Path,
     variables: &Variables,
     errors: &Errors,
-) -> Option<Config> {
+    parse: fn(&Section<'_>, &Path) -> Option<T>,
+) -> Option<T> {
     let written = document::parse(text, &place, errors)?;
     let mut tree = document::parse(
         DEFAULT_TOML,
@@ -207,7 +228,7 @@ fn read(
     tree.merge(written);
     variables.overlay(&mut tree, errors);
     let root = Section::root(&tree, place, &keys::root(), errors);
-    parse::config(&root, folder)
+    parse(&root, folder)
 }
 
 /// The names by which a machine calls itself.

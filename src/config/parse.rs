@@ -162,7 +162,8 @@ impl AllowedNames {
     }
 }
 
-fn store(root: &Section<'_>, folder: &Path) -> Option<Store> {
+/// Reads `[store]` alone.
+pub(super) fn store(root: &Section<'_>, folder: &Path) -> Option<Store> {
     let section = root.section("store", keys::STORE)?;
     let day = Duration::from_secs(24 * 60 * 60);
     let url = section.required("url", |value| {

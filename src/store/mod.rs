@@ -15,6 +15,8 @@
 //! network file system. One in Redis may have any number of proxies; its ACL user needs
 //! [`REDIS_ACL_RULE`].
 
+mod backup;
+mod copy;
 mod memory;
 mod open;
 mod redis;
@@ -29,10 +31,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-pub use self::open::open;
+pub use self::backup::{Backup, BackupError, backup, restore};
+pub use self::copy::{Copied, CopyError, Rule, Stage, Tally, Told, copy};
+pub use self::open::{open, open_to_read};
 pub use self::settings::{OpenError, REDIS_ACL_RULE, Settings};
 pub use self::url::{Login, StoreUrl, UrlError};
 pub use crate::tls::ClientCertificate;
+
+/// The schema of every store that can be opened.
+pub const SCHEMA: u32 = settings::SCHEMA;
 
 /// The longest blob a store takes, in bytes.
 pub const BLOB_LIMIT: usize = 16 << 20;

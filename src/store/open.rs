@@ -23,3 +23,18 @@ pub async fn open(settings: &Settings) -> Result<Arc<dyn Store>, OpenError> {
         Place::Sqlite(path) => Arc::new(sqlite::Sqlite::open(path).await?),
     })
 }
+
+/// Opens a store that is there already and is only to be read: nothing is made, and a file may be one
+/// nobody can write.
+///
+/// # Errors
+/// See [`OpenError`]: each says what to do.
+///
+/// # Panics
+/// As [`open`].
+pub async fn open_to_read(settings: &Settings) -> Result<Arc<dyn Store>, OpenError> {
+    match &settings.url.0 {
+        Place::Sqlite(path) => Ok(Arc::new(sqlite::Sqlite::open_to_read(path).await?)),
+        _ => open(settings).await,
+    }
+}

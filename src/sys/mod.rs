@@ -1,8 +1,17 @@
-//! What is asked of the operating system about this process.
+//! What is asked of the operating system about this process and its machine.
 //!
 //! The one module where `unsafe` would be allowed; there is none yet.
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+
+/// What the machine, or the pod, calls itself.
+#[must_use]
+pub fn host_name() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
+}
 
 /// Keeps this process's memory to itself: no core dump holds it, and other processes of the same
 /// user can neither trace it nor read its environment. To be called before the keyring is read.

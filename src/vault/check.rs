@@ -2,7 +2,7 @@
 //! start and not by every request.
 
 use super::crypto::equal;
-use super::{Vault, envelope, ids, next_version};
+use super::{OpenError, Vault, envelope, ids, next_version};
 use crate::store::{StoreError, WriteError};
 
 /// Why a keyring and a store do not belong together.
@@ -14,6 +14,12 @@ pub enum CheckError {
          right file in [keyring] file, or another store"
     )]
     WrongKeyring(String),
+    /// What the store holds is sealed by a key that came after this keyring.
+    #[error(
+        "this keyring lacks the key `{0}`, which the store's records are sealed by: bring the current \
+         keyring file here (see `cloakroom keyring rotate`)"
+    )]
+    OldKeyring(String),
     /// The store holds records but knows none of the keyring's keys.
     #[error(
         "this store was begun with another keyring: none of this keyring's keys is known to it; \
@@ -31,37 +37,58 @@ impl Vault {
     /// # Errors
     /// When they do not belong together, or the store does not answer.
     pub async fn check_keyring(&self) -> Result<(), CheckError> {
+        if self.known_keys().await? == 0 {
+            if !self.is_empty().await? {
+                return Err(CheckError::UnknownKeyring);
+            }
+            self.note_keys().await?;
+        }
+        Ok(())
+    }
+
+    /// Has the store remember every key of this keyring that it does not know, so that another of the
+    /// same name is refused. A sidecar's keyring leaves it as it is.
+    ///
+    /// # Errors
+    /// When a key differs from the one the store knows, or the store does not answer.
+    pub async fn note_keys(&self) -> Result<(), CheckError> {
+        if !self.ring.can_sign() {
+            return Ok(());
+        }
+        for (name, value) in self.ring.check_values() {
+            let id = ids::key_check(&name);
+            let record = envelope::seal_plain(&self.ring, &id, next_version(None), &value[..]);
+            match self.store.put_if(record, None).await {
+                // Known already, or noted by another process at the same moment.
+                Ok(()) | Err(WriteError::Conflict) => {}
+                Err(WriteError::Store(error)) => return Err(error.into()),
+            }
+        }
+        self.known_keys().await.map(drop)
+    }
+
+    /// How many of the keyring's keys the store knows, which all are the same there.
+    async fn known_keys(&self) -> Result<usize, CheckError> {
         let values = self.ring.check_values();
         let ids: Vec<_> = values
             .iter()
             .map(|(name, _)| ids::key_check(name))
             .collect();
         let found = self.store.get_many(&ids).await?;
-        let known = found.iter().any(Option::is_some);
-        if !known && !self.is_empty().await? {
-            return Err(CheckError::UnknownKeyring);
-        }
-        for ((id, (name, value)), record) in ids.iter().zip(&values).zip(&found) {
-            match record {
-                Some(record) => {
-                    let kept = envelope::open_plain(&self.ring, record);
-                    if !kept.is_ok_and(|kept| equal(&kept, &value[..])) {
-                        return Err(CheckError::WrongKeyring(name.clone()));
-                    }
-                }
-                None if self.ring.can_sign() => {
-                    let record =
-                        envelope::seal_plain(&self.ring, id, next_version(None), &value[..]);
-                    match self.store.put_if(record, None).await {
-                        // Another process began the same store at the same moment.
-                        Ok(()) | Err(WriteError::Conflict) => {}
-                        Err(WriteError::Store(error)) => return Err(error.into()),
-                    }
-                }
+        for ((name, value), record) in values.iter().zip(&found) {
+            match record
+                .as_ref()
+                .map(|record| envelope::open_plain(&self.ring, record))
+            {
                 None => {}
+                Some(Ok(kept)) if equal(&kept, &value[..]) => {}
+                Some(Err(OpenError::NoKey(id))) => {
+                    return Err(CheckError::OldKeyring(format!("realm:{id}")));
+                }
+                Some(_) => return Err(CheckError::WrongKeyring(name.clone())),
             }
         }
-        Ok(())
+        Ok(found.iter().flatten().count())
     }
 
     async fn is_empty(&self) -> Result<bool, StoreError> {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! version 1 | record kind | wrap kind | key id length | key id | sealed
-//! sealed of kinds k u n a c:  nonce 12 | ciphertext | tag 16               by the realm key
+//! sealed of kinds k u n a c h:  nonce 12 | ciphertext | tag 16               by the realm key
 //! sealed of kind s:           nonce 12 | data key 32 | tag 16              by the server key
 //!                             nonce 12 | ciphertext | tag 16               by the data key
 //! ```
@@ -19,6 +19,7 @@
 use zeroize::Zeroizing;
 
 use super::crypto::{Aead, KEY_LEN, KeyBytes, SEAL_OVERHEAD, SIGNATURE_LEN, length_prefixed};
+use super::key_name::{KeyKind, KeyName};
 use super::keyring::Keyring;
 use super::secret::SecretSet;
 use crate::names::ServerName;
@@ -29,6 +30,28 @@ const VERSION: u8 = 1;
 const WRAP_KEYRING: u8 = 0;
 /// Record kind of a wrapped data key, which has no record of its own.
 const DATA_KEY: u8 = b'd';
+
+/// How the records of a kind are sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// By the realm key, with a signature inside.
+    Signed,
+    /// By the realm key alone.
+    Plain,
+    /// By a data key that a server key wraps.
+    Set,
+}
+
+impl Form {
+    /// Kinds that are not listed below are signed: the rule that lets nobody but us make them.
+    pub(super) fn of(id: &RecordId) -> Self {
+        match kind(id) {
+            b'c' | b'h' => Self::Plain,
+            b's' => Self::Set,
+            _ => Self::Signed,
+        }
+    }
+}
 
 /// Why a blob does not open. Says nothing of its content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -52,7 +75,7 @@ pub enum OpenError {
 #[error(
     "this keyring can only read: it has no `sign` key (use the keyring that `keyring init` made)"
 )]
-pub struct ReadOnly(());
+pub struct ReadOnly(pub(super) ());
 
 /// Seals `payload` as the signed record `id` at `version`.
 ///
@@ -84,18 +107,38 @@ pub(super) fn open_signed(
 ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
     let aad = aad(ring, kind(&record.id), &record.id, record.version);
     let inner = open_realm(ring, record, &aad)?;
-    let (&id_len, rest) = inner.split_first().ok_or(OpenError::Form)?;
-    let (signer, rest) = rest
-        .split_at_checked(id_len.into())
-        .ok_or(OpenError::Form)?;
+    let (signer, rest) = split_signer(&inner)?;
     let (signature, payload) = rest
         .split_at_checked(SIGNATURE_LEN)
         .ok_or(OpenError::Form)?;
-    let signer = std::str::from_utf8(signer).map_err(|_| OpenError::Form)?;
     if !ring.verify(signer, &signed_message(&aad, payload), signature) {
         return Err(OpenError::Signature);
     }
     Ok(Zeroizing::new(payload.to_vec()))
+}
+
+/// The key without which the record does not open, read from its header.
+///
+/// # Errors
+/// [`OpenError::Form`].
+pub(super) fn sealed_by(record: &Record) -> Result<KeyName, OpenError> {
+    let (key_id, _) = split(&record.blob, kind(&record.id))?;
+    let sealed_by = match Form::of(&record.id) {
+        Form::Set => KeyKind::Server,
+        Form::Signed | Form::Plain => KeyKind::Realm,
+    };
+    Ok(KeyName::new(sealed_by, key_id))
+}
+
+/// Who is said to have signed a signed record; the signature itself is not looked at.
+///
+/// # Errors
+/// When the realm's seal does not open.
+pub(super) fn signed_by(ring: &Keyring, record: &Record) -> Result<KeyName, OpenError> {
+    let aad = aad(ring, kind(&record.id), &record.id, record.version);
+    let inner = open_realm(ring, record, &aad)?;
+    let (signer, _) = split_signer(&inner)?;
+    Ok(KeyName::new(KeyKind::Sign, signer))
 }
 
 /// Seals `payload` by the realm key without a signature: for check values.
@@ -111,6 +154,23 @@ pub(super) fn open_plain(ring: &Keyring, record: &Record) -> Result<Zeroizing<Ve
         record,
         &aad(ring, kind(&record.id), &record.id, record.version),
     )
+}
+
+/// Seals what a record of the realm says again, with the active keys: one version newer, so that
+/// whatever was decided about older versions holds against it too.
+///
+/// `None` without a `sign` key.
+///
+/// # Errors
+/// When it does not open.
+pub(super) fn reseal(ring: &Keyring, record: &Record) -> Result<Option<Record>, OpenError> {
+    let version = record.version + 1;
+    if Form::of(&record.id) == Form::Plain {
+        let payload = open_plain(ring, record)?;
+        return Ok(Some(seal_plain(ring, &record.id, version, &payload)));
+    }
+    let payload = open_signed(ring, record)?;
+    Ok(seal_signed(ring, &record.id, version, &payload).ok())
 }
 
 /// Seals a secret set under a new data key, wrapped by the active key of `server`.
@@ -232,6 +292,16 @@ fn split(blob: &[u8], kind: u8) -> Result<(&str, &[u8]), OpenError> {
     } else {
         Err(OpenError::Form)
     }
+}
+
+/// The signer's id, and what comes after it.
+fn split_signer(inner: &[u8]) -> Result<(&str, &[u8]), OpenError> {
+    let (&id_len, rest) = inner.split_first().ok_or(OpenError::Form)?;
+    let (signer, rest) = rest
+        .split_at_checked(id_len.into())
+        .ok_or(OpenError::Form)?;
+    let signer = std::str::from_utf8(signer).map_err(|_| OpenError::Form)?;
+    Ok((signer, rest))
 }
 
 fn kind(id: &RecordId) -> u8 {

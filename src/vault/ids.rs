@@ -7,7 +7,8 @@
 //! | `s/<user id>/<mac(server, profile)>` | all secrets of a user for a server and profile |
 //! | `n/<mac(name)>`, `n/<mac(e-mail)>` | whose name or e-mail it is |
 //! | `a/<user id>/<digest>` | that a key belongs to a user, for listing and deleting |
-//! | `c/<mac(key id)>` | check value of a keyring's key |
+//! | `c/<key id>` | check value of a keyring's key |
+//! | `h/<random>` | a process that serves |
 
 use std::fmt;
 
@@ -100,6 +101,12 @@ pub(super) fn secrets_prefix(user: &UserId) -> String {
     format!("s/{user}/")
 }
 
+/// Whose secret set this is.
+pub(super) fn set_owner(id: &RecordId) -> Option<UserId> {
+    let (user, _) = id.as_str().strip_prefix("s/")?.split_once('/')?;
+    UserId::from_hex(user)
+}
+
 pub(super) fn owned_key(user: &UserId, digest: &KeyDigest) -> RecordId {
     record_id(format!("a/{user}/{}", digest.to_hex()))
 }
@@ -122,6 +129,16 @@ pub(super) fn email_index(mac: &Mac, email: &str) -> RecordId {
 
 pub(super) fn key_check(name: &str) -> RecordId {
     record_id(format!("c/{}", hex(name.as_bytes())))
+}
+
+/// Where the records of processes that serve are.
+pub(super) const PRESENCE: &str = "h/";
+
+/// A new place for the record of a process.
+pub(super) fn presence() -> RecordId {
+    let mut id = [0; 16];
+    fill_random(&mut id);
+    record_id(format!("{PRESENCE}{}", hex(&id)))
 }
 
 fn record_id(text: String) -> RecordId {

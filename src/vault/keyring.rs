@@ -15,14 +15,24 @@
 //! [`Keyring::export`] writes that derived key. So one root serves servers not yet thought of, and
 //! the owner of one sidecar's keyring can open no other server's secrets.
 
-use std::fmt::Write as _;
+mod holdings;
+mod succession;
+mod text;
+
+use std::fmt::{self, Write as _};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::crypto::{KeyBytes, Mac, Signer, fill_random, verify_signature};
+use super::envelope::ReadOnly;
+use super::key_name::{KeyKind, KeyName};
 use crate::names::ServerName;
+
+pub(super) use holdings::{Holding, stands_first};
+pub use succession::Succession;
+pub use text::KeyringText;
 
 /// Why a text is not a keyring; names the line, never its content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -50,6 +60,27 @@ pub enum KeyringError {
 enum Scope {
     Root,
     Servers(Vec<ServerName>),
+}
+
+impl Scope {
+    fn covers(&self, server: &ServerName) -> bool {
+        match self {
+            Self::Root => true,
+            Self::Servers(names) => names.contains(server),
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => f.write_str("*"),
+            Self::Servers(names) => {
+                let names: Vec<_> = names.iter().map(ServerName::as_str).collect();
+                f.write_str(&names.join(","))
+            }
+        }
+    }
 }
 
 struct Line<K> {
@@ -137,14 +168,7 @@ impl Keyring {
         );
         self.write_shared(&mut out);
         for Line { id, key } in &self.servers {
-            let scope = match &key.scope {
-                Scope::Root => "*".to_owned(),
-                Scope::Servers(names) => names
-                    .iter()
-                    .map(ServerName::as_str)
-                    .collect::<Vec<_>>()
-                    .join(","),
-            };
+            let scope = key.scope.to_string();
             write_line(&mut out, id, "server", &scope, key.key.expose_bytes());
         }
         for Line { id, key } in &self.signers {
@@ -192,10 +216,28 @@ impl Keyring {
         !self.signers.is_empty()
     }
 
+    /// As [`Keyring::can_sign`].
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub fn require_sign(&self) -> Result<(), ReadOnly> {
+        self.can_sign().then_some(()).ok_or(ReadOnly(()))
+    }
+
     /// Whether secrets of `server` can be sealed and opened.
     #[must_use]
     pub fn covers(&self, server: &ServerName) -> bool {
         self.server_keys(server).next().is_some()
+    }
+
+    /// Whether a key of this name is held, to open or to verify with.
+    #[must_use]
+    pub fn holds(&self, name: &KeyName) -> bool {
+        match name.kind {
+            KeyKind::Realm => self.realm_keys.iter().any(|line| line.id == name.id),
+            KeyKind::Server => self.servers.iter().any(|line| line.id == name.id),
+            KeyKind::Sign => self.verifiers.iter().any(|line| line.id == name.id),
+        }
     }
 
     /// Realm keys with their ids, the active one first.

@@ -4,6 +4,9 @@
 //! what they say, `secret` is plain text for as long as one request is built. [`Reader`] opens what
 //! the cached read path fetched; [`Vault`] writes, for the commands and the administration.
 //!
+//! Keys are replaced while everything runs: `survey` counts what needs which key, `replicas` knows who
+//! serves and with which keys, `rotate` seals everything again, `retire` says when an old key may go.
+//!
 //! What is claimed: who can write to the store can read and make nothing, but can put an earlier
 //! state back. Destroying a data key shreds its secrets for good once copies of the store, and the
 //! server key, are gone too.
@@ -12,12 +15,17 @@ mod check;
 mod crypto;
 mod envelope;
 mod ids;
+mod key_name;
 mod keyring;
 mod keys;
 mod record;
+mod replicas;
+mod retire;
+mod rotate;
 mod sealer;
 mod secret;
 mod secrets;
+mod survey;
 #[cfg(test)]
 mod tests;
 mod users;
@@ -31,12 +39,17 @@ use serde::de::DeserializeOwned;
 pub use check::CheckError;
 pub use envelope::{OpenError, ReadOnly, SecretOpener};
 pub use ids::{UserId, key_record, user_record};
-pub use keyring::{Keyring, KeyringError};
+pub use key_name::{KeyKind, KeyName};
+pub use keyring::{Keyring, KeyringError, KeyringText, Succession};
 pub use keys::{IssuedKey, KeyInfo, KeyRequest};
 pub use record::{KeyRecord, SecretRef, UserRecord};
+pub use replicas::{Beacon, Presence, Replica, live};
+pub use retire::{Needed, hurt, needed};
+pub use rotate::{Left, Reason, Rotation};
 pub use sealer::Sealer;
 pub use secret::{SECRET_MAX, SECRETS_MAX, SecretError, SecretSet, SecretValue};
 pub use secrets::SecretInfo;
+pub use survey::{Survey, Tally, survey};
 pub use users::User;
 
 use crate::identity::KeyId;

@@ -103,6 +103,7 @@ fn mac(key: &SealerKey, purpose: &str, context: &[&[u8]], message: &[u8]) -> [u8
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vault::{KeyKind, KeyringText};
 
     fn sealer(ring: &Keyring, server: &str) -> Sealer {
         Sealer::new(ring, &ServerName::parse(server).unwrap()).unwrap()
@@ -140,6 +141,26 @@ mod tests {
                 "byte {i}"
             );
         }
+    }
+
+    #[test]
+    fn a_replica_with_both_keys_opens_what_either_sealed() {
+        let text = KeyringText::new(&Keyring::generate().to_text());
+        let (made, lines) = text.keyring().unwrap().successors(KeyKind::Server);
+        let both = text.with(&lines);
+        let first = sealer(&both.keyring().unwrap(), "github");
+        let second = sealer(&both.promoting(&made).keyring().unwrap(), "github");
+        for (seals, opens) in [(&first, &second), (&second, &first)] {
+            let sealed = seals.seal("session", &[b"alice"], b"42");
+            assert_eq!(opens.open("session", &[b"alice"], &sealed).unwrap(), b"42");
+            let tag = seals.tag("event", &[b"alice"], b"7");
+            assert!(opens.verify("event", &[b"alice"], b"7", &tag));
+        }
+        let id = |sealer: &Sealer| sealer.seal("session", &[], b"")[..3].to_vec();
+        assert_eq!(
+            (id(&first), id(&second)),
+            (b"\x02s1".to_vec(), b"\x02s2".to_vec())
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::*;
 use crate::names::{ProfileName, SecretName};
 use crate::store::{self, Settings, StoreUrl};
 
-async fn memory() -> Arc<dyn Store> {
+pub(super) async fn memory() -> Arc<dyn Store> {
     let url = StoreUrl::parse("memory:", Path::new("")).unwrap();
     store::open(&Settings::new(url)).await.unwrap()
 }
@@ -18,15 +18,15 @@ async fn vault() -> Arc<Vault> {
     Arc::new(Vault::new(memory().await, Arc::new(Keyring::generate())))
 }
 
-fn user(name: &str) -> UserName {
+pub(super) fn user(name: &str) -> UserName {
     UserName::parse(name).unwrap()
 }
 
-fn github() -> ServerName {
+pub(super) fn github() -> ServerName {
     ServerName::parse("github").unwrap()
 }
 
-fn main_profile() -> ProfileName {
+pub(super) fn main_profile() -> ProfileName {
     ProfileName::default_profile()
 }
 
@@ -36,7 +36,7 @@ fn value(text: &str) -> SecretValue {
         .unwrap()
 }
 
-async fn set(vault: &Vault, name: &str, text: &str) -> Result<(), VaultError> {
+pub(super) async fn set(vault: &Vault, name: &str, text: &str) -> Result<(), VaultError> {
     let name = SecretName::parse(name).unwrap();
     vault
         .set_secret(
@@ -50,7 +50,7 @@ async fn set(vault: &Vault, name: &str, text: &str) -> Result<(), VaultError> {
 }
 
 /// The value as a request would get it.
-async fn read(vault: &Vault, name: &str) -> Option<String> {
+pub(super) async fn read(vault: &Vault, name: &str) -> Option<String> {
     let alice = vault.user(&user("alice")).await.unwrap();
     let id = vault.reader.secrets_record(&alice.id, "github", "default");
     let record = vault.get(&id).await.unwrap()?;
@@ -345,4 +345,52 @@ async fn a_keys_earlier_record_put_back_counts_again() {
     let found = vault.get(&id).await.unwrap().unwrap();
     let opened = vault.reader.open_key(&found).ok().unwrap();
     assert!(opened.revoked.is_none());
+}
+
+#[tokio::test]
+async fn a_survey_counts_all_kinds_and_which_keys_they_need() {
+    let vault = vault().await;
+    vault.check_keyring().await.unwrap();
+    vault.add_user(&user("alice"), None).await.ok().unwrap();
+    set(&vault, "T", "one").await.unwrap();
+    vault
+        .issue_key(&user("alice"), KeyRequest::default())
+        .await
+        .ok()
+        .unwrap();
+    let last = std::sync::atomic::AtomicU64::new(0);
+    let seen = |count| last.store(count, std::sync::atomic::Ordering::Relaxed);
+    let all = survey(&*vault.store, Some(&vault.ring), &seen)
+        .await
+        .unwrap();
+    // alice, her name, her key and that it is hers, her secrets, four check values.
+    assert_eq!(
+        (
+            all.records(),
+            last.load(std::sync::atomic::Ordering::Relaxed)
+        ),
+        (9, 9)
+    );
+    let needing = |kind, id| {
+        let name = KeyName::new(kind, id);
+        all.needing(&name).collect::<Vec<_>>()
+    };
+    let signed = [('a', 1), ('k', 1), ('n', 1), ('u', 1)];
+    assert_eq!(needing(KeyKind::Sign, "g1"), signed);
+    assert_eq!(needing(KeyKind::Server, "s1"), [('s', 1)]);
+    let sealed = [('a', 1), ('c', 4), ('k', 1), ('n', 1), ('u', 1)];
+    assert_eq!(needing(KeyKind::Realm, "r1"), sealed);
+    assert!(needing(KeyKind::Realm, "r2").is_empty());
+    // Without a keyring the signers cannot be seen, everything else can.
+    let blind = survey(&*vault.store, None, &|_| {}).await.unwrap();
+    let signer = KeyName::new(KeyKind::Sign, "g1");
+    assert_eq!((blind.records(), blind.needing(&signer).count()), (9, 0));
+    assert_eq!(blind.kinds[&'s'].keys, all.kinds[&'s'].keys);
+    assert_eq!(
+        all.kinds
+            .values()
+            .map(|tally| tally.unreadable)
+            .sum::<u64>(),
+        0
+    );
 }

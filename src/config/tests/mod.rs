@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::error::{Errors, Place};
 use super::{
     Backend, Config, ConfigErrors, DEFAULT_TOML, Discovery, Server, Transport, Variables, keys,
-    load, read,
+    load, load_store, read,
 };
 
 const GITHUB: &str = "[servers.github]\nurl = \"http://127.0.0.1:9001/mcp\"\n";
@@ -18,7 +18,14 @@ fn parse(text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigErrors>
     let errors = Errors::default();
     let variables = Variables::new(environment(variables), &errors);
     let place = Place::document("cloakroom.toml");
-    let config = read(text, place, Path::new(""), &variables, &errors);
+    let config = read(
+        text,
+        place,
+        Path::new(""),
+        &variables,
+        &errors,
+        super::parse::config,
+    );
     errors.finish(config)
 }
 
@@ -74,6 +81,22 @@ fn every_example() -> String {
         _ => line.to_owned(),
     };
     DEFAULT_TOML.lines().map(on).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn where_the_store_is_can_be_read_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("store.toml");
+    let none = || std::iter::empty::<(OsString, OsString)>();
+    std::fs::write(&file, "[store]\nurl = 'sqlite:a.db'\nkey_prefix = 'x:'\n").unwrap();
+    let store = load_store(Some(&file), none()).unwrap();
+    let url = format!("sqlite:{}/a.db", folder.path().display());
+    assert_eq!(store.settings.url.shown(), url);
+    assert_eq!(store.settings.key_prefix, "x:");
+    // A misspelt key is none the less an error.
+    std::fs::write(&file, "[store]\nulr = 'sqlite:a.db'\n").unwrap();
+    let errors = load_store(Some(&file), none()).err().unwrap().to_string();
+    assert!(errors.contains("store.ulr: unknown key"), "{errors}");
 }
 
 #[test]

@@ -99,6 +99,25 @@ pub(super) fn open_or_create(path: &Arc<Path>) -> Result<Link, OpenError> {
     })
 }
 
+/// Opens a file that is only to be read: makes none, changes none.
+pub(super) fn open_to_read(path: &Arc<Path>) -> Result<Link, OpenError> {
+    let identity = Identity::of(path).map_err(|_| OpenError::Unreachable {
+        place: path.display().to_string(),
+        reason: "there is no such file".to_owned(),
+    })?;
+    let opened = connect(path, BUSY_TIMEOUT).and_then(|connection| {
+        if is_empty(&connection)? {
+            return Err(Refusal::Said(not_ours(path, "it is empty".to_owned())));
+        }
+        check(&connection, path)?;
+        Ok(connection)
+    });
+    Ok(Link {
+        path: Arc::clone(path),
+        open: Some((identity, opened.map_err(|refusal| refusal.explained(path))?)),
+    })
+}
+
 /// Makes an empty file only its owner may read, if there is none: before SQLite puts anything in.
 fn create_file(path: &Path) -> Result<(), OpenError> {
     let folder = path

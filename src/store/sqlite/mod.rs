@@ -9,6 +9,7 @@
 //! connections have open.
 
 mod file;
+pub(super) mod online;
 mod watch;
 
 use std::path::Path;
@@ -43,12 +44,21 @@ pub(super) struct Sqlite {
 
 impl Sqlite {
     pub(super) async fn open(path: &Path) -> Result<Self, OpenError> {
+        Self::open_as(path, file::open_or_create).await
+    }
+
+    pub(super) async fn open_to_read(path: &Path) -> Result<Self, OpenError> {
+        Self::open_as(path, file::open_to_read).await
+    }
+
+    async fn open_as(
+        path: &Path,
+        open: fn(&Arc<Path>) -> Result<Link, OpenError>,
+    ) -> Result<Self, OpenError> {
         let home = Handle::current();
         let path: Arc<Path> = path.into();
         let first = Arc::clone(&path);
-        let joined = home
-            .spawn_blocking(move || file::open_or_create(&first))
-            .await;
+        let joined = home.spawn_blocking(move || open(&first)).await;
         let writer = joined.map_err(|_| OpenError::Unreachable {
             place: path.display().to_string(),
             reason: "this process is ending".to_owned(),

@@ -100,3 +100,127 @@ fn an_export_reads_one_servers_secrets_and_writes_no_user() {
         check.out
     );
 }
+
+fn key_lines(house: &House) -> Vec<String> {
+    let text = fs::read_to_string(house.path("master.keys")).unwrap();
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let name = |line: &str| line.split(' ').take(2).collect::<Vec<_>>().join(" ");
+    lines.map(name).collect()
+}
+
+#[test]
+fn with_nobody_serving_a_rotation_is_two_commands() {
+    let house = House::with_alice();
+    house.ok("secret set alice github GITHUB_TOKEN", "x");
+    let text = fs::read_to_string(house.path("master.keys")).unwrap();
+    fs::write(house.path("master.keys"), format!("# ours\n{text}")).unwrap();
+    let done = house.json("keyring rotate", "");
+    assert_eq!(done["state"], "done");
+    assert_eq!(
+        done["old"],
+        serde_json::json!(["realm:r1", "server:s1", "sign:g1"])
+    );
+    let both = [
+        "r2 realm",
+        "r1 realm",
+        "i1 index",
+        "s2 server",
+        "s1 server",
+        "g2 sign",
+        "g1 sign",
+    ];
+    assert_eq!(key_lines(&house), both);
+    // Once more makes no further keys.
+    let again = house.ok("keyring rotate", "");
+    assert!(
+        again.out.starts_with("sealed 0 records again"),
+        "{}",
+        again.out
+    );
+    assert!(again.out.contains("cloakroom keyring retire"));
+    assert_eq!(key_lines(&house), both);
+    let retired = house.ok("keyring retire", "");
+    assert_eq!(
+        retired.out,
+        "retired realm:r1\nretired server:s1\nretired sign:g1\n"
+    );
+    assert!(
+        retired.err.contains("backups of the store"),
+        "{}",
+        retired.err
+    );
+    assert_eq!(
+        key_lines(&house),
+        ["r2 realm", "i1 index", "s2 server", "g2 sign"]
+    );
+    let kept = fs::read_to_string(house.path("master.keys")).unwrap();
+    assert!(kept.starts_with("# ours\n"));
+    assert_eq!(
+        house.json("secret list alice", "")["secrets"][0]["name"],
+        "GITHUB_TOKEN"
+    );
+    house.ok("check", "");
+    assert_eq!(house.ok("keyring retire", "").out, "there is no old key\n");
+}
+
+#[test]
+fn one_kind_of_keys_is_rotated_alone() {
+    let house = House::with_alice();
+    house.ok("secret set alice github GITHUB_TOKEN", "x");
+    let done = house.json("keyring rotate --kind server", "");
+    assert_eq!(done["resealed"], 1);
+    assert_eq!(
+        key_lines(&house),
+        ["r1 realm", "i1 index", "s2 server", "s1 server", "g1 sign"]
+    );
+    house.fails("keyring rotate --kind index", "", 2, &["never rotated"]);
+    house.fails("keyring retire s2", "", 1, &["not an old key"]);
+    house.fails("keyring retire r1", "", 1, &["not an old key"]);
+    house.fails("keyring retire r7", "", 1, &["there are server:s1"]);
+    house.ok("keyring retire server:s1", "");
+    assert_eq!(
+        key_lines(&house),
+        ["r1 realm", "i1 index", "s2 server", "g1 sign"]
+    );
+}
+
+#[test]
+fn a_key_that_something_needs_is_not_retired() {
+    let house = House::with_alice();
+    house.ok("secret set alice github GITHUB_TOKEN", "x");
+    let first = fs::read_to_string(house.path("master.keys")).unwrap();
+    house.ok("keyring rotate", "");
+    // A machine that was forgotten has both keys, the old ones first, and writes.
+    let current = fs::read_to_string(house.path("master.keys")).unwrap();
+    let is_new = |line: &&str| line.starts_with(['r', 's', 'g']) && &line[1..2] == "2";
+    let new: String = current
+        .lines()
+        .filter(is_new)
+        .map(|l| format!("{l}\n"))
+        .collect();
+    fs::write(house.path("master.keys"), format!("{first}{new}")).unwrap();
+    house.ok("secret set alice github GITHUB_TOKEN", "y");
+    house.ok("user add bob", "");
+    fs::write(house.path("master.keys"), &current).unwrap();
+    let kept = house.run("keyring retire", "");
+    assert_eq!((kept.code, kept.out.as_str()), (1, ""));
+    for says in [
+        "realm:r1 stays: records in the store need it (1 of names, 2 of users)",
+        "server:s1 stays: records in the store need it (1 of secrets)",
+        "sign:g1 stays",
+        "cloakroom keyring rotate",
+    ] {
+        assert!(kept.err.contains(says), "no {says:?} in {}", kept.err);
+    }
+    assert_eq!(house.json("keyring rotate", "")["resealed"], 4);
+    house.ok("keyring retire", "");
+    // The whole file is needed to see what needs a key; and to rotate, one that can sign.
+    fs::write(house.path("master.keys"), &first).unwrap();
+    let says = ["lacks the key `realm:r2`", "bring the current keyring"];
+    house.fails("keyring rotate", "", 1, &says);
+    fs::write(house.path("master.keys"), &current).unwrap();
+    let part = house.ok("keyring export --server github", "").out;
+    fs::write(house.path("master.keys"), part).unwrap();
+    house.fails("keyring rotate", "", 1, &["no `sign` key"]);
+    house.fails("keyring retire", "", 1, &["no `sign` key"]);
+}

@@ -5,6 +5,7 @@ mod keyring;
 mod keys;
 mod secrets;
 mod serve;
+mod store;
 mod usage;
 mod users;
 
@@ -34,10 +35,10 @@ struct House {
 }
 
 /// What a command left behind.
-struct Done {
-    code: i32,
-    out: String,
-    err: String,
+pub(crate) struct Done {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl House {
@@ -103,13 +104,17 @@ impl House {
 
 impl Done {
     #[track_caller]
-    fn document(&self) -> Value {
+    pub(crate) fn document(&self) -> Value {
         assert!(self.out.ends_with("}\n"), "{}", self.out);
         serde_json::from_str(&self.out).expect("standard output is exactly one document")
     }
 }
 
-fn run_in<S: AsRef<OsStr>>(folder: &Path, args: impl IntoIterator<Item = S>, input: &[u8]) -> Done {
+pub(crate) fn run_in<S: AsRef<OsStr>>(
+    folder: &Path,
+    args: impl IntoIterator<Item = S>,
+    input: &[u8],
+) -> Done {
     let mut child = cloakroom()
         .current_dir(folder)
         .args(args)

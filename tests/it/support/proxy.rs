@@ -5,13 +5,14 @@ use std::io::{BufRead, BufReader, Read, Write as _};
 use std::net::SocketAddr;
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cloakroom::cli::open;
 use cloakroom::identity::KeyDigest;
 use cloakroom::names::{ProfileName, SecretName, ServerName, UserName};
 use cloakroom::store::Store;
 use cloakroom::vault::{IssuedKey, KeyRequest, SecretValue, Vault};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
 
@@ -121,6 +122,12 @@ impl Proxy {
     /// Starts a further replica, which finds the store under this URL if one is named.
     pub(crate) fn replica(&self, store: Option<&str>) -> Serving {
         Serving::start(&self.folder, store)
+    }
+
+    /// The vault over the same store, with the keyring's file as it is now.
+    pub(crate) fn reopened(&self) -> Arc<Vault> {
+        let ring = open::keyring(&self.folder.path().join("master.keys")).unwrap();
+        Arc::new(Vault::new(self.store.clone(), Arc::new(ring)))
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -242,6 +249,20 @@ fn config(url: &str, lines: &Lines<'_>, servers: &str) -> String {
 }
 
 impl Serving {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Asks it to stop, and waits until it has.
+    pub(crate) async fn stop(&mut self) {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        let until = Instant::now() + Duration::from_secs(20);
+        while self.child.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < until, "it does not stop");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     fn start(folder: &TempDir, store: Option<&str>) -> Self {
         let mut child = cloakroom()
             .current_dir(folder.path())

@@ -1,0 +1,163 @@
+//! `keyring retire`: takes a key out of the file, once nothing needs it.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::open::{self, Source};
+use super::rotate::{Progress, called, list, live_replicas};
+use super::{Failure, Output, keyring_file, settle};
+use crate::vault::{KeyKind, KeyName, Keyring, Needed, Vault, hurt, needed, survey};
+
+pub(super) async fn run(key: Option<&str>, from: &Source, out: &Output) -> Result<(), Failure> {
+    let config = from.load()?;
+    let file = &config.keyring_file;
+    let ring = Arc::new(open::keyring(file)?);
+    ring.require_sign()?;
+    let keys = chosen(&ring, key)?;
+    let store = open::store(&config).await?;
+    let vault = Vault::new(store.clone(), ring.clone());
+    vault.check_keyring().await?;
+    if !settle(&vault, out).await? {
+        return Err(Failure::new(
+            "nothing was retired: a copy of the store that lags may still need an old key",
+        ));
+    }
+    let live = live_replicas(&vault, out).await?;
+    let progress = Progress::new(out, "records counted");
+    let all = survey(&*store, Some(&ring), &|seen| progress.at(seen, seen)).await;
+    progress.end();
+    let all = all?;
+    let mut kept = Vec::new();
+    let mut gone = Vec::new();
+    for key in keys {
+        let mut reasons = records(&needed(&ring, &key, &all), &key);
+        reasons.extend(hurt(&ring, &key, &live).into_iter().map(|replica| {
+            format!(
+                "{} still seals or signs by it, or lacks a newer one: bring it {} as it is now, and restart it",
+                called(replica),
+                file.display()
+            )
+        }));
+        if reasons.is_empty() {
+            keyring_file::edit(file, |text, _| Some(text.without(&key)))?;
+            vault.forget_key(&key).await?;
+            gone.push(key);
+        } else {
+            kept.push((key, reasons));
+        }
+    }
+    report(&gone, &kept, out)
+}
+
+/// The key that is named, or every old one.
+fn chosen(ring: &Keyring, key: Option<&str>) -> Result<Vec<KeyName>, Failure> {
+    let successions: Vec<_> = KeyKind::ALL
+        .into_iter()
+        .map(|k| ring.succession(k))
+        .collect();
+    let old: Vec<_> = successions.iter().flat_map(|s| s.old.clone()).collect();
+    let Some(key) = key else {
+        return Ok(old);
+    };
+    let named = |name: &&KeyName| name.id == key || name.to_string() == key;
+    let found: Vec<_> = old.iter().filter(named).cloned().collect();
+    let used = successions
+        .iter()
+        .flat_map(|s| s.active.iter().chain(&s.next));
+    match &found[..] {
+        [one] => Ok(vec![one.clone()]),
+        [] if used.clone().any(|name| named(&name)) => Err(Failure::new(format!(
+            "`{key}` is not an old key: everything is sealed with it, or will be; `cloakroom keyring \
+             rotate` makes one to follow it"
+        ))),
+        [] => Err(Failure::new(format!(
+            "there is no old key `{key}`: {}",
+            if old.is_empty() {
+                "there are none".to_owned()
+            } else {
+                format!("there are {}", list(&old))
+            }
+        ))),
+        _ => Err(Failure::usage(format!(
+            "`{key}` is the id of several keys: write one of {}",
+            list(&found)
+        ))),
+    }
+}
+
+/// What keeps a key, in words.
+fn records(needed: &Needed, key: &KeyName) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if needed.in_use {
+        reasons.push("it is not an old key".to_owned());
+    }
+    if !needed.records.is_empty() {
+        let counts = needed
+            .records
+            .iter()
+            .map(|(kind, n)| format!("{n} of {}", word(*kind)));
+        let counts: Vec<_> = counts.collect();
+        reasons.push(format!(
+            "records in the store need it ({}): cloakroom keyring rotate",
+            counts.join(", ")
+        ));
+    }
+    if !needed.unknown.is_empty() {
+        reasons.push(format!(
+            "records in the store need {}, which this keyring lacks: what else needs {key} cannot be seen \
+             with it",
+            list(&needed.unknown)
+        ));
+    }
+    reasons
+}
+
+/// What records of a kind are, for a person.
+fn word(kind: char) -> String {
+    match kind {
+        'a' => "lists of keys".to_owned(),
+        'c' => "check values".to_owned(),
+        'k' => "keys".to_owned(),
+        'n' => "names".to_owned(),
+        's' => "secrets".to_owned(),
+        'u' => "users".to_owned(),
+        other => format!("kind {other}"),
+    }
+}
+
+fn report(gone: &[KeyName], kept: &[(KeyName, Vec<String>)], out: &Output) -> Result<(), Failure> {
+    if !gone.is_empty() {
+        out.note(
+            "no copy of the file as it was is kept: backups of the store made until now open only with such a \
+             copy, so keep yours for as long as you keep them",
+        );
+    }
+    if gone.iter().any(|key| key.kind == KeyKind::Server) {
+        out.note("sessions begun with a retired server key begin anew once replicas lack it");
+    }
+    let mut text = String::new();
+    for key in gone {
+        let _ = writeln!(text, "retired {key}");
+    }
+    if gone.is_empty() && kept.is_empty() {
+        text.push_str("there is no old key\n");
+    }
+    for (key, reasons) in kept {
+        for reason in reasons {
+            out.note(&format!("{key} stays: {reason}"));
+        }
+    }
+    let kept_documents: Vec<Value> = kept
+        .iter()
+        .map(|(key, reasons)| json!({ "key": key.to_string(), "reasons": reasons }))
+        .collect();
+    let gone: Vec<_> = gone.iter().map(KeyName::to_string).collect();
+    out.answer(&json!({ "retired": gone, "kept": kept_documents }), &text)?;
+    if kept.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::told(1))
+    }
+}

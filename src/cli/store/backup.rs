@@ -1,0 +1,49 @@
+//! `store backup` and `store restore`
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::super::open::Source;
+use super::super::{Failure, Output};
+use super::copy::report;
+use super::kinds;
+use super::stages::Stages;
+use crate::store;
+
+pub(super) async fn backup(file: &Path, from: &Source, out: &Output) -> Result<(), Failure> {
+    let settings = from.load_store()?;
+    let stages = Stages::new(out);
+    let told = |stage, done, total| stages.at(stage, done, total);
+    let made = store::backup(&settings, file, &told).await;
+    stages.end();
+    let made = made?;
+    let records = kinds::sum(&made.kinds).records;
+    let document = json!({
+        "file": file,
+        "from": settings.url.shown(),
+        "records": records,
+        "bytes": made.bytes,
+    });
+    let text = format!(
+        "wrote {}: {records} records, {} bytes\n",
+        file.display(),
+        made.bytes
+    );
+    out.answer(&document, &text)?;
+    out.note("the keyring is not in it: keep a copy of that too, apart from this file");
+    Ok(())
+}
+
+pub(super) async fn restore(file: &Path, from: &Source, out: &Output) -> Result<(), Failure> {
+    let settings = from.load_store()?;
+    let stages = Stages::new(out);
+    let told = |stage, done, total| stages.at(stage, done, total);
+    let copied = store::restore(&settings, file, &told).await;
+    stages.end();
+    let copied = copied?;
+    let file = file.display().to_string();
+    report(&copied, &file, &settings.url.shown(), out)?;
+    out.note("keys revoked after the backup was made work again: revoke them anew");
+    Ok(())
+}

@@ -1,0 +1,39 @@
+//! `store …`
+
+mod backup;
+mod copy;
+mod ends;
+mod kinds;
+mod stages;
+mod stats;
+
+use super::args::StoreCommand;
+use super::open::Source;
+use super::{Failure, Output};
+
+pub(super) async fn run(
+    command: &StoreCommand,
+    from: &Source,
+    out: &Output,
+) -> Result<(), Failure> {
+    match command {
+        StoreCommand::Copy {
+            from: source,
+            to,
+            delete,
+            rest,
+        } => {
+            if !rest.is_empty() {
+                return Err(Failure::usage(
+                    "name the stores with --from and --to, by a configuration's file or a URL \
+                     without a password",
+                ));
+            }
+            let ends = ends::ends(source.as_deref(), to.as_deref(), from)?;
+            copy::run(&ends, *delete, out).await
+        }
+        StoreCommand::Backup { file } => backup::backup(file, from, out).await,
+        StoreCommand::Restore { file } => backup::restore(file, from, out).await,
+        StoreCommand::Stats => stats::run(from, out).await,
+    }
+}

@@ -1,0 +1,64 @@
+//! Whether a key may go.
+
+use super::{KeyName, Keyring, Replica, Survey, Vault, VaultError, ids};
+
+/// What keeps a key from being retired. Empty: nothing does.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Needed {
+    /// It seals or signs, or was made to.
+    pub in_use: bool,
+    /// Kinds of records that need it, by the letter of their ids, and how many.
+    pub records: Vec<(char, u64)>,
+    /// Keys the store's records need and this keyring lacks: it is not the whole one, so what else
+    /// needs the key cannot be told.
+    pub unknown: Vec<KeyName>,
+}
+
+impl Needed {
+    /// Whether nothing needs the key.
+    #[must_use]
+    pub fn by_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What needs `key`, by a survey made with `ring`.
+#[must_use]
+pub fn needed(ring: &Keyring, key: &KeyName, survey: &Survey) -> Needed {
+    let lasting = |kind: char| !ids::PRESENCE.starts_with(kind);
+    let all = survey.kinds.iter().filter(|(kind, _)| lasting(**kind));
+    let mut unknown: Vec<_> = all
+        .flat_map(|(_, tally)| tally.keys.keys())
+        .filter(|name| !ring.holds(name))
+        .cloned()
+        .collect();
+    unknown.sort();
+    unknown.dedup();
+    Needed {
+        in_use: !ring.succession(key.kind).old.contains(key),
+        records: survey
+            .needing(key)
+            .filter(|(kind, _)| lasting(*kind))
+            .collect(),
+        unknown,
+    }
+}
+
+/// Those replicas of `live` that would be hurt: they seal by `key`, or lack a key that is active.
+pub fn hurt<'a>(ring: &'a Keyring, key: &'a KeyName, live: &'a [Replica]) -> Vec<&'a Replica> {
+    let hurt = |replica: &&Replica| match &replica.presence {
+        Ok(presence) => presence.seals_by(key) || !presence.lacking(ring).is_empty(),
+        Err(_) => true,
+    };
+    live.iter().filter(hurt).collect()
+}
+
+impl Vault {
+    /// Has the store forget a key that was retired.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn forget_key(&self, key: &KeyName) -> Result<(), VaultError> {
+        self.delete(&ids::key_check(&key.check_name())).await
+    }
+}

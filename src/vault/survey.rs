@@ -1,0 +1,100 @@
+//! What is in a store, counted: how many records of each kind, how large, and which keys they need.
+//!
+//! Nothing is unsealed for it but, where a keyring is given, the names of signers, which lie inside
+//! the realm's seal. What is counted needs no more memory than there are kinds and keys.
+
+use std::collections::BTreeMap;
+
+use super::envelope::{self, Form};
+use super::{KeyName, Keyring, PAGE};
+use crate::store::{Record, RecordId, Store, StoreError};
+
+/// What a walk over a whole store found.
+#[derive(Default)]
+pub struct Survey {
+    /// By the letter a record's id begins with; kinds without records are not there.
+    pub kinds: BTreeMap<char, Tally>,
+}
+
+/// The records of one kind.
+#[derive(Default)]
+pub struct Tally {
+    /// How many there are.
+    pub records: u64,
+    /// How long their blobs are together.
+    pub bytes: u64,
+    /// How many need each key. A signed record needs two: of signers only those are counted whose
+    /// records the keyring opens.
+    pub keys: BTreeMap<KeyName, u64>,
+    /// How many are not of a form this release reads, or do not open though their key is there.
+    pub unreadable: u64,
+}
+
+impl Survey {
+    /// All records.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        self.kinds.values().map(|tally| tally.records).sum()
+    }
+
+    /// How many records of each kind need `key`; kinds of which none does are not there.
+    pub fn needing<'a>(&'a self, key: &'a KeyName) -> impl Iterator<Item = (char, u64)> + 'a {
+        let count = |tally: &Tally| tally.keys.get(key).copied();
+        let kinds = self.kinds.iter();
+        kinds.filter_map(move |(kind, tally)| Some((*kind, count(tally)?)))
+    }
+}
+
+impl Tally {
+    fn add(&mut self, ring: Option<&Keyring>, record: &Record) {
+        self.records += 1;
+        self.bytes += record.blob.len() as u64;
+        let Ok(sealed_by) = envelope::sealed_by(record) else {
+            self.unreadable += 1;
+            return;
+        };
+        let held = ring.filter(|ring| ring.holds(&sealed_by));
+        *self.keys.entry(sealed_by).or_default() += 1;
+        let Some(ring) = held.filter(|_| Form::of(&record.id) == Form::Signed) else {
+            return;
+        };
+        match envelope::signed_by(ring, record) {
+            Ok(signer) => *self.keys.entry(signer).or_default() += 1,
+            Err(_) => self.unreadable += 1,
+        }
+    }
+}
+
+/// Counts every record of `store`, also of kinds this release does not know; `seen` is told how many
+/// there were so far.
+///
+/// # Errors
+/// When the store cannot be read.
+pub async fn survey(
+    store: &dyn Store,
+    ring: Option<&Keyring>,
+    seen: &(dyn Fn(u64) + Sync),
+) -> Result<Survey, StoreError> {
+    let mut survey = Survey::default();
+    let mut count = 0;
+    for kind in 'a'..='z' {
+        let mut tally = Tally::default();
+        let mut last: Option<RecordId> = None;
+        loop {
+            let page = store.page(&format!("{kind}/"), last.as_ref(), PAGE).await?;
+            for record in &page {
+                tally.add(ring, record);
+            }
+            count += page.len() as u64;
+            seen(count);
+            match page.last() {
+                Some(record) if page.len() == PAGE => last = Some(record.id.clone()),
+                _ => break,
+            }
+        }
+        if tally.records > 0 {
+            survey.kinds.insert(kind, tally);
+        }
+    }
+    Ok(survey)
+}
