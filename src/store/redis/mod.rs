@@ -15,7 +15,7 @@
 //! disk unless `appendfsync always` is set: a crash can bring back a revoked key. [`Store::settle`]
 //! tells whether the replicas have it. `maxmemory-policy` must be `noeviction`, as it is by default:
 //! any other lets a full server throw records away. While a slot of a Cluster moves, its records can be
-//! read, but not written: a write waits for 2 seconds, and then fails.
+//! read and changed, but none made or deleted: that waits for 2 seconds, and then fails.
 
 mod ask;
 mod cluster;
@@ -60,14 +60,15 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 /// [`super::open()`] promises an answer within 3 seconds.
 const OPEN_TIMEOUT: Duration = Duration::from_millis(2800);
 
-/// `KEYS`: record, index. `ARGV`: the version expected (8 bytes, or nothing: no record), what to write
-/// (nothing: delete), the id. Answers 1, or 0 for a conflict.
+/// `KEYS`: record, and index if the record comes or goes. `ARGV`: the version expected (8 bytes, or
+/// nothing: no record), what to write (nothing: delete), the id. Answers 1, or 0 for a conflict.
 const SWAP: &str = "\
     if redis.call('GETRANGE', KEYS[1], 0, 7) ~= ARGV[1] then return 0 end \
     if ARGV[2] == '' then \
       redis.call('DEL', KEYS[1]) redis.call('ZREM', KEYS[2], ARGV[3]) \
     else \
-      redis.call('SET', KEYS[1], ARGV[2]) redis.call('ZADD', KEYS[2], 0, ARGV[3]) \
+      redis.call('SET', KEYS[1], ARGV[2]) \
+      if KEYS[2] then redis.call('ZADD', KEYS[2], 0, ARGV[3]) end \
     end \
     return 1";
 static SWAP_HASH: LazyLock<String> = LazyLock::new(|| Script::new(SWAP).get_hash().to_owned());
@@ -203,13 +204,18 @@ impl Inner {
         expected: Option<u64>,
         value: &[u8],
     ) -> Result<(), WriteError> {
+        let mut keys = vec![self.layout.record_key(id)];
+        // An update needs the record alone. While a slot of a Cluster moves, one key is always in one
+        // place and two may not be: so a key can be revoked at any time.
+        if expected.is_none() || value.is_empty() {
+            keys.push(self.layout.index_key_of(id));
+        }
         let expected = expected.map(u64::to_be_bytes);
         let expected = expected.as_ref().map_or(&b""[..], |version| &version[..]);
-        let (key, index) = (self.layout.record_key(id), self.layout.index_key_of(id));
         let ask = async |mut script: Cmd| {
-            script.arg(2).arg(&key).arg(&index);
+            script.arg(keys.len()).arg(&keys);
             script.arg(expected).arg(value).arg(id.as_str());
-            let question = [Question::new(&key, script)];
+            let question = [Question::new(&keys[0], script)];
             let answers = self.ask(Purpose::Write, &question, WRITE_TIMEOUT).await?;
             Ok::<_, StoreError>(answers.into_iter().next().unwrap_or(Value::Nil))
         };
