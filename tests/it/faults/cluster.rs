@@ -88,6 +88,7 @@ async fn master_deposed() {
     load.stop().await.assert_clean(what);
 }
 
+// Fails when the watch does not ask with a ping whether a server still is a master, nor for other masters.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_master_that_is_lost_is_replaced() {
     let _alone = alone().await;
@@ -98,6 +99,7 @@ async fn a_master_that_is_lost_is_replaced() {
     all.join_all().await;
 }
 
+// Fails when `ASKING` is not sent, or a redirection is taken for an answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_notices_that_records_move() {
     let _alone = alone().await;
@@ -137,4 +139,34 @@ async fn nobody_notices_that_records_move() {
     }
     newcomers.stop().await.assert_clean("newcomers");
     load.stop().await.assert_clean("known");
+}
+
+/// One node is silent, but none of those that keep the record.
+///
+/// Fails when `LAGGARDS` of a cluster is a second: then whoever is sent elsewhere waits for that node.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_node_holds_up_nobody_whose_record_just_moved() {
+    let _alone = alone().await;
+    let cluster = block_in_place(Cluster::plain);
+    let proxy = start(&Place::Cluster(&cluster)).await;
+    let newcomers = strangers(&proxy, 40).await;
+    let mut client = proxy.client();
+    // Whose keys they are is known then.
+    assert_eq!(ask(&mut client, &newcomers[0]).await.0.status, 200);
+    let [from, to, silent] = [0, 1, 2];
+    let moved: Vec<_> = newcomers[1..]
+        .iter()
+        .filter(|key| keeper(&cluster, key) == from)
+        .take(3)
+        .collect();
+    assert!(!moved.is_empty());
+    cluster.node(silent).freeze();
+    for key in moved {
+        let slot = slot_of(&format!("{{{}}}", tag_of(key)));
+        block_in_place(|| cluster.move_slot(slot, to, Move::default()));
+        let (answer, took) = ask(&mut client, key).await;
+        println!("a record that just moved was found in {took:?}");
+        assert_eq!(answer.status, 200, "{took:?}: {}", answer.text());
+    }
+    cluster.node(silent).thaw();
 }

@@ -84,6 +84,7 @@ async fn master_deposed() {
     load.stop().await.assert_clean(what);
 }
 
+// Fails when `confirm` of the servers always agrees.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_master_that_is_lost_is_followed_by_another() {
     let _alone = alone().await;
