@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::until_found;
@@ -133,16 +134,30 @@ async fn slow(milliseconds: u64) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn known_keys_are_served_whatever_happens_to_the_server() {
     let _alone = alone().await;
-    tokio::join!(
-        away_and_back("killed", durable(), Server::kill, Server::restart),
-        away_and_back("frozen", Server::plain(), Server::freeze, Server::thaw),
-        paused("paused", "ALL", false),
-        paused("writes paused", "WRITE", true),
-    );
+    let mut all = JoinSet::new();
+    all.spawn(away_and_back(
+        "killed",
+        durable(),
+        Server::kill,
+        Server::restart,
+    ));
+    all.spawn(away_and_back(
+        "frozen",
+        Server::plain(),
+        Server::freeze,
+        Server::thaw,
+    ));
+    all.spawn(paused("paused", "ALL", false));
+    all.spawn(paused("writes paused", "WRITE", true));
+    all.join_all().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn known_keys_are_served_however_slow_the_server() {
     let _alone = alone().await;
-    tokio::join!(slow(50), slow(200), slow(1000));
+    let mut all = JoinSet::new();
+    all.spawn(slow(50));
+    all.spawn(slow(200));
+    all.spawn(slow(1000));
+    all.join_all().await;
 }

@@ -61,22 +61,22 @@ async fn a_revocation_holds_in_time_whatever_happens_to_the_news_of_it() {
         of,
         ..Faults::default()
     };
-    tokio::join!(
-        revoked_in_time("the news is lost", told(Way::Lost)),
-        revoked_in_time("the watch is not heard", unheard),
-        revoked_in_time(
-            "the news is late by 0.9 s",
-            told(Way::Late(Duration::from_millis(900)))
-        ),
-        revoked_in_time(
-            "the news is late by 3 s",
-            told(Way::Late(Duration::from_secs(3)))
-        ),
-        revoked_in_time(
-            "the news trickles",
-            told(Way::Trickles(Duration::from_millis(10)))
-        ),
-    );
+    let mut all = JoinSet::new();
+    all.spawn(revoked_in_time("the news is lost", told(Way::Lost)));
+    all.spawn(revoked_in_time("the watch is not heard", unheard));
+    all.spawn(revoked_in_time(
+        "the news is late by 0.9 s",
+        told(Way::Late(Duration::from_millis(900))),
+    ));
+    all.spawn(revoked_in_time(
+        "the news is late by 3 s",
+        told(Way::Late(Duration::from_secs(3))),
+    ));
+    all.spawn(revoked_in_time(
+        "the news trickles",
+        told(Way::Trickles(Duration::from_millis(10))),
+    ));
+    all.join_all().await;
 }
 
 // Fails when `taint` in the resolver makes no flight dirty.

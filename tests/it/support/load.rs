@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use super::client::{Answer, Client, call};
 use super::fingerprint;
@@ -68,6 +69,34 @@ impl Load {
         Self { stop, clients }
     }
 
+    /// A user with many keys, each of which is used once: for each the store must be asked.
+    pub(crate) fn newcomers(
+        proxy: &Proxy,
+        server: &str,
+        name: &str,
+        keys: Vec<String>,
+        pause: Duration,
+    ) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let expected = fingerprint(first_secret(name, server).as_bytes());
+        let (client, server, stopped) = (proxy.client(), server.to_owned(), stop.clone());
+        let mut clients = JoinSet::new();
+        clients.spawn(async move {
+            let (mut client, mut tally, begun) = (client, Tally::default(), Instant::now());
+            for key in keys {
+                if stopped.load(Ordering::Relaxed) {
+                    break;
+                }
+                tally
+                    .ask(&mut client, &server, &key, &expected, begun)
+                    .await;
+                sleep(pause).await;
+            }
+            tally
+        });
+        Self { stop, clients }
+    }
+
     pub(crate) async fn stop(mut self) -> Tally {
         self.stop.store(true, Ordering::Relaxed);
         let mut all = Tally::default();
@@ -83,10 +112,34 @@ impl Load {
 }
 
 impl Tally {
+    async fn ask(
+        &mut self,
+        client: &mut Client,
+        server: &str,
+        key: &str,
+        expected: &str,
+        begun: Instant,
+    ) {
+        let asked = Instant::now();
+        let nonce = self.served.to_string();
+        let answer = client.exchange(call(server, key, 0, &nonce)).await;
+        self.slowest = self.slowest.max(asked.elapsed());
+        match trouble(answer, expected, &nonce) {
+            None => self.served += 1,
+            Some(trouble) => {
+                self.wrong += 1;
+                if self.first_wrong.len() < 3 {
+                    let line = format!("at {:?}: {trouble}", begun.elapsed());
+                    self.first_wrong.push(line);
+                }
+            }
+        }
+    }
+
     /// Nothing went wrong, and something was asked.
     pub(crate) fn assert_clean(&self, what: &str) {
         println!(
-            "{what}: {} requests of known keys, the slowest {:?}",
+            "{what}: {} requests, the slowest {:?}",
             self.served, self.slowest
         );
         assert_eq!(self.wrong, 0, "{what}: {:#?}", self.first_wrong);
@@ -100,24 +153,12 @@ async fn ask_on(mut client: Client, wish: Wish, pause: Duration, stop: Arc<Atomi
         key,
         expected,
     } = wish;
-    let mut tally = Tally::default();
-    let begun = Instant::now();
+    let (mut tally, begun) = (Tally::default(), Instant::now());
     while !stop.load(Ordering::Relaxed) {
-        let asked = Instant::now();
-        let nonce = tally.served.to_string();
-        let answer = client.exchange(call(&server, &key, 0, &nonce)).await;
-        tally.slowest = tally.slowest.max(asked.elapsed());
-        match trouble(answer, &expected, &nonce) {
-            None => tally.served += 1,
-            Some(trouble) => {
-                tally.wrong += 1;
-                if tally.first_wrong.len() < 3 {
-                    let line = format!("at {:?}: {trouble}", begun.elapsed());
-                    tally.first_wrong.push(line);
-                }
-            }
-        }
-        tokio::time::sleep(pause).await;
+        tally
+            .ask(&mut client, &server, &key, &expected, begun)
+            .await;
+        sleep(pause).await;
     }
     tally
 }

@@ -1,13 +1,14 @@
 //! The real `cloakroom serve` on a free loopback port, in a folder of its own; gone when dropped. And
 //! further replicas of the same installation.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write as _};
 use std::net::SocketAddr;
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use cloakroom::cli::open;
+use cloakroom::identity::KeyDigest;
 use cloakroom::names::{ProfileName, SecretName, ServerName, UserName};
 use cloakroom::store::Store;
 use cloakroom::vault::{IssuedKey, KeyRequest, SecretValue, Vault};
@@ -200,11 +201,31 @@ impl Proxy {
     }
 
     pub(crate) async fn revoke(&self, key: &str) {
-        let digest = cloakroom::identity::KeyDigest::of_presented(key.as_bytes(), &[]);
-        self.vault
-            .revoke_digest(&digest.ok().unwrap())
-            .await
-            .unwrap();
+        let digest = KeyDigest::of_presented(key.as_bytes(), &[]).ok().unwrap();
+        self.vault.revoke_digest(&digest).await.unwrap();
+    }
+
+    /// Revokes as an operator does, who looks for the servers anew: whether all copies of the store are
+    /// known to have it, or what he is told instead.
+    pub(crate) async fn command_revokes(&self, key: &str) -> Result<bool, String> {
+        let mut command = cloakroom();
+        command
+            .current_dir(self.folder.path())
+            .args(["key", "revoke", "-", "--json", "--config", "direct.toml"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut input = child.stdin.take().unwrap();
+        input.write_all(key.as_bytes()).unwrap();
+        drop(input);
+        let done = tokio::task::spawn_blocking(|| child.wait_with_output()).await;
+        let done = done.unwrap().unwrap();
+        if !done.status.success() {
+            return Err(String::from_utf8_lossy(&done.stderr).into_owned());
+        }
+        let document: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
+        Ok(document["on_all_copies"].as_bool().unwrap())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use super::fleet::{Fleet, Shared};
 use super::server::Server;
@@ -118,9 +119,18 @@ impl Cluster {
 
     /// Has its replica take over from a master that is well; the new master.
     pub(crate) fn failover(&self, master: usize) -> usize {
+        // A replica that has not yet told all of itself is not elected.
+        self.wait_settled();
         let replica = self.replica(master);
-        self.nodes[replica].ask::<()>("CLUSTER FAILOVER").unwrap();
-        self.wait_taken_over(master);
+        let mut asked: Option<Instant> = None;
+        wait_until("another is master", || {
+            // The other masters may refuse, shortly after they last voted; and it gives up after 5 s.
+            if asked.is_none_or(|asked| asked.elapsed() > Duration::from_secs(5)) {
+                self.nodes[replica].ask::<()>("CLUSTER FAILOVER").unwrap();
+                asked = Some(Instant::now());
+            }
+            !self.masters().contains(&master)
+        });
         replica
     }
 

@@ -48,16 +48,13 @@ impl Cluster {
         moved
     }
 
-    /// Moves so many slots, spread evenly, each to the next master after its own.
-    pub(crate) fn reshard(&self, slots: u16, how: Move) -> usize {
+    /// Moves these slots, each to the next master after its own; says how many keys they had.
+    pub(crate) fn reshard(&self, slots: impl IntoIterator<Item = u16>, how: Move) -> usize {
         let masters = self.masters();
-        let next = |owner: usize| {
+        let moved = slots.into_iter().map(|slot| {
+            let owner = self.owner(slot);
             let at = masters.iter().position(|&master| master == owner).unwrap();
-            masters[(at + 1) % masters.len()]
-        };
-        let moved = (0..slots).map(|n| {
-            let slot = (u32::from(n) * u32::from(SLOTS) / u32::from(slots)) as u16;
-            self.move_slot(slot, next(self.owner(slot)), how)
+            self.move_slot(slot, masters[(at + 1) % masters.len()], how)
         });
         moved.sum()
     }

@@ -1,0 +1,172 @@
+//! Nodes of a cluster are lost or replaced, and records move between them.
+
+use std::time::{Duration, Instant};
+
+use tokio::task::{JoinSet, block_in_place};
+use tokio::time::sleep;
+
+use super::{SERVER, SOON, TAKEN_OVER, ask, away_for, revoked_at_once, served_on, start};
+use super::{strangers, until_taken_over};
+use crate::support::load::Load;
+use crate::support::proxy::{Place, alone};
+use crate::support::redis::{Cluster, Move, Server, slot_of};
+
+const PAUSE: Duration = Duration::from_millis(15);
+const USERS: usize = 3;
+
+/// The slots of all records, by the first two digits of their ids.
+fn slots() -> impl Iterator<Item = u16> {
+    (0..=255).map(|tag| slot_of(&format!("{{{tag:02x}}}")))
+}
+
+/// The first two digits of the id of a key's record.
+fn tag_of(key: &str) -> String {
+    let digest = cloakroom::identity::KeyDigest::of_presented(key.as_bytes(), &[]);
+    let id = cloakroom::vault::key_record(&digest.ok().unwrap());
+    id.as_str()[2..4].to_owned()
+}
+
+/// The master that keeps a key's record.
+fn keeper(cluster: &Cluster, key: &str) -> usize {
+    block_in_place(|| cluster.owner(slot_of(&format!("{{{}}}", tag_of(key)))))
+}
+
+async fn master_lost(what: &str, lose: fn(&Server), back: fn(&Server)) {
+    let cluster = block_in_place(Cluster::plain);
+    let proxy = start(&Place::Cluster(&cluster)).await;
+    let load = Load::start(&proxy, SERVER, USERS, PAUSE).await;
+    let (later, mut client) = proxy.known("later", SERVER).await;
+    let (last, mut lasts) = proxy.known("last", SERVER).await;
+    let lost = keeper(&cluster, &later);
+    let mut strangers = strangers(&proxy, 40).await;
+    strangers.retain(|key| keeper(&cluster, key) == lost);
+    assert!(proxy.store.settle().await.is_ok());
+    lose(cluster.node(lost));
+    let since = Instant::now();
+    // What was sent before may still be answered.
+    sleep(Duration::from_millis(20)).await;
+    let took = until_taken_over(&proxy, &strangers[0], since).await;
+    println!("{what}: taken over after {took:?}");
+    revoked_at_once(what, &proxy, &later, &mut client).await;
+    // It comes back, and is a master in its own eyes until the others tell it.
+    back(cluster.node(lost));
+    let until = Instant::now() + away_for();
+    while Instant::now() < until {
+        assert_eq!(ask(&mut client, &later).await.0.status, 401, "{what}");
+        sleep(Duration::from_millis(20)).await;
+    }
+    revoked_at_once(what, &proxy, &last, &mut lasts).await;
+    load.stop().await.assert_clean(what);
+}
+
+/// A master steps back for its replica; the connections to it stay.
+async fn master_deposed() {
+    let what = "deposed";
+    let cluster = block_in_place(Cluster::plain);
+    let proxy = start(&Place::Cluster(&cluster)).await;
+    let load = Load::start(&proxy, SERVER, USERS, PAUSE).await;
+    let mut keys = Vec::new();
+    for n in 0..4 {
+        keys.push(proxy.known(&format!("user-{n}"), SERVER).await);
+    }
+    let newcomers = strangers(&proxy, 400).await;
+    let newcomers = Load::newcomers(&proxy, SERVER, "stranger", newcomers, PAUSE);
+    for (n, (key, client)) in keys.iter_mut().enumerate() {
+        let master = keeper(&cluster, key);
+        block_in_place(|| cluster.failover(master));
+        // Before it is noticed, and after.
+        sleep(Duration::from_millis(300 * n as u64)).await;
+        revoked_at_once(what, &proxy, key, client).await;
+    }
+    for (key, client) in &mut keys {
+        assert_eq!(ask(client, key).await.0.status, 401, "{what}");
+    }
+    newcomers
+        .stop()
+        .await
+        .assert_clean("newcomers while masters step back");
+    load.stop().await.assert_clean(what);
+}
+
+// Fails when the watch does not ask with a ping whether a server still is a master, nor for other masters.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_that_is_lost_is_replaced() {
+    let _alone = alone().await;
+    let mut all = JoinSet::new();
+    all.spawn(master_lost("killed", Server::kill, Server::restart));
+    all.spawn(master_lost("frozen", Server::freeze, Server::thaw));
+    all.spawn(master_deposed());
+    all.join_all().await;
+}
+
+// Fails when `ASKING` is not sent, or a redirection is taken for an answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_notices_that_records_move() {
+    let _alone = alone().await;
+    let cluster = std::sync::Arc::new(block_in_place(Cluster::plain));
+    let proxy = start(&Place::Cluster(&cluster)).await;
+    let load = Load::start(&proxy, SERVER, 10, PAUSE).await;
+    let mut keys = Vec::new();
+    for n in 0..10 {
+        keys.push(proxy.known(&format!("user-{n}"), SERVER).await);
+    }
+    let newcomers = strangers(&proxy, 600).await;
+    let newcomers = Load::newcomers(&proxy, SERVER, "stranger", newcomers, PAUSE);
+    let begun = Instant::now();
+    let moving = tokio::task::spawn_blocking({
+        let cluster = cluster.clone();
+        let pause = Duration::from_millis(2);
+        move || cluster.reshard(slots(), Move { pause })
+    });
+    let mut longest = Duration::ZERO;
+    for (key, client) in &mut keys {
+        sleep(Duration::from_millis(400)).await;
+        // A write waits while its record moves, and may have to be made again.
+        while proxy.command_revokes(key).await.is_err() {
+            assert!(begun.elapsed() < 6 * TAKEN_OVER);
+        }
+        longest = longest.max(served_on(client, key, Instant::now()).await);
+    }
+    let moved = moving.await.unwrap();
+    println!(
+        "{moved} keys moved in {:?}; revocations held after {longest:?} at most",
+        begun.elapsed()
+    );
+    assert!(moved > 600, "{moved}");
+    assert!(longest < SOON, "{longest:?}");
+    for (key, client) in &mut keys {
+        assert_eq!(ask(client, key).await.0.status, 401);
+    }
+    newcomers.stop().await.assert_clean("newcomers");
+    load.stop().await.assert_clean("known");
+}
+
+/// One node is silent, but none of those that keep the record.
+///
+/// Fails when `LAGGARDS` of a cluster is a second: then whoever is sent elsewhere waits for that node.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_node_holds_up_nobody_whose_record_just_moved() {
+    let _alone = alone().await;
+    let cluster = block_in_place(Cluster::plain);
+    let proxy = start(&Place::Cluster(&cluster)).await;
+    let newcomers = strangers(&proxy, 40).await;
+    let mut client = proxy.client();
+    // Whose keys they are is known then.
+    assert_eq!(ask(&mut client, &newcomers[0]).await.0.status, 200);
+    let [from, to, silent] = [0, 1, 2];
+    let moved: Vec<_> = newcomers[1..]
+        .iter()
+        .filter(|key| keeper(&cluster, key) == from)
+        .take(3)
+        .collect();
+    assert!(!moved.is_empty());
+    cluster.node(silent).freeze();
+    for key in moved {
+        let slot = slot_of(&format!("{{{}}}", tag_of(key)));
+        block_in_place(|| cluster.move_slot(slot, to, Move::default()));
+        let (answer, took) = ask(&mut client, key).await;
+        println!("a record that just moved was found in {took:?}");
+        assert_eq!(answer.status, 200, "{took:?}: {}", answer.text());
+    }
+    cluster.node(silent).thaw();
+}
