@@ -15,6 +15,7 @@ use cloakroom::vault::{IssuedKey, KeyRequest, SecretValue, Vault};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
+use tokio::task::block_in_place;
 
 use super::client::Client;
 use super::redis::{self, Cluster, Sentinels};
@@ -99,11 +100,13 @@ impl Proxy {
         };
         write("cloakroom.toml", &url);
         write("direct.toml", &direct);
-        let init = cloakroom()
-            .current_dir(folder.path())
-            .args(["keyring", "init", "--config", "direct.toml"])
-            .output()
-            .unwrap();
+        let init = block_in_place(|| {
+            cloakroom()
+                .current_dir(folder.path())
+                .args(["keyring", "init", "--config", "direct.toml"])
+                .output()
+                .unwrap()
+        });
         assert!(init.status.success(), "{init:?}");
         let path = folder.path().join("direct.toml");
         let config = cloakroom::config::load(Some(&path), std::iter::empty()).unwrap();
@@ -277,7 +280,8 @@ impl Serving {
         collect(child.stderr.take().unwrap(), printed.clone());
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
-        if out.read_line(&mut line).unwrap() == 0 {
+        // It may reach its store through a relay on this runtime, which must not wait for it in turn.
+        if block_in_place(|| out.read_line(&mut line)).unwrap() == 0 {
             std::thread::sleep(Duration::from_millis(200));
             let said = printed
                 .lock()
