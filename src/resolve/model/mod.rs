@@ -77,14 +77,15 @@ enum Step {
     Lost(usize, bool),
     /// A user is disabled while the store answers nothing, or damage.
     Outage(usize, bool),
-    /// A user is disabled while nothing is pushed; the store may be blind, or its watch down.
-    Unpushed(usize, bool),
+    /// A user is disabled while nothing is pushed, whatever the watch says: up, it is silent.
+    Unpushed(usize, Pushed),
     Wait(u64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let user = || 0..USERS;
     let nth = || 0..4_usize;
+    let pushed = prop::sample::select(vec![Pushed::Up, Pushed::Blind, Pushed::Down]);
     prop_oneof![
         12 => (user(), any::<bool>()).prop_map(|(user, wants)| Step::Ask(user, wants)),
         1 => nth().prop_map(Step::Cancel),
@@ -109,12 +110,12 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (user(), any::<bool>()).prop_map(|(user, up)| Step::Overtaken(user, up)),
         1 => (user(), any::<bool>()).prop_map(|(user, gone)| Step::Lost(user, gone)),
         1 => (user(), any::<bool>()).prop_map(|(user, damage)| Step::Outage(user, damage)),
-        1 => (user(), any::<bool>()).prop_map(|(user, blind)| Step::Unpushed(user, blind)),
+        1 => (user(), pushed).prop_map(|(user, pushed)| Step::Unpushed(user, pushed)),
         5 => prop::sample::select(vec![40, 240, 300, 950, 1900, 2100, 3100, 11_000]).prop_map(Step::Wait),
     ]
 }
 
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Pushed {
     Up,
     Blind,
@@ -235,7 +236,7 @@ impl World {
             Step::Overtaken(user, up) => self.overtaken(*user, *up).await,
             Step::Lost(user, gone) => self.lost(*user, *gone).await,
             Step::Outage(user, damage) => self.outage(*user, *damage).await?,
-            Step::Unpushed(user, blind) => self.unpushed(*user, *blind).await?,
+            Step::Unpushed(user, pushed) => self.unpushed(*user, *pushed).await?,
             Step::Wait(millis) => sleep(Duration::from_millis(*millis)).await,
             Step::Cancel(_) => {}
         }
@@ -428,13 +429,19 @@ impl World {
         Ok(())
     }
 
-    async fn unpushed(&mut self, user: usize, blind: bool) -> Result<(), String> {
+    async fn unpushed(&mut self, user: usize, pushed: Pushed) -> Result<(), String> {
         self.visit(user).await;
-        self.push(if blind { Pushed::Blind } else { Pushed::Down });
+        self.push(pushed);
+        breathe().await;
+        if pushed == Pushed::Up {
+            self.visit(user).await;
+        }
         self.disable(user, true).await;
         for _ in 0..4 {
             sleep(Duration::from_secs(1)).await;
-            self.alive().await;
+            if pushed != Pushed::Up {
+                self.alive().await;
+            }
         }
         self.settle().await?;
         self.visit(user).await;
