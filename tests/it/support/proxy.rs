@@ -277,7 +277,8 @@ impl Serving {
         collect(child.stderr.take().unwrap(), printed.clone());
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
-        if out.read_line(&mut line).unwrap() == 0 {
+        // It may reach its store through tasks of this runtime.
+        if tokio::task::block_in_place(|| out.read_line(&mut line)).unwrap() == 0 {
             std::thread::sleep(Duration::from_millis(200));
             let said = printed
                 .lock()
