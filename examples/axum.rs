@@ -33,7 +33,7 @@ use cloakroom::layer::{Caller, CloakroomLayer, Limits, Routes};
 use cloakroom::names::ServerName;
 use cloakroom::resolve::{Resolver, Settings};
 use cloakroom::store::{self, StoreUrl};
-use cloakroom::vault::{Reader, Vault};
+use cloakroom::vault::{Beacon, Reader, Vault};
 use serde_json::{Value, json};
 
 #[tokio::main]
@@ -54,14 +54,24 @@ async fn cloakroom(room: PathBuf) -> Result<CloakroomLayer, Box<dyn Error>> {
     let ring = Arc::new(open::keyring(&room.join("master.keys"))?);
     let url = StoreUrl::parse("sqlite:cloakroom.db", &room)?;
     let store = store::open(&store::Settings::new(url)).await?;
-    Vault::new(store.clone(), ring.clone())
-        .check_keyring()
-        .await?;
+    let vault = Vault::new(store.clone(), ring.clone());
+    vault.check_keyring().await?;
 
     // Where the server expects what: the names in ${…} are those of `cloakroom secret set`.
     let server = ServerName::parse("demo")?;
     let slots = Slots::parse([("Authorization", "Bearer ${DEMO_TOKEN}")])?;
     let door = Door::open(&ring, server.clone(), slots)?;
+
+    // `keyring rotate` waits for every process that says it is there, and for no other.
+    let mut beacon = Beacon::new(vault, "axum".to_owned(), std::slice::from_ref(&server));
+    tokio::spawn(async move {
+        loop {
+            if let Err(error) = beacon.show().await {
+                eprintln!("the store could not be told that this process serves: {error}");
+            }
+            tokio::time::sleep(Beacon::EVERY).await;
+        }
+    });
 
     let resolver = Resolver::new(store, Reader::new(ring), &Settings::default());
     let gate = Gate::new(resolver, [door], Vec::new());

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::open::{self, Source};
-use super::rotate::{Progress, called, list, live_replicas};
+use super::progress::Progress;
+use super::rotate::{called, list, live_replicas};
 use super::{Failure, Output, keyring_file, settle};
 use crate::vault::{KeyKind, KeyName, Keyring, Needed, Vault, hurt, needed, survey};
 
@@ -25,8 +26,8 @@ pub(super) async fn run(key: Option<&str>, from: &Source, out: &Output) -> Resul
         ));
     }
     let live = live_replicas(&vault, out).await?;
-    let progress = Progress::new(out, "records counted");
-    let all = survey(&*store, Some(&ring), &|seen| progress.at(seen, seen)).await;
+    let progress = Progress::new(out, "counting");
+    let all = survey(&*store, Some(&ring), &|seen| progress.at(seen, 0)).await;
     progress.end();
     let all = all?;
     let mut kept = Vec::new();

@@ -8,15 +8,15 @@
 //! would refuse the users whose records he cannot open.
 
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal as _};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::open::{self, Source};
 use super::output::date;
+use super::progress::Progress;
 use super::{Failure, Output, keyring_file, settle};
 use crate::store::Store;
 use crate::vault::{
@@ -204,7 +204,7 @@ async fn reseal(
     let active = names(&ring, &KeyKind::ALL, |s| s.active);
     let old = names(&ring, &KeyKind::ALL, |s| s.old);
     let vault = Vault::new(store.clone(), ring.clone());
-    let progress = Progress::new(out, "records looked at");
+    let progress = Progress::new(out, "sealing");
     let done = vault.rotate(&|done| progress.at(done, total)).await;
     progress.end();
     let done = done.map_err(|error| {
@@ -259,12 +259,10 @@ fn told(done: &Rotation, active: &[KeyName], old: &[KeyName], file: &Path) -> St
 
 /// How many records there are, for the progress.
 async fn counted(store: &Arc<dyn Store>, out: &Output) -> Result<u64, Failure> {
-    let progress = Progress::new(out, "records counted");
-    let all = survey(&**store, None, &|seen| progress.at(seen, seen)).await;
+    let progress = Progress::new(out, "counting");
+    let all = survey(&**store, None, &|seen| progress.at(seen, 0)).await;
     progress.end();
-    let all = all?;
-    let replicas = all.kinds.get(&'h').map_or(0, |tally| tally.records);
-    Ok(all.records() - replicas)
+    Ok(all?.lasting().map(|(_, tally)| tally.records).sum())
 }
 
 fn report(done: &Rotation, active: &[KeyName], old: &[KeyName], settled: bool) -> Value {
@@ -284,32 +282,4 @@ fn report(done: &Rotation, active: &[KeyName], old: &[KeyName], settled: bool) -
         "left": left.collect::<Vec<_>>(),
         "on_all_copies": settled,
     })
-}
-
-/// Says now and then how far something is.
-pub(super) struct Progress<'a> {
-    out: &'a Output,
-    what: String,
-    last: Mutex<Instant>,
-}
-
-impl<'a> Progress<'a> {
-    pub(super) fn new(out: &'a Output, what: &str) -> Self {
-        Self {
-            out,
-            what: what.to_owned(),
-            last: Mutex::new(Instant::now()),
-        }
-    }
-
-    pub(super) fn at(&self, done: u64, total: u64) {
-        let often = if io::stderr().is_terminal() { 1 } else { 5 };
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.elapsed() >= Duration::from_secs(often) {
-            *last = Instant::now();
-            self.out.note(&format!("{done} of {total} {}", self.what));
-        }
-    }
-
-    pub(super) fn end(self) {}
 }

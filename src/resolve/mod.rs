@@ -10,6 +10,8 @@ mod figures;
 mod flights;
 mod freshness;
 mod identity;
+#[cfg(test)]
+mod model;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -414,7 +416,9 @@ impl Inner {
                 let kind = key.kind();
                 tracing::warn!(
                     kind,
-                    "the store brought an older state of a record that denies; the denial still counts"
+                    "the store brought an older state of a record that denies, as after a fail-over that \
+                     lost a change; the denial still counts (if you restored that state, restart this \
+                     process)"
                 );
             }
             if dirty {

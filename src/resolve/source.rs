@@ -28,8 +28,8 @@ pub(super) struct Source {
 
 struct Trouble {
     shards: HashMap<u16, Failure>,
-    /// Failures of reads begun before do not count.
-    forgiven: Instant,
+    /// How often all was forgiven. A failure of a read begun before does not count.
+    forgiven: u64,
 }
 
 struct Failure {
@@ -48,7 +48,7 @@ impl Source {
     pub(super) fn new(store: Arc<dyn Store>) -> Self {
         let trouble = Trouble {
             shards: HashMap::new(),
-            forgiven: Instant::now(),
+            forgiven: 0,
         };
         Self {
             store,
@@ -77,7 +77,7 @@ impl Source {
     pub(super) fn forgive(&self) {
         let mut trouble = self.lock();
         trouble.shards.clear();
-        trouble.forgiven = Instant::now();
+        trouble.forgiven += 1;
     }
 
     /// Reads records; fails if a shard that keeps one of them does.
@@ -103,8 +103,7 @@ impl Source {
     }
 
     async fn ask(&self, shard: u16, ids: &[RecordId]) -> Result<Vec<Option<Record>>, StoreError> {
-        self.take_turn(shard)?;
-        let begun = Instant::now();
+        let begun = self.take_turn(shard)?;
         self.reads.add();
         let found = match timeout(READ_TIMEOUT, self.store.get_many(ids)).await {
             Ok(found) => found,
@@ -117,19 +116,21 @@ impl Source {
         found
     }
 
-    /// Of all who would try a failing shard again, one does.
-    fn take_turn(&self, shard: u16) -> Result<(), StoreError> {
-        match self.lock().shards.get_mut(&shard) {
+    /// Of all who would try a failing shard again, one does. Gives how often all was forgiven before.
+    fn take_turn(&self, shard: u16) -> Result<u64, StoreError> {
+        let mut trouble = self.lock();
+        let forgiven = trouble.forgiven;
+        match trouble.shards.get_mut(&shard) {
             Some(failure) if failure.holds() => Err(failure.error.clone()),
             Some(failure) => {
                 failure.at = Instant::now();
-                Ok(())
+                Ok(forgiven)
             }
-            None => Ok(()),
+            None => Ok(forgiven),
         }
     }
 
-    fn note(&self, shard: u16, begun: Instant, error: Option<&StoreError>) {
+    fn note(&self, shard: u16, begun: u64, error: Option<&StoreError>) {
         let mut trouble = self.lock();
         match error {
             Some(StoreError::Unreachable(_)) if begun < trouble.forgiven => {}

@@ -25,21 +25,13 @@ impl Needed {
 /// What needs `key`, by a survey made with `ring`.
 #[must_use]
 pub fn needed(ring: &Keyring, key: &KeyName, survey: &Survey) -> Needed {
-    let lasting = |kind: char| !ids::PRESENCE.starts_with(kind);
-    let all = survey.kinds.iter().filter(|(kind, _)| lasting(**kind));
-    let mut unknown: Vec<_> = all
-        .flat_map(|(_, tally)| tally.keys.keys())
-        .filter(|name| !ring.holds(name))
-        .cloned()
-        .collect();
+    let names = survey.lasting().flat_map(|(_, tally)| tally.keys.keys());
+    let mut unknown: Vec<_> = names.filter(|name| !ring.holds(name)).cloned().collect();
     unknown.sort();
     unknown.dedup();
     Needed {
         in_use: !ring.succession(key.kind).old.contains(key),
-        records: survey
-            .needing(key)
-            .filter(|(kind, _)| lasting(*kind))
-            .collect(),
+        records: survey.needing(key).collect(),
         unknown,
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::envelope::{self, Form};
-use super::{KeyName, Keyring, PAGE};
+use super::{KeyName, Keyring, PAGE, ids};
 use crate::store::{Record, RecordId, Store, StoreError};
 
 /// What a walk over a whole store found.
@@ -37,11 +37,18 @@ impl Survey {
         self.kinds.values().map(|tally| tally.records).sum()
     }
 
-    /// How many records of each kind need `key`; kinds of which none does are not there.
+    /// The kinds whose records stay as they are until somebody changes them: all but those of processes
+    /// that serve, which are written again within seconds.
+    pub fn lasting(&self) -> impl Iterator<Item = (char, &Tally)> {
+        let kinds = self.kinds.iter().map(|(kind, tally)| (*kind, tally));
+        kinds.filter(|(kind, _)| !ids::PRESENCE.starts_with(*kind))
+    }
+
+    /// How many lasting records of each kind need `key`; kinds of which none does are not there.
     pub fn needing<'a>(&'a self, key: &'a KeyName) -> impl Iterator<Item = (char, u64)> + 'a {
         let count = |tally: &Tally| tally.keys.get(key).copied();
-        let kinds = self.kinds.iter();
-        kinds.filter_map(move |(kind, tally)| Some((*kind, count(tally)?)))
+        self.lasting()
+            .filter_map(move |(kind, tally)| Some((kind, count(tally)?)))
     }
 }
 

@@ -62,13 +62,9 @@ fn sealed_by(blob: &[u8]) -> &[u8] {
 
 /// Which keys the records of the store need, but for those of processes; and that all open.
 async fn needed(store: &dyn Store, ring: &Keyring) -> Vec<KeyName> {
-    let mut all = survey(store, Some(ring), &|_| {}).await.unwrap();
-    all.kinds.remove(&'h');
-    let mut keys: Vec<_> = all
-        .kinds
-        .values()
-        .flat_map(|t| t.keys.keys().cloned())
-        .collect();
+    let all = survey(store, Some(ring), &|_| {}).await.unwrap();
+    let names = all.lasting().flat_map(|(_, tally)| tally.keys.keys());
+    let mut keys: Vec<_> = names.cloned().collect();
     keys.sort();
     keys.dedup();
     assert!(all.kinds.values().all(|tally| tally.unreadable == 0));
