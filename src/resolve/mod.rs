@@ -37,7 +37,7 @@ pub use identity::Identity;
 use source::Source;
 
 use crate::identity::KeyDigest;
-use crate::store::{Event, Record, Store, StoreError};
+use crate::store::{Event, Record, RecordId, Store, StoreError};
 use crate::vault::{OpenError, Reader};
 
 /// Shortest time between two looks at a key whose stream is open.
@@ -321,17 +321,28 @@ impl Inner {
         self: &Arc<Self>,
         keys: [RecordKey; N],
     ) -> Result<Arc<Entry>, StoreError> {
+        // While a store that is away is tried again, nobody waits for it who would be served all the same.
+        if self.freshness.watch() == Watch::Down
+            && self.source.is_away(|| ids(&keys))
+            && let Some(stale) = self.stale(&keys[0])
+        {
+            let inner = self.clone();
+            let again = async move { inner.load(&keys, || inner.fresh(&keys[0])).await };
+            self.runtime.spawn(again);
+            return Ok(stale);
+        }
         match self.load(&keys, || self.fresh(&keys[0])).await {
             Ok(entry) => Ok(entry),
-            Err(error @ StoreError::Unreachable(_)) => {
-                let stale = self
-                    .cached(&keys[0])
-                    .filter(|entry| self.may_be_stale(entry));
-                let stale = stale.inspect(|_| self.counts.stale_answers.add());
-                stale.ok_or(error)
-            }
+            Err(error @ StoreError::Unreachable(_)) => self.stale(&keys[0]).ok_or(error),
             Err(error) => Err(error),
         }
+    }
+
+    /// What is cached, if it may be served while the store cannot be reached.
+    fn stale(&self, key: &RecordKey) -> Option<Arc<Entry>> {
+        let entry = self.cached(key).filter(|entry| self.may_be_stale(entry))?;
+        self.counts.stale_answers.add();
+        Some(entry)
     }
 
     /// Reads `key`, whatever the cache holds.
@@ -351,10 +362,7 @@ impl Inner {
         keys: &[RecordKey],
         landed: impl Fn() -> Option<Arc<Entry>>,
     ) -> Result<Arc<Entry>, StoreError> {
-        if let Some(error) = self
-            .source
-            .failing(|| keys.iter().map(RecordKey::record_id))
-        {
+        if let Some(error) = self.source.failing(|| ids(keys)) {
             return Err(error);
         }
         loop {
@@ -457,6 +465,10 @@ impl Inner {
             }
         });
     }
+}
+
+fn ids(keys: &[RecordKey]) -> impl Iterator<Item = RecordId> {
+    keys.iter().map(RecordKey::record_id)
 }
 
 /// Applies the store's events until the resolver is gone.

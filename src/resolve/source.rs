@@ -18,6 +18,8 @@ use crate::store::{Record, RecordId, Store, StoreError};
 const READ_TIMEOUT: Duration = Duration::from_millis(900);
 /// After a failed read of a shard none is tried for so long, and then one.
 const RETRY: Duration = Duration::from_millis(250);
+/// A failure older than this says nothing of now.
+const RECENT: Duration = Duration::from_secs(2);
 
 pub(super) struct Source {
     store: Arc<dyn Store>,
@@ -71,6 +73,18 @@ impl Source {
         let failures = ids().filter_map(|id| trouble.shards.get(&self.store.shard_of(&id)));
         let held = failures.filter(|failure| failure.holds()).last();
         held.map(|failure| failure.error.clone())
+    }
+
+    /// Whether one of these was just asked for in vain, and nobody has reached its shard since. `ids`
+    /// are made only where something is wrong.
+    pub(super) fn is_away<I>(&self, ids: impl FnOnce() -> I) -> bool
+    where
+        I: Iterator<Item = RecordId>,
+    {
+        let trouble = self.lock();
+        let failed = |id| trouble.shards.get(&self.store.shard_of(&id));
+        let lately = |failure: &Failure| failure.at.elapsed() < RECENT;
+        !trouble.shards.is_empty() && ids().filter_map(failed).any(lately)
     }
 
     /// The store can be reached again.

@@ -78,8 +78,8 @@ enum Outcome {
     Answered(Value),
     /// Another server is to be asked.
     Sent { to: Address, told: bool },
-    /// Not done, and to be asked again.
-    Later,
+    /// Not done, and to be asked again. The server's words.
+    Later(String),
 }
 
 /// What `value` means, which the server on the host `asked` answered.
@@ -96,7 +96,9 @@ fn outcome(value: Value, asked: &str) -> Outcome {
             let told = kind == Ask;
             to.map_or(Outcome::Answered(value), |to| Outcome::Sent { to, told })
         }
-        Some(TryAgain | ClusterDown | MasterDown | ReadOnly | BusyLoading) => Outcome::Later,
+        Some(TryAgain | ClusterDown | MasterDown | ReadOnly | BusyLoading) => {
+            Outcome::Later(error.to_string())
+        }
         _ => Outcome::Answered(value),
     }
 }
@@ -117,12 +119,16 @@ impl Inner {
             answers: vec![Value::Nil; questions.len()],
             open: (0..questions.len()).map(Open::new).collect(),
             later: false,
+            refusal: String::new(),
         };
         let mut rounds = 0;
         while !asking.open.is_empty() {
             if rounds > 0 && Instant::now() >= until {
                 let reason = "its servers are moving records or changing roles; try again";
-                return Err(StoreError::Unreachable(reason.to_owned()));
+                return Err(StoreError::Unreachable(format!(
+                    "{reason} ({})",
+                    asking.refusal
+                )));
             }
             if asking.later || rounds > HOPS {
                 sleep(PAUSE).await;
@@ -143,6 +149,8 @@ struct Asking<'a> {
     open: Vec<Open>,
     /// Whether somebody should be left some time before he is asked again.
     later: bool,
+    /// What was last said instead of an answer.
+    refusal: String,
 }
 
 impl Asking<'_> {
@@ -213,8 +221,8 @@ impl Asking<'_> {
                         sent: Some((to, told)),
                     });
                 }
-                Outcome::Later => {
-                    self.later = true;
+                Outcome::Later(words) => {
+                    (self.later, self.refusal) = (true, words);
                     self.open.push(Open::new(one.question));
                 }
             }
@@ -280,11 +288,8 @@ mod tests {
             "LOADING",
             "MASTERDOWN",
         ] {
-            assert_eq!(
-                outcome_of(&format!("-{later} x\r\n")),
-                Outcome::Later,
-                "{later}"
-            );
+            let outcome = outcome_of(&format!("-{later} x\r\n"));
+            assert!(matches!(outcome, Outcome::Later(_)), "{later}");
         }
         for answer in [
             "-MOVED nonsense\r\n",

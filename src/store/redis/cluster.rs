@@ -11,14 +11,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
 use redis::{Value, cmd, pipe};
 use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::line::Line;
 use super::link::{ConnectError, Dialer};
+use super::quorum::most;
 use super::servers::Node;
 use super::slots::Slots;
 use super::way::Way;
@@ -27,10 +26,6 @@ use crate::store::url::Address;
 const TIMEOUT: Duration = Duration::from_millis(500);
 /// What was found out is good for so long: many who are redirected at once ask once.
 const GOOD_FOR: Duration = Duration::from_millis(50);
-/// How much later than most a node may answer. A read that a moving record sent elsewhere waits for all of
-/// this, and must not wait for a node that is silent.
-const LAGGARDS: Duration = Duration::from_millis(50);
-
 pub(super) struct Cluster {
     dialer: Arc<Dialer>,
     /// The nodes of the URL, asked only about the Cluster: they may be replicas.
@@ -86,7 +81,7 @@ impl Cluster {
         let asked = nodes
             .chain(seeds)
             .map(|(address, line)| view(address, line));
-        let views = most(asked.collect()).await;
+        let views = most(asked).await;
         let (views, errors): (Vec<_>, Vec<_>) = views.into_iter().partition(Result::is_ok);
         let views: Vec<_> = views.into_iter().flatten().collect();
         let Some(slots) = Slots::agreed(&views) else {
@@ -167,28 +162,6 @@ impl Cluster {
 
     fn node(&self, address: &Address) -> Arc<Node> {
         Node::new(Way::Master(self.dialer.clone(), address.clone()))
-    }
-}
-
-/// The answers of all who answer about as soon as most do.
-async fn most<T, E>(
-    mut asked: FuturesUnordered<impl Future<Output = Result<T, E>>>,
-) -> Vec<Result<T, E>> {
-    let majority = asked.len() / 2 + 1;
-    let (mut answers, mut good, mut until) = (Vec::new(), 0, None);
-    loop {
-        let next = match until {
-            None => asked.next().await,
-            Some(until) => timeout_at(until, asked.next()).await.ok().flatten(),
-        };
-        let Some(answer) = next else {
-            return answers;
-        };
-        good += usize::from(answer.is_ok());
-        answers.push(answer);
-        if good >= majority && until.is_none() {
-            until = Some(Instant::now() + LAGGARDS);
-        }
     }
 }
 

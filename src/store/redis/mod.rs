@@ -23,6 +23,7 @@ mod layout;
 mod line;
 mod link;
 mod page;
+mod quorum;
 mod ready;
 mod sentinel;
 mod servers;
@@ -96,7 +97,7 @@ impl Redis {
             layout: Layout::new(&settings.key_prefix),
             place: url.place(),
         });
-        let ready = timeout(OPEN_TIMEOUT, inner.make_ready()).await;
+        let ready = timeout(OPEN_TIMEOUT, inner.make_ready_patiently()).await;
         let slow = || ConnectError::Unreachable("it answers too slowly".to_owned());
         ready.unwrap_or_else(|_| Err(slow().explained(&inner.place)))?;
         Ok(Self {

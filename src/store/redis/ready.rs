@@ -1,8 +1,11 @@
 //! Before first use: is this a store of ours, and may we do all we need? And what may the operator
 //! want to know of it?
 
+use std::time::Duration;
+
 use futures_util::future::try_join_all;
 use redis::{FromRedisValue as _, Pipeline, Value, cmd, pipe};
+use tokio::time::{Instant, sleep};
 
 use super::ask::{Purpose, Question, read};
 use super::link::{ConnectError, Live};
@@ -11,7 +14,24 @@ use super::{Inner, READ_TIMEOUT, SWAP, SWAP_HASH};
 use crate::store::settings::SCHEMA;
 use crate::store::{OpenError, StoreError};
 
+/// How long a server that takes over is waited for, and how often it is looked for.
+const PATIENCE: Duration = Duration::from_millis(1500);
+const PAUSE: Duration = Duration::from_millis(100);
+
 impl Inner {
+    /// As [`Inner::make_ready`]; where another server may take over, that one is waited for.
+    pub(super) async fn make_ready_patiently(&self) -> Result<(), OpenError> {
+        let since = Instant::now();
+        loop {
+            let ready = self.make_ready().await;
+            let lost = matches!(ready, Err(OpenError::Unreachable { .. }));
+            if !lost || !self.servers.may_change() || since.elapsed() > PATIENCE {
+                return ready;
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
     /// Connects, checks the schema (writing it to a server that has none) and the permissions.
     pub(super) async fn make_ready(&self) -> Result<(), OpenError> {
         let explained = |error: ConnectError| error.explained(&self.place);

@@ -11,12 +11,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
 use redis::{FromRedisValue as _, Pipeline, Value, cmd, pipe};
 
 use super::line::Line;
 use super::link::{ConnectError, Dialer, words};
+use super::quorum::most;
 use super::way::Way;
 use crate::store::StoreError;
 use crate::store::url::Address;
@@ -48,17 +47,13 @@ impl Sentinels {
 
     /// Where the master is.
     pub(super) async fn master(&self) -> Result<Address, ConnectError> {
-        let asked = self.lines.iter().map(|line| self.view(line));
-        let mut asked: FuturesUnordered<_> = asked.collect();
+        let answers = most(self.lines.iter().map(|line| self.view(line))).await;
         let majority = self.lines.len() / 2 + 1;
         let (mut views, mut last_words) = (Vec::new(), String::new());
-        while let Some(answer) = asked.next().await {
+        for answer in answers {
             match answer {
                 Ok(view) => views.push(view),
                 Err(reason) => last_words = reason,
-            }
-            if views.len() >= majority {
-                break;
             }
         }
         if views.len() < majority {
@@ -72,21 +67,15 @@ impl Sentinels {
         Ok(newest(views).expect("a majority is at least one").address)
     }
 
-    /// How many replicas are known and not down. Zero when no Sentinel tells: the master knows of those
-    /// that follow it.
+    /// How many replicas are known, also those that are down: one that comes back may be made master
+    /// before it has caught up. Zero when no Sentinel tells: the master knows of those that follow it.
     pub(super) async fn replicas(&self) -> u32 {
         let asked = self.lines.iter().map(async |line| {
             let mut ask = self.question("REPLICAS");
             let values = line.ask(&mut ask, TIMEOUT).await.ok()?;
             let list =
                 Vec::<HashMap<String, String>>::from_redis_value_ref(values.first()?).ok()?;
-            let down = |replica: &&HashMap<String, String>| {
-                let flags = replica.get("flags").map_or("", String::as_str);
-                flags
-                    .split(',')
-                    .any(|flag| matches!(flag, "s_down" | "o_down"))
-            };
-            u32::try_from(list.len() - list.iter().filter(down).count()).ok()
+            u32::try_from(list.len()).ok()
         });
         let known = futures_util::future::join_all(asked).await;
         known.into_iter().flatten().max().unwrap_or_default()

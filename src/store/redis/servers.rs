@@ -95,6 +95,17 @@ impl Servers {
         matches!(self, Self::Cluster(_))
     }
 
+    /// Whether one server may take another's place.
+    pub(super) fn may_change(&self) -> bool {
+        !matches!(
+            self,
+            Self::One {
+                sentinels: None,
+                ..
+            }
+        )
+    }
+
     /// Finds out which servers there are; nothing to do but in a Cluster.
     pub(super) async fn refresh(&self) -> Result<(), ConnectError> {
         match self {
