@@ -47,11 +47,21 @@ impl Inner {
     }
 
     pub(super) async fn settle(&self) -> Result<Settled, StoreError> {
+        match self.settle_once().await {
+            Err(_) if self.servers.are_many() => {
+                // A master of before, or one whose slots have all moved since.
+                let _ = self.servers.refresh().await;
+                self.settle_once().await
+            }
+            settled => settled,
+        }
+    }
+
+    async fn settle_once(&self) -> Result<Settled, StoreError> {
         let shares = self.shares()?;
         let settled = try_join_all(shares.iter().map(|share| self.settle_at(share))).await?;
-        let (confirmed, of) = settled
-            .into_iter()
-            .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        let confirmed = settled.iter().map(|(confirmed, _)| confirmed).sum();
+        let of = settled.iter().map(|(_, of)| of).sum();
         if confirmed >= of {
             return Ok(Settled::Everywhere);
         }
