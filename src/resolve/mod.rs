@@ -1,10 +1,12 @@
 //! From a key's digest to who it belongs to and what sealed secrets he has: from the cache when it
 //! is known to be right, else from the store, in two round trips at most.
 //!
-//! `freshness` decides whether an entry may be served, `entry` is what is cached, `denial` what is
-//! believed when the store goes back in time, `flights` makes one read of many, `source` asks the store. The cache holds keys and users opened and verified, secrets sealed.
+//! `freshness` decides whether an entry may be served, `entry` is what is cached, `entries` the cache,
+//! `denial` what is believed when the store goes back in time, `flights` makes one read of many,
+//! `source` asks the store. The cache holds keys and users opened and verified, secrets sealed.
 
 mod denial;
+mod entries;
 mod entry;
 mod figures;
 mod flights;
@@ -21,13 +23,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use quick_cache::sync::Cache;
-use quick_cache::{DefaultHashBuilder, Lifecycle, Weighter};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use denial::believed;
+use entries::Entries;
 use entry::{Content, Entry, RecordKey};
 use figures::Counts;
 pub use figures::{Figures, Watch};
@@ -42,9 +43,6 @@ use crate::vault::{OpenError, Reader};
 
 /// Shortest time between two looks at a key whose stream is open.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Records that are not there: so many are remembered, in a cache of their own, so that guesses
-/// cannot push known keys out.
-const ABSENT: usize = 10_000;
 
 /// What the resolver may use.
 pub struct Settings {
@@ -91,33 +89,11 @@ pub enum Unreadable {
     PutBack,
 }
 
-#[derive(Clone)]
-struct Weigh;
-
-impl Weighter<RecordKey, Arc<Entry>> for Weigh {
-    fn weight(&self, _: &RecordKey, entry: &Arc<Entry>) -> u64 {
-        entry.weight()
-    }
-}
-
-/// An entry an open stream watches stays: were it pushed out, the stream would hear of no change.
-#[derive(Clone)]
-struct Watched;
-
-impl Lifecycle<RecordKey, Arc<Entry>> for Watched {
-    type RequestState = ();
-
-    fn is_pinned(&self, _: &RecordKey, entry: &Arc<Entry>) -> bool {
-        entry.is_watched()
-    }
-}
-
 struct Inner {
     source: Source,
     counts: Counts,
     reader: Reader,
-    present: Cache<RecordKey, Arc<Entry>, Weigh, DefaultHashBuilder, Watched>,
-    absent: Cache<RecordKey, Arc<Entry>>,
+    entries: Entries,
     flights: Flights,
     freshness: Freshness,
     stale_for: Duration,
@@ -133,19 +109,11 @@ impl Resolver {
     #[must_use]
     pub fn new(store: Arc<dyn Store>, reader: Reader, settings: &Settings) -> Self {
         let events = store.watch();
-        let guess = (settings.cache_bytes / 1024).max(16) as usize;
         let inner = Arc::new(Inner {
             source: Source::new(store),
             counts: Counts::default(),
             reader,
-            present: Cache::with(
-                guess,
-                settings.cache_bytes,
-                Weigh,
-                DefaultHashBuilder::default(),
-                Watched,
-            ),
-            absent: Cache::new(ABSENT),
+            entries: Entries::new(settings.cache_bytes),
             flights: Flights::default(),
             freshness: Freshness::new(),
             stale_for: settings.stale_for,
@@ -282,8 +250,8 @@ impl Resolver {
             read_failures: inner.source.failures.get(),
             stale_answers: inner.counts.stale_answers.get(),
             denials_kept: inner.counts.denials_kept.get(),
-            records: inner.present.len() as u64,
-            bytes: inner.present.weight(),
+            records: inner.entries.len(),
+            bytes: inner.entries.weight(),
         }
     }
 
@@ -304,7 +272,7 @@ impl Inner {
     }
 
     fn cached(&self, key: &RecordKey) -> Option<Arc<Entry>> {
-        let entry = self.present.get(key).or_else(|| self.absent.get(key))?;
+        let entry = self.entries.get(key)?;
         (!entry.is_outdated()).then_some(entry)
     }
 
@@ -417,7 +385,7 @@ impl Inner {
     /// brought is known from then on, but not served to whoever asks later.
     fn remember(&self, keys: &[RecordKey], read: Vec<Entry>, dirty: bool) -> Arc<[Arc<Entry>]> {
         let entries = keys.iter().zip(read).map(|(key, read)| {
-            let known = self.present.peek(key);
+            let known = self.entries.known(key);
             let entry = Arc::new(believed(read, known.as_deref()));
             if entry.kept && !known.as_ref().is_some_and(|known| known.kept) {
                 self.counts.denials_kept.add();
@@ -432,7 +400,7 @@ impl Inner {
             if dirty {
                 entry.outdate();
             }
-            self.keep(key, &entry);
+            self.entries.keep(key, &entry);
             // Changes are told to what is in the cache alone, and that is another entry now.
             if let Some(known) = known {
                 known.outdate();
@@ -442,25 +410,10 @@ impl Inner {
         entries.collect()
     }
 
-    fn keep(&self, key: &RecordKey, entry: &Arc<Entry>) {
-        if let (Content::Absent, None) = (&entry.content, entry.seen) {
-            self.present.remove(key);
-            self.absent.insert(key.clone(), entry.clone());
-        } else {
-            self.absent.remove(key);
-            self.present.insert(key.clone(), entry.clone());
-        }
-    }
-
     /// What is cached under `key` is no longer served. What it tells of the record's past stays.
     fn forget(&self, key: &RecordKey) {
         self.flights.taint(key, || {
-            self.absent.remove(key);
-            let entry = match key {
-                RecordKey::Secrets(_) => self.present.remove(key).map(|(_, entry)| entry),
-                RecordKey::Key(_) | RecordKey::User(_) => self.present.peek(key),
-            };
-            if let Some(entry) = entry {
+            if let Some(entry) = self.entries.outdated(key) {
                 entry.outdate();
             }
         });

@@ -16,17 +16,19 @@
 //! Not found, since it keeps the promise all the same: `Down` moves no epoch.
 
 mod script;
+mod set_pieces;
+mod step;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::OnceLock;
 
 use proptest::collection::vec;
-use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::Instant;
 
 use self::script::{Belief, RETRY, Script};
+use self::step::{Pushed, Step, step};
 use super::*;
 use crate::names::UserName;
 use crate::store::RecordId;
@@ -39,88 +41,6 @@ const UNNOTICED: Duration = Duration::from_millis(3000 + 900);
 /// The same once it is known that the push is lost.
 const RECHECKED: Duration = Duration::from_millis(2000 + 900);
 const USERS: usize = 3;
-
-#[derive(Debug, Clone)]
-enum Step {
-    /// A client asks, with secrets in mind or not.
-    Ask(usize, bool),
-    /// The nth client waiting goes away.
-    Cancel(usize),
-    Disable(usize),
-    Enable(usize),
-    Revoke(usize),
-    Delete(usize),
-    /// The store sees now what it will answer the nth read.
-    Look(usize),
-    Answer(usize),
-    AnswerAll,
-    Fail(usize),
-    FailAll,
-    Damage(usize),
-    /// The first change not yet reported is.
-    Report,
-    /// All are, and the store says so.
-    Alive,
-    Up,
-    Down,
-    Blind,
-    /// What a fail-over goes back to.
-    Replicate,
-    FailOver,
-    // What chance would seldom bring about, begun from wherever chance led:
-    /// A user is changed again and again, always while he is being read.
-    Storm(usize, bool),
-    /// A key is revoked after the store looked and before it answers; that is told, or the push
-    /// begins anew.
-    Overtaken(usize, bool),
-    /// A user is disabled, or deleted, which is read and then lost.
-    Lost(usize, bool),
-    /// A user is disabled while the store answers nothing, or damage.
-    Outage(usize, bool),
-    /// A user is disabled while nothing is pushed, whatever the watch says: up, it is silent.
-    Unpushed(usize, Pushed),
-    Wait(u64),
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let user = || 0..USERS;
-    let nth = || 0..4_usize;
-    let pushed = prop::sample::select(vec![Pushed::Up, Pushed::Blind, Pushed::Down]);
-    prop_oneof![
-        12 => (user(), any::<bool>()).prop_map(|(user, wants)| Step::Ask(user, wants)),
-        1 => nth().prop_map(Step::Cancel),
-        4 => user().prop_map(Step::Disable),
-        3 => user().prop_map(Step::Enable),
-        1 => user().prop_map(Step::Revoke),
-        1 => user().prop_map(Step::Delete),
-        4 => nth().prop_map(Step::Look),
-        6 => nth().prop_map(Step::Answer),
-        12 => Just(Step::AnswerAll),
-        2 => nth().prop_map(Step::Fail),
-        2 => Just(Step::FailAll),
-        1 => nth().prop_map(Step::Damage),
-        6 => Just(Step::Report),
-        4 => Just(Step::Alive),
-        3 => Just(Step::Up),
-        2 => Just(Step::Down),
-        2 => Just(Step::Blind),
-        1 => Just(Step::Replicate),
-        1 => Just(Step::FailOver),
-        1 => (user(), any::<bool>()).prop_map(|(user, odd)| Step::Storm(user, odd)),
-        1 => (user(), any::<bool>()).prop_map(|(user, up)| Step::Overtaken(user, up)),
-        1 => (user(), any::<bool>()).prop_map(|(user, gone)| Step::Lost(user, gone)),
-        1 => (user(), any::<bool>()).prop_map(|(user, damage)| Step::Outage(user, damage)),
-        1 => (user(), pushed).prop_map(|(user, pushed)| Step::Unpushed(user, pushed)),
-        5 => prop::sample::select(vec![40, 240, 300, 950, 1900, 2100, 3100, 11_000]).prop_map(Step::Wait),
-    ]
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Pushed {
-    Up,
-    Blind,
-    Down,
-}
 
 struct Waiting {
     user: usize,
@@ -372,98 +292,6 @@ impl World {
             self.with_read(0, |stage, n| stage.fail(n, error.clone()));
             breathe().await;
         }
-    }
-
-    /// Asks, and is answered.
-    async fn visit(&mut self, user: usize) {
-        self.ask(user, false);
-        breathe().await;
-        self.answer_all().await;
-    }
-
-    async fn overtaken(&mut self, user: usize, up: bool) {
-        self.push(Pushed::Up);
-        breathe().await;
-        self.ask(user, false);
-        breathe().await;
-        let count = self.script.stage().pending.len();
-        (0..count).for_each(|n| self.with_read(n, |stage, n| stage.look(n)));
-        self.revoke(user).await;
-        if up {
-            self.push(Pushed::Up);
-        } else {
-            self.alive().await;
-        }
-        breathe().await;
-        self.visit(user).await;
-    }
-
-    async fn lost(&mut self, user: usize, gone: bool) {
-        self.visit(user).await;
-        if gone {
-            let _ = self.vault.delete_user(&self.players[user].name).await;
-        } else {
-            self.disable(user, true).await;
-        }
-        self.alive().await;
-        self.visit(user).await;
-        self.disable(user, true).await;
-        self.alive().await;
-        self.fail_over();
-    }
-
-    async fn outage(&mut self, user: usize, damage: bool) -> Result<(), String> {
-        self.visit(user).await;
-        self.push(Pushed::Down);
-        self.disable(user, true).await;
-        let (wait, error) = if damage {
-            (5, StoreError::Damaged("as told".into()))
-        } else {
-            (11, away())
-        };
-        sleep(Duration::from_secs(wait)).await;
-        self.settle().await?;
-        self.ask(user, false);
-        breathe().await;
-        self.fail_all(&error).await;
-        Ok(())
-    }
-
-    async fn unpushed(&mut self, user: usize, pushed: Pushed) -> Result<(), String> {
-        self.visit(user).await;
-        self.push(pushed);
-        breathe().await;
-        if pushed == Pushed::Up {
-            self.visit(user).await;
-        }
-        self.disable(user, true).await;
-        for _ in 0..4 {
-            sleep(Duration::from_secs(1)).await;
-            if pushed != Pushed::Up {
-                self.alive().await;
-            }
-        }
-        self.settle().await?;
-        self.visit(user).await;
-        Ok(())
-    }
-
-    async fn storm(&mut self, user: usize, odd: bool) -> Result<(), String> {
-        self.ask(user, false);
-        breathe().await;
-        for n in 0..7 {
-            let count = self.script.stage().pending.len();
-            (0..count).for_each(|n| self.with_read(n, |stage, n| stage.look(n)));
-            self.disable(user, (n % 2 == 0) != odd).await;
-            self.alive().await;
-            breathe().await;
-            self.ask(user, false);
-            breathe().await;
-            let count = self.script.stage().pending.len();
-            (0..count).for_each(|_| self.with_read(0, |stage, n| stage.answer(n)));
-            self.settle().await?;
-        }
-        Ok(())
     }
 
     /// Lets everybody go on, and judges the answers there are.
