@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Cluster, Fleet, Login, Move, Sentinels, slot_of, wait_until};
+use super::{Cluster, Fleet, Login, Move, Sentinels, Server, slot_of, wait_until};
 
 const LOGINS: [Login<'_>; 3] = [
     Login::Anybody,
@@ -32,7 +32,10 @@ fn sentinels_replace_a_dead_master() {
         println!("sentinels, after {:?}", begun.elapsed());
         let old = servers.master_port();
         servers.master().ask::<()>("SET a 1").unwrap();
-        assert_eq!(servers.master().ask::<u32>("WAIT 2 1000"), Ok(2));
+        wait_until("the replicas have it", || {
+            let has = |replica: &&Server| replica.ask::<u32>("EXISTS a") == Ok(1);
+            servers.replicas().iter().all(has)
+        });
         if n == 1 {
             servers.failover();
         } else {
