@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 use super::crypto::{Aead, KEY_LEN, KeyBytes, SEAL_OVERHEAD, SIGNATURE_LEN, length_prefixed};
 use super::key_name::{KeyKind, KeyName};
-use super::keyring::Keyring;
+use super::keyring::{Keyring, ReadOnly};
 use super::secret::SecretSet;
 use crate::names::ServerName;
 use crate::store::{Record, RecordId};
@@ -69,13 +69,6 @@ pub enum OpenError {
     #[error("the record's signature is not of this installation")]
     Signature,
 }
-
-/// There is no `sign` key, so this keyring can only read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "this keyring can only read: it has no `sign` key (use the keyring that `keyring init` made)"
-)]
-pub struct ReadOnly(pub(super) ());
 
 /// Seals `payload` as the signed record `id` at `version`.
 ///

@@ -28,7 +28,6 @@ use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::crypto::{KeyBytes, Mac, Signer, fill_random, verify_signature};
-use super::envelope::ReadOnly;
 use super::key_name::{KeyKind, KeyName};
 use crate::names::ServerName;
 
@@ -57,6 +56,13 @@ pub enum KeyringError {
     #[error("no `server` key covers the server `{0}`")]
     NoServerKey(ServerName),
 }
+
+/// There is no `sign` key, so this keyring can only read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "this keyring can only read: it has no `sign` key (use the keyring that `keyring init` made)"
+)]
+pub struct ReadOnly(pub(super) ());
 
 /// Which servers a `server` key is for.
 enum Scope {

@@ -37,10 +37,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use check::CheckError;
-pub use envelope::{OpenError, ReadOnly, SecretOpener};
+pub use envelope::{OpenError, SecretOpener};
 pub use ids::{UserId, key_record, user_record};
 pub use key_name::{KeyKind, KeyName};
-pub use keyring::{Keyring, KeyringError, KeyringText, Succession};
+pub use keyring::{Keyring, KeyringError, KeyringText, ReadOnly, Succession};
 pub use keys::{IssuedKey, KeyInfo, KeyRequest};
 pub use record::{KeyRecord, SecretRef, UserRecord};
 pub use replicas::{Beacon, Presence, Replica, live};

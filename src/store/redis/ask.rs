@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Inner;
 use super::line::{Failed, meaning};
-use super::servers::Node;
+use super::node::{Node, Purpose};
 use super::slots::{redirection, slot_of};
 use crate::store::StoreError;
 use crate::store::url::Address;
@@ -24,17 +24,6 @@ use crate::store::url::Address;
 const PAUSE: Duration = Duration::from_millis(20);
 /// Redirections that are followed at once; two servers that disagree send us to and fro.
 const HOPS: usize = 4;
-
-/// What the questions are for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Purpose {
-    /// Somebody waits for them to log in.
-    Login,
-    /// Listings.
-    List,
-    /// They change something.
-    Write,
-}
 
 /// A command about one key, or about several of one slot.
 pub(super) struct Question {

@@ -17,8 +17,8 @@ use tokio::time::Instant;
 
 use super::line::Line;
 use super::link::{ConnectError, Dialer};
+use super::node::Node;
 use super::quorum::most;
-use super::servers::Node;
 use super::slots::Slots;
 use super::way::Way;
 use crate::store::url::Address;

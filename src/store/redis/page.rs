@@ -2,7 +2,8 @@
 
 use redis::cmd;
 
-use super::ask::{Purpose, Question, read};
+use super::ask::{Question, read};
+use super::node::Purpose;
 use super::{Inner, WRITE_TIMEOUT, layout};
 use crate::store::{Record, RecordId, StoreError};
 

@@ -7,8 +7,9 @@ use futures_util::future::try_join_all;
 use redis::{FromRedisValue as _, Pipeline, Value, cmd, pipe};
 use tokio::time::{Instant, sleep};
 
-use super::ask::{Purpose, Question, read};
+use super::ask::{Question, read};
 use super::link::{ConnectError, Live};
+use super::node::Purpose;
 use super::settle::Share;
 use super::{Inner, READ_TIMEOUT, SWAP, SWAP_HASH};
 use crate::store::settings::SCHEMA;

@@ -11,12 +11,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use redis::{FromRedisValue as _, Pipeline, Value, cmd, pipe};
 
 use super::line::Line;
 use super::link::{ConnectError, Dialer, words};
 use super::quorum::most;
-use super::way::Way;
+use super::way::{Election, Way};
 use crate::store::StoreError;
 use crate::store::url::Address;
 
@@ -43,28 +44,6 @@ impl Sentinels {
             lines: addresses.iter().map(line).collect(),
             name: name.to_owned(),
         }
-    }
-
-    /// Where the master is.
-    pub(super) async fn master(&self) -> Result<Address, ConnectError> {
-        let answers = most(self.lines.iter().map(|line| self.view(line))).await;
-        let majority = self.lines.len() / 2 + 1;
-        let (mut views, mut last_words) = (Vec::new(), String::new());
-        for answer in answers {
-            match answer {
-                Ok(view) => views.push(view),
-                Err(reason) => last_words = reason,
-            }
-        }
-        if views.len() < majority {
-            return Err(ConnectError::Unreachable(format!(
-                "{} of {} Sentinels tell where `{}` is, and a majority is needed to be sure: {last_words}",
-                views.len(),
-                self.lines.len(),
-                self.name,
-            )));
-        }
-        Ok(newest(views).expect("a majority is at least one").address)
     }
 
     /// How many replicas are known, also those that are down: one that comes back may be made master
@@ -102,6 +81,30 @@ impl Sentinels {
         let mut ask = pipe();
         ask.add_command(question);
         ask
+    }
+}
+
+#[async_trait]
+impl Election for Sentinels {
+    async fn master(&self) -> Result<Address, ConnectError> {
+        let answers = most(self.lines.iter().map(|line| self.view(line))).await;
+        let majority = self.lines.len() / 2 + 1;
+        let (mut views, mut last_words) = (Vec::new(), String::new());
+        for answer in answers {
+            match answer {
+                Ok(view) => views.push(view),
+                Err(reason) => last_words = reason,
+            }
+        }
+        if views.len() < majority {
+            return Err(ConnectError::Unreachable(format!(
+                "{} of {} Sentinels tell where `{}` is, and a majority is needed to be sure: {last_words}",
+                views.len(),
+                self.lines.len(),
+                self.name,
+            )));
+        }
+        Ok(newest(views).expect("a majority is at least one").address)
     }
 }
 

@@ -4,52 +4,13 @@ use std::sync::Arc;
 
 use rustls::ClientConfig;
 
-use super::ask::Purpose;
 use super::cluster::Cluster;
-use super::line::Line;
 use super::link::{ConnectError, Dialer};
+use super::node::Node;
 use super::sentinel::Sentinels;
-use super::way::Way;
+use super::way::{Election as _, Way};
 use crate::store::url::{Address, RedisUrl, Servers as Named};
 use crate::store::{Settings, StoreError};
-
-/// A server that keeps records.
-pub(super) struct Node {
-    pub(super) way: Way,
-    /// For [`crate::store::Store::get_many`] alone: nothing slow stands before somebody's login.
-    pub(super) reads: Line,
-    /// For writes and listings.
-    pub(super) writes: Line,
-}
-
-impl Node {
-    pub(super) fn new(way: Way) -> Arc<Self> {
-        Arc::new(Self {
-            reads: Line::new(way.clone()),
-            writes: Line::new(way.clone()),
-            way,
-        })
-    }
-
-    pub(super) fn line(&self, purpose: Purpose) -> &Line {
-        match purpose {
-            Purpose::Login => &self.reads,
-            Purpose::List | Purpose::Write => &self.writes,
-        }
-    }
-
-    /// See [`Line::lost`].
-    pub(super) fn lost(&self) {
-        self.reads.lost();
-        self.writes.lost();
-    }
-
-    /// See [`Line::found`].
-    pub(super) fn found(&self) {
-        self.reads.found();
-        self.writes.found();
-    }
-}
 
 /// All of them.
 pub(super) enum Servers {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use futures_util::future::try_join_all;
 use redis::{FromRedisValue as _, Value, pipe};
 
-use super::servers::Node;
+use super::node::Node;
 use super::slots::slot_of;
 use super::way::replicas;
 use super::{Inner, WRITE_TIMEOUT, layout, link};

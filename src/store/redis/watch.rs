@@ -19,7 +19,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use super::Inner;
 use super::link::{ConnectError, Live};
-use super::servers::Node;
+use super::node::Node;
 use super::way::replicas;
 use crate::store::{Event, RecordId};
 

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use redis::{PushInfo, Value, cmd, pipe};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::link::{ConnectError, Dialer, Live};
-use super::sentinel::Sentinels;
 use crate::store::url::Address;
 
 /// How long a server may take to say what it is.
@@ -20,8 +20,14 @@ pub(super) enum Way {
     Anybody(Arc<Dialer>, Address),
     /// To the master there.
     Master(Arc<Dialer>, Address),
-    /// To the master the Sentinels name.
-    Elected(Arc<Dialer>, Arc<Sentinels>),
+    /// To the master that was elected.
+    Elected(Arc<Dialer>, Arc<dyn Election>),
+}
+
+/// Those who know which server is the master at this moment.
+#[async_trait]
+pub(super) trait Election: Send + Sync {
+    async fn master(&self) -> Result<Address, ConnectError>;
 }
 
 impl Way {
@@ -42,9 +48,8 @@ impl Way {
         match self {
             Self::Anybody(dialer, address) => dialer.connect(address, pushes).await,
             Self::Master(dialer, address) => masters(dialer.connect(address, pushes).await?).await,
-            Self::Elected(dialer, sentinels) => {
-                // Boxed, because the way to a Sentinel is a way too.
-                let address = Box::pin(sentinels.master()).await?;
+            Self::Elected(dialer, election) => {
+                let address = election.master().await?;
                 masters(dialer.connect(&address, pushes).await?).await
             }
         }

@@ -1,0 +1,55 @@
+//! One server that keeps records, and the connections to it.
+
+use std::sync::Arc;
+
+use super::line::Line;
+use super::way::Way;
+
+/// What a server is asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Somebody waits for them to log in.
+    Login,
+    /// Listings.
+    List,
+    /// They change something.
+    Write,
+}
+
+/// A server that keeps records.
+pub(super) struct Node {
+    pub(super) way: Way,
+    /// For [`crate::store::Store::get_many`] alone: nothing slow stands before somebody's login.
+    pub(super) reads: Line,
+    /// For writes and listings.
+    pub(super) writes: Line,
+}
+
+impl Node {
+    pub(super) fn new(way: Way) -> Arc<Self> {
+        Arc::new(Self {
+            reads: Line::new(way.clone()),
+            writes: Line::new(way.clone()),
+            way,
+        })
+    }
+
+    pub(super) fn line(&self, purpose: Purpose) -> &Line {
+        match purpose {
+            Purpose::Login => &self.reads,
+            Purpose::List | Purpose::Write => &self.writes,
+        }
+    }
+
+    /// See [`Line::lost`].
+    pub(super) fn lost(&self) {
+        self.reads.lost();
+        self.writes.lost();
+    }
+
+    /// See [`Line::found`].
+    pub(super) fn found(&self) {
+        self.reads.found();
+        self.writes.found();
+    }
+}
