@@ -149,14 +149,17 @@ impl Asking<'_> {
         let (purpose, questions) = (self.purpose, self.questions);
         let asked = self.by_server()?.into_iter().map(async |(node, group)| {
             let mut request = request(questions, &group);
-            let answer = node.line(purpose).ask(&mut request, timeout).await;
-            (node, group, answer)
+            let answer = node.line(purpose).ask_whom(&mut request, timeout).await;
+            (group, answer)
         });
         let mut moved = false;
-        for (node, group, answer) in join_all(asked).await {
+        for (group, answer) in join_all(asked).await {
             match answer {
-                Ok(values) if values.len() == group.len() => {
-                    moved |= self.take(node.way.host(), group, values);
+                Ok((by, values)) if values.len() == group.len() => {
+                    moved |= self.take(&by.host, group, values);
+                    if purpose == Purpose::Write {
+                        self.inner.wrote_at(by);
+                    }
                 }
                 Ok(_) => return Err(StoreError::Damaged("another number of answers".into())),
                 Err(failed) if self.may_ask_again(&failed, first) => {

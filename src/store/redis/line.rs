@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::link::{ConnectError, Live, words};
 use super::way::Way;
 use crate::store::StoreError;
+use crate::store::url::Address;
 
 /// After a failed attempt others fail at once for so long: a herd must not wait in a queue, each for
 /// a timeout of its own.
@@ -80,6 +81,15 @@ impl Line {
         request: &mut Pipeline,
         timeout: Duration,
     ) -> Result<Vec<Value>, Failed> {
+        Ok(self.ask_whom(request, timeout).await?.1)
+    }
+
+    /// As [`Line::ask`]; says too who answered.
+    pub(super) async fn ask_whom(
+        &self,
+        request: &mut Pipeline,
+        timeout: Duration,
+    ) -> Result<(Address, Vec<Value>), Failed> {
         let live = self.live().await.map_err(Failed::Unsent)?;
         let answer = live.ask(request, timeout).await;
         let broken = match &answer {
@@ -89,6 +99,7 @@ impl Line {
         if broken {
             self.leave(&live).await;
         }
+        let answer = answer.map(|values| (live.address.clone(), values));
         answer.map_err(|error| {
             if error.is_connection_dropped() {
                 Failed::Dropped(meaning(&error))

@@ -1,7 +1,7 @@
 //! Connections: making one, and saying why there is none.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -74,6 +74,26 @@ impl ConnectError {
         }
     }
 
+    /// From what the server answered to a login. Some repeat what they were sent, between quotes, and
+    /// that is a password.
+    fn from_login(error: &RedisError) -> Self {
+        let safe = |reason: String| match reason.split(['\'', '"', '`']).next() {
+            Some(safe) if safe.len() < reason.len() => format!("{} (…)", safe.trim_end()),
+            _ => reason,
+        };
+        match Self::from_answer(error) {
+            Self::LoginRefused(reason) => Self::LoginRefused(safe(reason)),
+            Self::NotAllowed(reason) => Self::NotAllowed(safe(reason)),
+            Self::Tls(reason) => Self::Tls(safe(reason)),
+            Self::Unreachable(reason) if reason.starts_with("ERR unknown command") => {
+                Self::Unreachable(
+                    "it does not know HELLO; it must be Redis 6.2 or newer".to_owned(),
+                )
+            }
+            Self::Unreachable(reason) => Self::Unreachable(safe(reason)),
+        }
+    }
+
     pub(super) fn explained(self, place: &str) -> OpenError {
         let address = place.to_owned();
         match self {
@@ -106,6 +126,8 @@ pub(super) struct Dialer {
     pub(super) db: u32,
     pub(super) login: Option<Login>,
     pub(super) tls: Option<Arc<ClientConfig>>,
+    /// The key by which one server that keeps everything is known to be our store, once that is known.
+    pub(super) home: OnceLock<String>,
 }
 
 impl Dialer {
@@ -131,7 +153,7 @@ impl Dialer {
         }
         let made = MultiplexedConnection::new_with_config(&info, stream, config);
         let made = timeout_at(until, made).await.map_err(|_| silent())?;
-        let (connection, driver) = made.map_err(|error| ConnectError::from_answer(&error))?;
+        let (connection, driver) = made.map_err(|error| ConnectError::from_login(&error))?;
         Ok(Live {
             address: address.clone(),
             connection,

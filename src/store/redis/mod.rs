@@ -33,7 +33,8 @@ mod slots;
 mod watch;
 mod way;
 
-use std::sync::{Arc, LazyLock};
+use std::collections::BTreeSet;
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -49,7 +50,7 @@ use self::link::ConnectError;
 use self::node::Purpose;
 use self::servers::Servers;
 use self::slots::slot_of;
-use super::url::RedisUrl;
+use super::url::{Address, RedisUrl};
 use super::{
     Event, OpenError, Record, RecordId, Settings, Settled, Store, StoreError, WriteError,
     check_size,
@@ -87,6 +88,8 @@ struct Inner {
     layout: Layout,
     /// The servers, for messages.
     place: String,
+    /// The servers that took writes of this process.
+    wrote: Mutex<BTreeSet<Address>>,
 }
 
 impl Redis {
@@ -98,6 +101,7 @@ impl Redis {
             servers: Servers::new(url, settings, tls),
             layout: Layout::new(&settings.key_prefix),
             place: url.place(),
+            wrote: Mutex::default(),
         });
         let ready = timeout(OPEN_TIMEOUT, inner.make_ready_patiently()).await;
         let slow = || ConnectError::Unreachable("it answers too slowly".to_owned());

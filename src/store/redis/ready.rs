@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use redis::{FromRedisValue as _, Pipeline, Value, cmd, pipe};
 use tokio::time::{Instant, sleep};
 
 use super::ask::{Question, read};
-use super::link::{ConnectError, Live};
+use super::link::ConnectError;
 use super::node::Purpose;
 use super::settle::Share;
 use super::{Inner, READ_TIMEOUT, SWAP, SWAP_HASH};
@@ -39,15 +39,22 @@ impl Inner {
         self.servers.refresh().await.map_err(explained)?;
         let lost = |error: StoreError| explained(ConnectError::Unreachable(error.to_string()));
         let shares = self.shares().map_err(lost)?;
-        let connecting = shares.iter().map(async |share| {
-            let live = share.node.way.connect(None).await;
-            live.map_err(|error| error.explained(&self.place))
-        });
-        let lives = try_join_all(connecting).await?;
+        let rehearsed = shares.iter().map(|share| self.rehearse(share));
+        let (done, failed): (Vec<_>, Vec<_>) = join_all(rehearsed)
+            .await
+            .into_iter()
+            .partition(Result::is_ok);
+        for error in failed.into_iter().filter_map(Result::err) {
+            match error {
+                // The records of the others are there, and it may come back.
+                ConnectError::Unreachable(reason) if !done.is_empty() => {
+                    tracing::warn!(reason, "A server of the store is away.");
+                }
+                error => return Err(explained(error)),
+            }
+        }
         self.check_schema().await?;
-        let rehearsed = shares.iter().zip(&lives);
-        let rehearsed = rehearsed.map(|(share, live)| self.rehearse(share, live));
-        try_join_all(rehearsed).await.map_err(explained)?;
+        self.servers.settle_in(&self.layout.schema_key());
         Ok(())
     }
 
@@ -89,7 +96,8 @@ impl Inner {
     /// Does everything once, at one server, in a form that changes nothing. A server that cannot write
     /// for the moment (a full disk, too few replicas) can still be read, so only a missing permission or
     /// connection stops the start.
-    async fn rehearse(&self, share: &Share, live: &Live) -> Result<(), ConnectError> {
+    async fn rehearse(&self, share: &Share) -> Result<(), ConnectError> {
+        let live = share.node.way.connect(None).await?;
         let tag = &share.tags[0];
         let answers = live.ask(&mut self.rehearsal(tag), READ_TIMEOUT).await;
         let answers = answers.map_err(|error| ConnectError::from_answer(&error))?;
@@ -140,6 +148,7 @@ impl Inner {
     /// What works, but not as well as it should: a sentence each.
     pub(super) async fn remarks(&self) -> Result<Vec<String>, StoreError> {
         let shares = self.shares()?;
+        let mut remarks = self.servers.remarks().await;
         let asked = shares.iter().map(async |share| {
             let unreachable = |error: ConnectError| StoreError::Unreachable(error.to_string());
             let live = share.node.way.connect(None).await.map_err(unreachable)?;
@@ -149,19 +158,22 @@ impl Inner {
             let answers = live.ask(&mut ask, READ_TIMEOUT).await;
             let answers =
                 answers.map_err(|error| unreachable(ConnectError::from_answer(&error)))?;
-            let remarks = remarks(&answers).into_iter();
+            let remarks = of_answers(&answers).into_iter();
             Ok::<_, StoreError>(
                 remarks
                     .map(|remark| format!("{}: {remark}", live.address))
                     .collect::<Vec<_>>(),
             )
         });
-        Ok(try_join_all(asked).await?.concat())
+        for found in join_all(asked).await {
+            remarks.extend(found.unwrap_or_else(|error| vec![error.to_string()]));
+        }
+        Ok(remarks)
     }
 }
 
 /// From the answers to `INFO memory`, `INFO persistence` and `CLIENT TRACKING`.
-fn remarks(answers: &[Value]) -> Vec<String> {
+fn of_answers(answers: &[Value]) -> Vec<String> {
     let [memory, persistence, tracking] = answers else {
         return Vec::new();
     };
@@ -224,19 +236,19 @@ mod tests {
             info("# Persistence\r\naof_enabled:1\r\n"),
             Value::Okay,
         ];
-        assert_eq!(remarks(&good), Vec::<String>::new());
+        assert_eq!(of_answers(&good), Vec::<String>::new());
         let bad = [
             info("maxmemory_policy:allkeys-lru\r\n"),
             info("aof_enabled:0\r\n"),
             Value::Okay,
         ];
-        let found = remarks(&bad);
+        let found = of_answers(&bad);
         assert!(
             found[0].contains("allkeys-lru") && found[1].contains("appendonly"),
             "{found:?}"
         );
         let refused = redis::parse_redis_value(b"-NOPERM no\r\n").unwrap();
-        let found = remarks(&[refused.clone(), refused.clone(), refused]);
+        let found = of_answers(&[refused.clone(), refused.clone(), refused]);
         assert!(
             found[0].contains("+info") && found[1].contains("+client|tracking"),
             "{found:?}"

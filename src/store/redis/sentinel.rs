@@ -34,6 +34,8 @@ pub(super) struct Sentinels {
 struct View {
     /// Greater after each fail-over.
     epoch: u64,
+    /// Whether a replica is just being made master. Then the others know of it later.
+    changing: bool,
     address: Address,
 }
 
@@ -58,6 +60,25 @@ impl Sentinels {
         });
         let known = futures_util::future::join_all(asked).await;
         known.into_iter().flatten().max().unwrap_or_default()
+    }
+
+    /// Those of the URL decide by majority, so it should name all there are.
+    pub(super) async fn remarks(&self) -> Vec<String> {
+        let asked = self.lines.iter().map(async |line| {
+            let values = line.ask(&mut self.question("MASTER"), TIMEOUT).await.ok()?;
+            let facts = HashMap::<String, String>::from_redis_value_ref(values.first()?).ok()?;
+            facts.get("num-other-sentinels")?.parse::<usize>().ok()
+        });
+        let others = futures_util::future::join_all(asked).await;
+        let all = others.into_iter().flatten().max().unwrap_or_default() + 1;
+        if all <= self.lines.len() {
+            return Vec::new();
+        }
+        vec![format!(
+            "store.url names {} of {all} Sentinels: name all of them, for a majority of those it names \
+             decides where the master is",
+            self.lines.len()
+        )]
     }
 
     async fn view(&self, line: &Line) -> Result<View, String> {
@@ -113,14 +134,18 @@ impl Election for Sentinels {
 fn view(address: &Value, master: &Value) -> Option<View> {
     let (host, port) = <(String, u16)>::from_redis_value_ref(address).ok()?;
     let facts = HashMap::<String, String>::from_redis_value_ref(master).ok()?;
+    let before = (facts.get("ip"), facts.get("port"));
     Some(View {
         epoch: facts.get("config-epoch")?.parse().ok()?,
+        changing: before != (Some(&host), Some(&port.to_string())),
         address: Address { host, port },
     })
 }
 
 fn newest(views: Vec<View>) -> Option<View> {
-    views.into_iter().max_by_key(|view| view.epoch)
+    views
+        .into_iter()
+        .max_by_key(|view| (view.epoch, view.changing))
 }
 
 #[cfg(test)]
@@ -133,16 +158,23 @@ mod tests {
 
     #[test]
     fn the_newest_configuration_counts() {
-        let seen = |epoch: &str, port: &str| {
+        let seen = |epoch: &str, before: &str, port: &str| {
             let address = Value::Array(vec![text("h"), text(port)]);
-            let facts = vec![
-                (text("flags"), text("master")),
-                (text("config-epoch"), text(epoch)),
-            ];
-            view(&address, &Value::Map(facts)).unwrap()
+            let facts = [("ip", "h"), ("port", before), ("config-epoch", epoch)];
+            let facts = facts.map(|(name, value)| (text(name), text(value)));
+            view(&address, &Value::Map(facts.to_vec())).unwrap()
         };
-        let views = vec![seen("9", "1"), seen("11", "2"), seen("10", "3")];
-        assert_eq!(newest(views).unwrap().address.port, 2);
+        let port = |views| newest(views).unwrap().address.port;
+        assert_eq!(
+            port(vec![
+                seen("9", "1", "1"),
+                seen("11", "2", "2"),
+                seen("10", "3", "3")
+            ]),
+            2
+        );
+        // A fail-over under way, of which only one knows as yet.
+        assert_eq!(port(vec![seen("9", "1", "2"), seen("9", "1", "1")]), 2);
         assert_eq!(view(&Value::Nil, &Value::Map(Vec::new())), None);
     }
 }

@@ -1,6 +1,6 @@
 //! The servers that keep the records, and the connections to them.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::ClientConfig;
 
@@ -29,6 +29,7 @@ impl Servers {
             db: url.db,
             login: url.login.clone(),
             tls: tls.clone(),
+            home: OnceLock::new(),
         });
         match &url.servers {
             Named::One(address) => Self::One {
@@ -40,6 +41,7 @@ impl Servers {
                     db: 0,
                     login: settings.sentinel_login.clone(),
                     tls,
+                    home: OnceLock::new(),
                 });
                 let sentinels = Arc::new(Sentinels::new(&to_sentinels, sentinels, master));
                 Self::One {
@@ -48,6 +50,14 @@ impl Servers {
                 }
             }
             Named::Cluster(seeds) => Self::Cluster(Cluster::new(dialer, seeds)),
+        }
+    }
+
+    /// From now on a server that lacks `key` is not our store. Of a Cluster each node lacks most keys, so
+    /// there nothing is known of it.
+    pub(super) fn settle_in(&self, key: &str) {
+        if let Self::One { node, .. } = self {
+            node.way.settle_in(key);
         }
     }
 
@@ -112,6 +122,17 @@ impl Servers {
                 None => 0,
             },
             Self::Cluster(cluster) => cluster.replicas(slot),
+        }
+    }
+
+    /// What works, but not as well as it should.
+    pub(super) async fn remarks(&self) -> Vec<String> {
+        match self {
+            Self::One {
+                sentinels: Some(sentinels),
+                ..
+            } => sentinels.remarks().await,
+            _ => Vec::new(),
         }
     }
 

@@ -48,36 +48,38 @@ impl Slots {
         let Value::Array(entries) = answer else {
             return None;
         };
-        let mut slots = Self::default();
-        for entry in entries {
-            let Value::Array(parts) = entry else {
-                return None;
-            };
-            let [Value::Int(first), Value::Int(last), master, replicas @ ..] = &parts[..] else {
-                return None;
-            };
-            let master = Master {
-                address: node(master, asked)?,
-                replicas: u32::try_from(replicas.len()).ok()?,
-            };
-            let place = slots.place_of(master)?;
-            let (first, last) = (u16::try_from(*first).ok()?, u16::try_from(*last).ok()?);
-            slots.ranges.push((first, last, place));
+        let entries = entries.iter().map(|entry| Self::entry(entry, asked));
+        let entries = entries.collect::<Option<Vec<_>>>()?;
+        // By address, since each node lists them in an order of its own.
+        let mut masters: Vec<_> = entries.iter().map(|(.., master)| master.clone()).collect();
+        masters.sort_unstable_by(|one, other| one.address.cmp(&other.address));
+        masters.dedup_by(|one, other| one.address == other.address);
+        let place = |master: &Master| masters.iter().position(|m| m.address == master.address);
+        let mut ranges = Vec::with_capacity(entries.len());
+        for (first, last, master) in &entries {
+            ranges.push((*first, *last, u16::try_from(place(master)?).ok()?));
         }
-        slots.ranges.sort_unstable();
-        (!slots.ranges.is_empty()).then_some(slots)
+        ranges.sort_unstable();
+        (!ranges.is_empty()).then_some(Self { ranges, masters })
     }
 
-    fn place_of(&mut self, master: Master) -> Option<u16> {
-        let known = self
-            .masters
-            .iter()
-            .position(|known| known.address == master.address);
-        let place = known.unwrap_or_else(|| {
-            self.masters.push(master);
-            self.masters.len() - 1
-        });
-        u16::try_from(place).ok()
+    /// First slot, last slot, master, replicas.
+    fn entry(entry: &Value, asked: &Address) -> Option<(u16, u16, Master)> {
+        let Value::Array(parts) = entry else {
+            return None;
+        };
+        let [Value::Int(first), Value::Int(last), master, replicas @ ..] = &parts[..] else {
+            return None;
+        };
+        let master = Master {
+            address: node(master, asked)?,
+            replicas: u32::try_from(replicas.len()).ok()?,
+        };
+        Some((
+            u16::try_from(*first).ok()?,
+            u16::try_from(*last).ok()?,
+            master,
+        ))
     }
 
     /// What most nodes say: one that was cut off from the others, and deposed by them, does not know.
@@ -86,17 +88,16 @@ impl Slots {
         views.iter().max_by_key(votes).cloned()
     }
 
-    /// Each node lists the masters in an order of its own, and knows of other replicas.
+    /// Whether both name the same masters for the same slots, whatever they know of replicas.
     fn says_as(&self, other: &Self) -> bool {
-        self.ranges().eq(other.ranges())
-    }
-
-    fn ranges(&self) -> impl Iterator<Item = (u16, u16, &Address)> {
-        let masters = &self.masters;
-        let range = |(first, last, owner): &(u16, u16, u16)| {
-            (*first, *last, &masters[usize::from(*owner)].address)
+        let addresses = |slots: &Self| {
+            slots
+                .masters
+                .iter()
+                .map(|m| m.address.clone())
+                .collect::<Vec<_>>()
         };
-        self.ranges.iter().map(range)
+        self.ranges == other.ranges && addresses(self) == addresses(other)
     }
 }
 

@@ -40,12 +40,11 @@ enum End {
 /// Until nobody listens: watch; after a failure say Down once, and try again.
 pub(super) async fn run(inner: Arc<Inner>, events: UnboundedSender<Event>) {
     let mut pause = FIRST_PAUSE;
-    // Servers given up since changes were last reported.
-    let mut lost: Option<Vec<Arc<Node>>> = None;
+    let mut told = false;
     while !events.is_closed() {
         let end = match Watch::start(&inner).await {
             Ok(mut watch) => {
-                (pause, lost) = (FIRST_PAUSE, None);
+                (pause, told) = (FIRST_PAUSE, false);
                 watch
                     .watched
                     .iter()
@@ -57,18 +56,16 @@ pub(super) async fn run(inner: Arc<Inner>, events: UnboundedSender<Event>) {
             }
             Err(end) => end,
         };
-        if lost.is_none() {
+        if !told {
             tell_why(&end);
             let _ = events.send(Event::Down);
+            told = true;
         }
-        let given_up = lost.get_or_insert_default();
+        // What other connections lead to is no better: perhaps a server that was demoted. After every
+        // failure, for one of them may have been made between two; nobody else looks after them.
         if let End::Lost(at, _) = end {
-            // What the other connections lead to is no better: perhaps a server that was demoted.
             for node in at.map_or_else(|| inner.servers.all(), |node| vec![node]) {
-                if !given_up.iter().any(|known| Arc::ptr_eq(known, &node)) {
-                    node.lost();
-                    given_up.push(node);
-                }
+                node.lost();
             }
         }
         tokio::select! {

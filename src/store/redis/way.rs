@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use redis::{PushInfo, Value, cmd, pipe};
+use redis::{PushInfo, Value, pipe};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::link::{ConnectError, Dialer, Live};
@@ -31,12 +31,10 @@ pub(super) trait Election: Send + Sync {
 }
 
 impl Way {
-    /// The host it leads to, where that is known beforehand.
-    pub(super) fn host(&self) -> &str {
-        match self {
-            Self::Anybody(_, address) | Self::Master(_, address) => &address.host,
-            Self::Elected(..) => "",
-        }
+    /// See [`Dialer::home`].
+    pub(super) fn settle_in(&self, key: &str) {
+        let (Self::Anybody(dialer, _) | Self::Master(dialer, _) | Self::Elected(dialer, _)) = self;
+        dialer.home.get_or_init(|| key.to_owned());
     }
 
     /// Connects and logs in. Where records are read, to a master only: a replica would answer with old
@@ -47,27 +45,38 @@ impl Way {
     ) -> Result<Live, ConnectError> {
         match self {
             Self::Anybody(dialer, address) => dialer.connect(address, pushes).await,
-            Self::Master(dialer, address) => masters(dialer.connect(address, pushes).await?).await,
+            Self::Master(dialer, address) => {
+                masters(dialer, dialer.connect(address, pushes).await?).await
+            }
             Self::Elected(dialer, election) => {
                 let address = election.master().await?;
-                masters(dialer.connect(&address, pushes).await?).await
+                masters(dialer, dialer.connect(&address, pushes).await?).await
             }
         }
     }
 }
 
-/// The connection, if it leads to a master.
-async fn masters(live: Live) -> Result<Live, ConnectError> {
+/// The connection, if it leads to a master that still holds our store. One that was restarted empty
+/// would make every key unknown.
+async fn masters(dialer: &Dialer, live: Live) -> Result<Live, ConnectError> {
     let mut ask = pipe();
-    ask.add_command(cmd("ROLE"));
-    let role = live.demand(&mut ask, ROLE_TIMEOUT).await?;
-    match role.first().and_then(replicas) {
-        Some(_) => Ok(live),
-        None => Err(ConnectError::Unreachable(format!(
-            "{} is a replica, and only the master has the newest records",
-            live.address
-        ))),
+    ask.cmd("ROLE");
+    let home = dialer.home.get();
+    if let Some(home) = home {
+        ask.cmd("GET").arg(home);
     }
+    let answers = live.demand(&mut ask, ROLE_TIMEOUT).await?;
+    let reason = match answers.as_slice() {
+        [role, ..] if replicas(role).is_none() => {
+            "is a replica, and only the master has the newest records"
+        }
+        [_, Value::Nil] => "is empty, and was not before: give it its records back",
+        _ => return Ok(live),
+    };
+    Err(ConnectError::Unreachable(format!(
+        "{} {reason}",
+        live.address
+    )))
 }
 
 /// How many replicas follow, from the answer to `ROLE`; `None` when it is no master.
