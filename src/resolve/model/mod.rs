@@ -6,8 +6,8 @@
 //! answer a client got is held against what it may be.
 //!
 //! Each of these was tried and found, one line of the resolver at a time: an older state takes back a
-//! denial (`sticks`); its versions are forgotten with the entry (`seen`), or with a push (`forget`
-//! removes it); an outdated entry is served; a change taints no read, a reconnect none; who comes late
+//! denial (`sticks`), or a later one what is gone; its versions are forgotten with the entry (`seen`),
+//! or with a push (`forget` removes it); an outdated entry is served; a change taints no read, a reconnect none; who comes late
 //! joins the last read of a storm, or finds what it left in the cache; two reads of a key at once; `Up`
 //! moves no epoch; a silent watch counts as up; a blind one does; entries are read again after 4 s;
 //! `stale_for` has no end, or holds for a store that answers damage; all try a failing shard, or one

@@ -39,6 +39,12 @@ impl World {
         self.disable(user, true).await;
         self.alive().await;
         self.fail_over();
+        if gone {
+            // Written again, as by a rotation: newer than all that was seen of him.
+            self.disable(user, true).await;
+            self.disable(user, false).await;
+            self.visit(user).await;
+        }
     }
 
     pub(super) async fn outage(&mut self, user: usize, damage: bool) -> Result<(), String> {
