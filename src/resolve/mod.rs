@@ -319,10 +319,8 @@ impl Inner {
     }
 
     fn may_be_stale(&self, entry: &Entry) -> bool {
-        match self.freshness.judge(entry.stamp) {
-            Verdict::Fresh => true,
-            Verdict::Recheck { age } => age < self.stale_for,
-        }
+        let verdict = self.freshness.judge(entry.stamp);
+        verdict.may_be_stale(self.stale_for)
     }
 
     async fn load(

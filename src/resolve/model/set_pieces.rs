@@ -64,6 +64,23 @@ impl World {
         Ok(())
     }
 
+    pub(super) async fn unreadable(&mut self, user: usize) -> Result<(), String> {
+        self.visit(user).await;
+        self.push(Pushed::Down);
+        breathe().await;
+        self.disable(user, true).await;
+        self.push(Pushed::Up);
+        for _ in 0..5 {
+            sleep(Duration::from_secs(1)).await;
+            self.alive().await;
+        }
+        self.settle().await?;
+        self.ask(user, false);
+        breathe().await;
+        self.fail_all(&away()).await;
+        Ok(())
+    }
+
     pub(super) async fn unpushed(&mut self, user: usize, pushed: Pushed) -> Result<(), String> {
         self.visit(user).await;
         self.push(pushed);
