@@ -217,9 +217,9 @@ pub enum KeyringCommand {
 pub enum StoreCommand {
     /// Copy all records from one store to another, sealed as they are, and compare both
     ///
-    /// Run again, it goes on where it was, and writes only what is missing or older. Ends well only
-    /// when both were found equal; what is written at the source after that is not in the copy, so
-    /// for the last run stop everybody who writes (proxies only read).
+    /// Cut short and run again, it goes on where it was, and writes only what is missing or older. Ends
+    /// well only when both were found equal; what is written at the source after that is not in the
+    /// copy, so for the last run (`--again`) stop everybody who writes (proxies only read).
     ///
     /// A store is named by the file of a configuration, whose [store] table counts, or by a URL
     /// without a password, for which key_prefix and ca_file of the configuration in use count.
@@ -234,6 +234,10 @@ pub enum StoreCommand {
         /// Delete at the destination what the source no longer has since an earlier copy
         #[arg(long)]
         delete: bool,
+        /// Write also what a destination lacks that was whole already: nobody used it since an earlier
+        /// copy, and deleted nothing there that would come back
+        #[arg(long)]
+        again: bool,
         /// Caught so that a URL given here is not repeated in a complaint.
         #[arg(hide = true, num_args = 0..)]
         rest: Vec<std::ffi::OsString>,

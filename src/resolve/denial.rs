@@ -2,8 +2,14 @@
 //!
 //! After a fail-over to a copy that missed a revocation, the store itself has lost it. Whoever once
 //! read the newer state still has it in the cache, and believes that: [`believed`]. A state newer
-//! than the denial always counts, so a user who is enabled again is. What an older state lost besides
+//! than a revocation always counts, so a user who is enabled again is. What an older state lost besides
 //! (a secret, say) is not made up for: nobody who was allowed is stopped.
+//!
+//! Gone stays gone, whatever the version. Ids of users and digests of keys are random and never used
+//! again, so a record that was seen and then was not comes back only from an earlier state; and there
+//! its version tells nothing, since whatever writes it again (a rotation of keys does so to all) makes it
+//! newer than all that was ever seen. Who puts an earlier state back on purpose (`store restore` after
+//! a loss) restarts the proxies. A user deleted and added again has another id, and other keys.
 //!
 //! A denial is known for as long as its entry is cached, and not after a restart. Also a record that
 //! is gone has its place among those that are there, so that guesses push out no denial.
@@ -31,7 +37,8 @@ fn sticks(read: &Entry, known: &Entry) -> bool {
         (Content::Absent, _) => false,
         // Nobody vouches for the version of what does not open.
         (Content::Unreadable(_), _) => true,
-        (_, Content::Absent) => read.version <= known.seen,
+        // Nobody is ever given this id again.
+        (_, Content::Absent) => true,
         _ => read.version < known.version,
     }
 }
@@ -85,7 +92,7 @@ mod tests {
         matches!(&entry.content, Content::Key(key) if key.revoked.is_none())
     }
 
-    // Fails when `sticks` is always false.
+    // Fails when `sticks` is always false, or when a later version brings back what is gone.
     #[test]
     fn an_older_state_takes_back_no_denial() {
         for read in [
@@ -94,6 +101,11 @@ mod tests {
             vec![key(5, true), unreadable(), key(4, false)],
             vec![key(5, true), absent(), key(5, false)],
             vec![key(5, false), absent(), key(5, false)],
+            // Sealed again, as by a rotation after the deletion was lost.
+            vec![key(5, false), absent(), key(6, false)],
+            vec![key(5, true), absent(), key(6, false)],
+            vec![key(5, false), absent(), key(6, false), key(7, false)],
+            vec![key(5, false), absent(), unreadable(), key(6, false)],
             vec![key(5, false), key(4, false), absent(), key(5, false)],
             vec![key(5, false), unreadable(), absent(), key(4, false)],
             vec![
@@ -109,13 +121,11 @@ mod tests {
         }
     }
 
-    // Fails when `sticks` is always true for what denies, or the version of what is gone is forgotten.
+    // Fails when `sticks` is always true for what denies, or what was never seen counts as gone.
     #[test]
     fn a_newer_state_always_counts_and_so_does_an_older_one_of_who_was_allowed() {
         for read in [
             vec![key(5, true), key(6, false)],
-            vec![key(5, true), absent(), key(6, false)],
-            vec![key(5, false), absent(), key(6, false)],
             vec![key(5, false), key(4, false)],
             vec![absent(), key(1, false)],
             vec![unreadable(), key(1, false)],

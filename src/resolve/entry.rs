@@ -132,6 +132,12 @@ impl Entry {
         }
     }
 
+    /// Whether it says of a record that there never was one. That is no denial, as what is gone or
+    /// revoked is: the record may have been made since.
+    pub(super) fn was_never_there(&self) -> bool {
+        matches!(self.content, Content::Absent) && self.seen.is_none()
+    }
+
     /// From now on it is no longer right; everybody who watches it is told.
     pub(super) fn outdate(&self) {
         self.outdated.store(true, Ordering::Release);

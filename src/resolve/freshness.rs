@@ -4,7 +4,8 @@
 //! moves whenever a change may have been missed: when pushing ends and when it begins again. So
 //! after a loss or a reconnect every entry is read again before it is served. While only the push
 //! is lost, or the store refuses it, an entry is read again every [`RECHECK`]. While the store cannot be reached at all, an
-//! entry is served for `stale_for` after the last moment at which it was known to be right.
+//! entry is served for `stale_for` after the last moment at which it was known to be right; but once
+//! changes are pushed again, only for [`UNCHECKED`] more, should it still not be possible to read.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,6 +17,10 @@ use super::figures::Watch;
 
 /// How old an entry may be while no changes are pushed. Under the 5 s that are promised.
 pub(super) const RECHECK: Duration = Duration::from_secs(2);
+/// How long after a reconnect an entry is served that could not be read again: connections for
+/// reading may come back later than the one that is pushed on. More would be serving what was changed
+/// meanwhile although the store is there.
+const UNCHECKED: Duration = Duration::from_secs(5);
 /// Pushing counts as lost when nothing was heard for so long, whatever the watcher says: it
 /// reports itself alive at least once a second.
 const SILENCE: Duration = Duration::from_secs(3);
@@ -35,6 +40,8 @@ struct View {
     now: Duration,
     epoch: u64,
     up: bool,
+    /// When pushing last began.
+    up_at: Duration,
     alive: Duration,
     /// The last epoch in which changes were pushed, and until when.
     lost_epoch: u64,
@@ -46,8 +53,24 @@ struct View {
 pub(super) enum Verdict {
     /// Yes.
     Fresh,
-    /// Not before it was read again. It was known to be right so long ago.
-    Recheck { age: Duration },
+    /// Not before it was read again. It was known to be right so long ago, and for so long changes
+    /// have been pushed since, if they are.
+    Recheck {
+        age: Duration,
+        pushed_for: Option<Duration>,
+    },
+}
+
+impl Verdict {
+    /// Whether it may be served where it cannot be read again.
+    pub(super) fn may_be_stale(self, stale_for: Duration) -> bool {
+        match self {
+            Self::Fresh => true,
+            Self::Recheck { age, pushed_for } => {
+                age < stale_for && pushed_for.is_none_or(|time| time < UNCHECKED)
+            }
+        }
+    }
 }
 
 fn judge(stamp: Stamp, view: View) -> Verdict {
@@ -65,6 +88,7 @@ fn judge(stamp: Stamp, view: View) -> Verdict {
     };
     Verdict::Recheck {
         age: view.now.saturating_sub(confirmed),
+        pushed_for: pushed.then(|| view.now.saturating_sub(view.up_at)),
     }
 }
 
@@ -75,6 +99,7 @@ pub(super) struct Freshness {
     /// Copies for the hot path, which takes no lock. Of what is read together, what is written first is
     /// read last: so nothing looks better than it was before the writing or is after it.
     epoch_now: AtomicU64,
+    up_at: AtomicU64,
     up: AtomicBool,
     blind: AtomicBool,
     alive: AtomicU64,
@@ -88,6 +113,7 @@ impl Freshness {
             begun: Instant::now(),
             epoch: watch::Sender::new(1),
             epoch_now: AtomicU64::new(1),
+            up_at: AtomicU64::new(0),
             up: AtomicBool::new(false),
             blind: AtomicBool::new(false),
             alive: AtomicU64::new(0),
@@ -132,6 +158,8 @@ impl Freshness {
         self.on_alive();
         self.next_epoch();
         self.blind.store(false, Ordering::SeqCst);
+        self.up_at
+            .store(millis(self.begun.elapsed()), Ordering::SeqCst);
         self.up.store(true, Ordering::SeqCst);
     }
 
@@ -169,6 +197,7 @@ impl Freshness {
         let lost_at = Duration::from_millis(load(&self.lost_at));
         View {
             up,
+            up_at: Duration::from_millis(load(&self.up_at)),
             lost_at,
             lost_epoch: load(&self.lost_epoch),
             epoch: load(&self.epoch_now),
@@ -195,6 +224,7 @@ mod tests {
             now: s(now),
             epoch,
             up,
+            up_at: s(now - 1),
             alive: s(now),
             lost_epoch: 0,
             lost_at: s(0),
@@ -208,6 +238,14 @@ mod tests {
         }
     }
 
+    /// While nothing is pushed.
+    const fn recheck(age: u64) -> Verdict {
+        Verdict::Recheck {
+            age: s(age),
+            pushed_for: None,
+        }
+    }
+
     #[test]
     fn while_pushed_an_entry_of_this_epoch_is_fresh_for_ever() {
         assert_eq!(judge(stamp(5, 1), view(90_000, 5, true)), Verdict::Fresh);
@@ -215,23 +253,36 @@ mod tests {
 
     #[test]
     fn after_a_reconnect_nothing_older_is_served_unchecked() {
-        assert_eq!(
-            judge(stamp(4, 99), view(100, 5, true)),
-            Verdict::Recheck { age: s(1) }
-        );
+        let verdict = judge(stamp(4, 99), view(100, 5, true));
+        assert_ne!(verdict, Verdict::Fresh);
+    }
+
+    // Fails when `pushed_for` is always `None`, or not looked at.
+    #[test]
+    fn after_a_reconnect_nothing_older_is_served_for_long_that_cannot_be_read() {
+        let since = |up_at| View {
+            up_at: s(up_at),
+            ..view(100, 5, true)
+        };
+        let served = |view| judge(stamp(4, 90), view).may_be_stale(s(60));
+        assert!(served(since(96)));
+        assert!(!served(since(95)));
+        // While nothing is pushed it is as old as `stale_for` allows, whenever it was.
+        let lost = View {
+            up: false,
+            ..since(95)
+        };
+        assert!(served(lost));
+        assert!(!judge(stamp(4, 40), lost).may_be_stale(s(60)));
+        assert!(!judge(stamp(4, 40), since(99)).may_be_stale(s(60)));
+        assert!(!judge(stamp(4, 100), since(99)).may_be_stale(s(0)));
     }
 
     #[test]
     fn without_pushes_an_entry_is_read_again_after_two_seconds() {
         assert_eq!(judge(stamp(5, 99), view(100, 5, false)), Verdict::Fresh);
-        assert_eq!(
-            judge(stamp(5, 98), view(100, 5, false)),
-            Verdict::Recheck { age: s(2) }
-        );
-        assert_eq!(
-            judge(stamp(4, 99), view(100, 5, false)),
-            Verdict::Recheck { age: s(1) }
-        );
+        assert_eq!(judge(stamp(5, 98), view(100, 5, false)), recheck(2));
+        assert_eq!(judge(stamp(4, 99), view(100, 5, false)), recheck(1));
     }
 
     #[test]
@@ -240,7 +291,7 @@ mod tests {
             alive: s(90),
             ..view(100, 5, true)
         };
-        assert_eq!(judge(stamp(5, 1), silent), Verdict::Recheck { age: s(10) });
+        assert_eq!(judge(stamp(5, 1), silent), recheck(10));
     }
 
     #[test]
@@ -250,8 +301,8 @@ mod tests {
             lost_at: s(70),
             ..view(100, 6, false)
         };
-        assert_eq!(judge(stamp(4, 1), lost), Verdict::Recheck { age: s(30) });
-        assert_eq!(judge(stamp(3, 1), lost), Verdict::Recheck { age: s(99) });
+        assert_eq!(judge(stamp(4, 1), lost), recheck(30));
+        assert_eq!(judge(stamp(3, 1), lost), recheck(99));
     }
 
     // Fails when `on_blind` does not move the epoch, or counts as up.

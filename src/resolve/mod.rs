@@ -319,10 +319,10 @@ impl Inner {
     }
 
     fn may_be_stale(&self, entry: &Entry) -> bool {
-        match self.freshness.judge(entry.stamp) {
-            Verdict::Fresh => true,
-            Verdict::Recheck { age } => age < self.stale_for,
-        }
+        // What was not there may be by now: its key is unknown while the store is asked, not while it is away.
+        let verdict = self.freshness.judge(entry.stamp);
+        verdict == Verdict::Fresh
+            || !entry.was_never_there() && verdict.may_be_stale(self.stale_for)
     }
 
     async fn load(

@@ -19,16 +19,20 @@ struct House {
     store: Arc<Shaky>,
 }
 
-/// A store that panics once when told to.
+/// A store that panics once when told to, and does not answer while told not to.
 struct Shaky {
     inner: Arc<dyn Store>,
     panics: AtomicBool,
+    away: AtomicBool,
 }
 
 #[async_trait::async_trait]
 impl Store for Shaky {
     async fn get_many(&self, ids: &[RecordId]) -> Result<Vec<Option<Record>>, StoreError> {
         assert!(!self.panics.swap(false, Ordering::SeqCst), "as told");
+        if self.away.load(Ordering::SeqCst) {
+            return Err(StoreError::Unreachable("as told".into()));
+        }
         self.inner.get_many(ids).await
     }
 
@@ -60,15 +64,22 @@ impl Store for Shaky {
 
 impl House {
     async fn new(cache_bytes: u64) -> Self {
-        let url = StoreUrl::parse("memory:", Path::new("")).unwrap();
-        let inner = store::open(&store::Settings::new(url)).await.unwrap();
-        let panics = AtomicBool::new(false);
-        let store = Arc::new(Shaky { inner, panics });
-        let ring = Arc::new(Keyring::generate());
-        let settings = Settings {
+        Self::with(Settings {
             cache_bytes,
             stale_for: Duration::ZERO,
-        };
+        })
+        .await
+    }
+
+    async fn with(settings: Settings) -> Self {
+        let url = StoreUrl::parse("memory:", Path::new("")).unwrap();
+        let inner = store::open(&store::Settings::new(url)).await.unwrap();
+        let store = Arc::new(Shaky {
+            inner,
+            panics: AtomicBool::new(false),
+            away: AtomicBool::new(false),
+        });
+        let ring = Arc::new(Keyring::generate());
         let resolver = Resolver::new(store.clone(), Reader::new(ring.clone()), &settings);
         while resolver.watch() != Watch::Up {
             sleep(Duration::from_millis(1)).await;
@@ -143,4 +154,31 @@ async fn a_panic_in_a_read_is_that_reads_alone() {
     let _ = house.resolver.identify(key.key.digest(), None).await;
     let identity = house.identify(&key).await;
     assert_eq!(identity.user_name(), "alice");
+}
+
+// Fails when `may_be_stale` lets pass what was never there, or nothing that is gone.
+#[tokio::test]
+async fn while_the_store_is_away_a_stranger_is_not_told_that_he_is_none() {
+    let house = House::with(Settings::default()).await;
+    let alice = house.issue("alice").await;
+    let gone = house.issue("gone").await;
+    let stranger = KeyDigest::from_hex(&"5a".repeat(32)).unwrap();
+    let ask = |digest| house.resolver.identify(digest, None);
+    house.identify(&gone).await;
+    let name = UserName::parse("gone").unwrap();
+    house.vault.delete_user(&name).await.ok().unwrap();
+    house.identify(&alice).await;
+    for digest in [gone.key.digest(), stranger] {
+        let told = ask(digest).await.err();
+        assert!(matches!(told, Some(ResolveError::Unknown)), "{told:?}");
+    }
+    house.store.away.store(true, Ordering::SeqCst);
+    house.resolver.0.freshness.on_down();
+    for _ in 0..3 {
+        assert_eq!(house.identify(&alice).await.user_name(), "alice");
+        let told = ask(gone.key.digest()).await.err();
+        assert!(matches!(told, Some(ResolveError::Unknown)), "{told:?}");
+        let told = ask(stranger).await.err();
+        assert!(matches!(told, Some(ResolveError::Store(_))), "{told:?}");
+    }
 }

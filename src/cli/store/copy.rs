@@ -8,12 +8,12 @@ use super::kinds;
 use super::stages::Stages;
 use crate::store::{Copied, Rule, copy, open, open_to_read};
 
-pub(super) async fn run(ends: &Ends, delete: bool, out: &Output) -> Result<(), Failure> {
+pub(super) async fn run(ends: &Ends, rule: Rule, out: &Output) -> Result<(), Failure> {
     let from = open_to_read(&ends.from).await?;
     let to = open(&ends.to).await?;
     let stages = Stages::new(out);
     let told = |stage, done, total| stages.at(stage, done, total);
-    let copied = copy(&*from, &*to, Rule::Follow { delete }, &told).await;
+    let copied = copy(&*from, &*to, rule, &told).await;
     stages.end();
     let copied = copied?;
     report(&copied, &ends.from.url.shown(), &ends.to.url.shown(), out)?;

@@ -10,6 +10,7 @@ mod stats;
 use super::args::StoreCommand;
 use super::open::Source;
 use super::{Failure, Output};
+use crate::store::Rule;
 
 pub(super) async fn run(
     command: &StoreCommand,
@@ -21,6 +22,7 @@ pub(super) async fn run(
             from: source,
             to,
             delete,
+            again,
             rest,
         } => {
             if !rest.is_empty() {
@@ -30,7 +32,11 @@ pub(super) async fn run(
                 ));
             }
             let ends = ends::ends(source.as_deref(), to.as_deref(), from)?;
-            copy::run(&ends, *delete, out).await
+            let rule = Rule::Follow {
+                delete: *delete,
+                again: *again,
+            };
+            copy::run(&ends, rule, out).await
         }
         StoreCommand::Backup { file } => backup::backup(file, from, out).await,
         StoreCommand::Restore { file } => backup::restore(file, from, out).await,

@@ -6,11 +6,11 @@
 //! answer a client got is held against what it may be.
 //!
 //! Each of these was tried and found, one line of the resolver at a time: an older state takes back a
-//! denial (`sticks`); its versions are forgotten with the entry (`seen`), or with a push (`forget`
-//! removes it); an outdated entry is served; a change taints no read, a reconnect none; who comes late
+//! denial (`sticks`), or a later one what is gone; its versions are forgotten with the entry (`seen`),
+//! or with a push (`forget` removes it); an outdated entry is served; a change taints no read, a reconnect none; who comes late
 //! joins the last read of a storm, or finds what it left in the cache; two reads of a key at once; `Up`
 //! moves no epoch; a silent watch counts as up; a blind one does; entries are read again after 4 s;
-//! `stale_for` has no end, or holds for a store that answers damage; all try a failing shard, or one
+//! `stale_for` has no end, holds for a store that answers damage, or after a reconnect (`pushed_for`); all try a failing shard, or one
 //! shard's failure is every shard's, or outlives a reconnect.
 //!
 //! Not found, since it keeps the promise all the same: `Down` moves no epoch.
@@ -40,6 +40,10 @@ const STALE_FOR: Duration = Duration::from_secs(10);
 const UNNOTICED: Duration = Duration::from_millis(3000 + 900);
 /// The same once it is known that the push is lost.
 const RECHECKED: Duration = Duration::from_millis(2000 + 900);
+/// How long after a reconnect what cannot be read may be served as it was, and until when the watch counts
+/// as heard.
+const UNCHECKED: Duration = Duration::from_secs(5);
+const HEARD: Duration = Duration::from_millis(2900);
 const USERS: usize = 3;
 
 struct Waiting {
@@ -82,6 +86,9 @@ struct World {
     /// When the last change that was reported was made; when the push last began.
     told: HashMap<RecordId, u64>,
     up: u64,
+    up_at: Instant,
+    /// When the watch last said something.
+    heard: Instant,
     replica: BTreeMap<RecordId, Record>,
 }
 
@@ -122,6 +129,8 @@ impl World {
             unpushed: Some(Instant::now()),
             told: HashMap::new(),
             up: 0,
+            up_at: Instant::now(),
+            heard: Instant::now(),
             replica,
         }
     }
@@ -156,6 +165,7 @@ impl World {
             Step::Overtaken(user, up) => self.overtaken(*user, *up).await,
             Step::Lost(user, gone) => self.lost(*user, *gone).await,
             Step::Outage(user, damage) => self.outage(*user, *damage).await?,
+            Step::Unreadable(user) => self.unreadable(*user).await?,
             Step::Unpushed(user, pushed) => self.unpushed(*user, *pushed).await?,
             Step::Wait(millis) => sleep(Duration::from_millis(*millis)).await,
             Step::Cancel(_) => {}
@@ -248,6 +258,7 @@ impl World {
             breathe().await;
         }
         if self.pushed != Pushed::Down {
+            self.heard = Instant::now();
             self.script.stage().tell(Event::Alive);
         }
     }
@@ -263,6 +274,7 @@ impl World {
         stage.tell(event);
         if pushed == Pushed::Up {
             self.up = stage.seq;
+            (self.up_at, self.heard) = (Instant::now(), Instant::now());
             self.unpushed = None;
         } else {
             self.unpushed.get_or_insert_with(Instant::now);
@@ -351,6 +363,11 @@ impl World {
             if ended.seq <= waiting.told[which] {
                 return Err(format!("record {which} is from before its change was told"));
             }
+            if ended.seq <= waiting.up && self.is_read_since(&waiting) {
+                return Err(format!(
+                    "record {which} was never read since the push began"
+                ));
+            }
             let away = lately(waiting.up, true);
             if ended.seq <= waiting.up && !away {
                 return Err(format!("record {which} is from before the push began"));
@@ -367,6 +384,15 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Whether what he is served must have been read since the push began, however that failed: it
+    /// had begun long before he asked, and is heard.
+    fn is_read_since(&self, waiting: &Waiting) -> bool {
+        waiting.up == self.up
+            && self.pushed == Pushed::Up
+            && self.heard.elapsed() < HEARD
+            && waiting.at >= self.up_at + UNCHECKED
     }
 
     /// All is well again: everybody is answered, and by what is true.

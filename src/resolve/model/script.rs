@@ -27,9 +27,9 @@ pub(super) struct State {
 /// What somebody who never forgets a denial thinks of a record.
 #[derive(Clone, Copy, Default, PartialEq)]
 pub(super) struct Belief {
-    /// The highest version there ever was.
+    /// The highest version there ever was; 0: none.
     seen: u64,
-    /// What must be had to be let in again: this version or a later one.
+    /// What must be had to be let in again: this version or a later one; none will do once it is gone.
     pub(super) least: u64,
     /// How often he was let in again.
     lifted: usize,
@@ -157,7 +157,8 @@ impl Stage {
         let belief = self.beliefs.entry(id.clone()).or_default();
         belief.seen = belief.seen.max(version.unwrap_or(0));
         match version {
-            None => belief.least = belief.seen + 1,
+            None if belief.seen > 0 => belief.least = u64::MAX,
+            None => {}
             Some(version) if version < belief.least => {}
             Some(version) if denying => belief.least = version,
             Some(_) => {

@@ -39,6 +39,12 @@ impl World {
         self.disable(user, true).await;
         self.alive().await;
         self.fail_over();
+        if gone {
+            // Written again, as by a rotation: newer than all that was seen of him.
+            self.disable(user, true).await;
+            self.disable(user, false).await;
+            self.visit(user).await;
+        }
     }
 
     pub(super) async fn outage(&mut self, user: usize, damage: bool) -> Result<(), String> {
@@ -55,6 +61,23 @@ impl World {
         self.ask(user, false);
         breathe().await;
         self.fail_all(&error).await;
+        Ok(())
+    }
+
+    pub(super) async fn unreadable(&mut self, user: usize) -> Result<(), String> {
+        self.visit(user).await;
+        self.push(Pushed::Down);
+        breathe().await;
+        self.disable(user, true).await;
+        self.push(Pushed::Up);
+        for _ in 0..5 {
+            sleep(Duration::from_secs(1)).await;
+            self.alive().await;
+        }
+        self.settle().await?;
+        self.ask(user, false);
+        breathe().await;
+        self.fail_all(&away()).await;
         Ok(())
     }
 

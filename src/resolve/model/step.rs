@@ -41,6 +41,8 @@ pub(super) enum Step {
     Lost(usize, bool),
     /// A user is disabled while the store answers nothing, or damage.
     Outage(usize, bool),
+    /// A user is disabled unheard; then changes are pushed again, but nothing is read.
+    Unreadable(usize),
     /// A user is disabled while nothing is pushed, whatever the watch says: up, it is silent.
     Unpushed(usize, Pushed),
     Wait(u64),
@@ -74,6 +76,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         1 => (user(), any::<bool>()).prop_map(|(user, up)| Step::Overtaken(user, up)),
         1 => (user(), any::<bool>()).prop_map(|(user, gone)| Step::Lost(user, gone)),
         1 => (user(), any::<bool>()).prop_map(|(user, damage)| Step::Outage(user, damage)),
+        1 => user().prop_map(Step::Unreadable),
         1 => (user(), pushed).prop_map(|(user, pushed)| Step::Unpushed(user, pushed)),
         5 => prop::sample::select(vec![40, 240, 300, 950, 1900, 2100, 3100, 11_000]).prop_map(Step::Wait),
     ]

@@ -69,10 +69,33 @@ pub enum CopyError {
         /// One of them.
         first: RecordId,
     },
+    /// Somebody serves from the destination.
+    #[error(
+        "{count} proxies serve from the destination, or did a minute ago; nothing was written: \
+         if it is the store in use, there is nothing to copy; if not, stop them, wait a minute, or \
+         run again with --again"
+    )]
+    Serving {
+        /// How many proxies.
+        count: u64,
+    },
+    /// The destination was whole, and now lacks records.
+    #[error(
+        "the destination was whole, and lacks {count} records the source has (such as {first}); \
+         nothing was written: deleted at the destination they would come back, so if it was used since \
+         an earlier copy, it is the newer one; when nobody used it and they are new at the source, \
+         run again with --again"
+    )]
+    Lost {
+        /// How many records.
+        count: u64,
+        /// One of them.
+        first: RecordId,
+    },
     /// Somebody writes at the source faster than it is copied.
     #[error(
         "the source keeps changing: {left} records were not equal in the last pass; stop the \
-         writers (proxies may go on) and run the same command again, which goes on"
+         writers (proxies may go on) and run the same command again with --again, which goes on"
     )]
     KeepsChanging {
         /// How many in the last pass.

@@ -38,11 +38,13 @@ pub(super) fn judge(source: Option<&Record>, destination: Option<&Record>) -> Ve
 /// What a destination may hold already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
-    /// An earlier state of the source. `delete`: with records the source no longer has, which are
-    /// then deleted.
+    /// An earlier state of the source, that nobody serves from.
     Follow {
-        /// Whether that is so.
+        /// Whether it may have records the source no longer has, which are then deleted.
         delete: bool,
+        /// Whether it may lack records although it was whole, which are then written, and whether
+        /// somebody may serve from it.
+        again: bool,
     },
     /// Nothing, or a part of the source from a run that was cut short.
     Fill,
@@ -55,6 +57,9 @@ pub(super) struct Found {
     first_newer: Option<RecordId>,
     first_different: Option<RecordId>,
     first_extra: Option<RecordId>,
+    first_missing: Option<RecordId>,
+    /// Proxies that serve from the destination.
+    pub(super) serving: u64,
 }
 
 /// How many records of one kind are how.
@@ -75,7 +80,8 @@ impl Found {
         let count = self.kinds.entry(pair.kind()).or_default();
         let (number, first) = match verdict {
             Verdict::Equal => (&mut count.equal, None),
-            Verdict::Missing => (&mut count.missing, None),
+            Verdict::Missing if pair.kind() == CHECKS => (&mut count.missing, None),
+            Verdict::Missing => (&mut count.missing, Some(&mut self.first_missing)),
             Verdict::Older(_) => (&mut count.older, None),
             Verdict::Newer => (&mut count.newer, Some(&mut self.first_newer)),
             Verdict::Differs => (&mut count.different, Some(&mut self.first_different)),
@@ -143,10 +149,46 @@ impl Found {
     /// Whether the destination holds nothing but a part of the source that a run left behind, which
     /// wrote the check values last.
     fn is_part(&self) -> bool {
+        self.sum(|c| c.older + c.newer + c.different + c.extra) == 0 && self.lost().is_none()
+    }
+
+    /// How many records a destination lacks that was whole once, for it has check values, and one of
+    /// them. Whether they are new at the source or were deleted at the destination nobody can tell: a
+    /// deletion leaves no trace, and the latest version that is left says nothing of one that is not.
+    fn lost(&self) -> Option<(u64, &RecordId)> {
         let checks = self.kinds.get(&CHECKS).copied().unwrap_or_default();
-        let others_missing = self.sum(|c| c.missing) > checks.missing;
-        self.sum(|c| c.older + c.newer + c.different + c.extra) == 0
-            && !(checks.equal > 0 && others_missing)
+        let first = self.first_missing.as_ref()?;
+        let count = self.sum(|c| c.missing) - checks.missing;
+        (checks.equal > 0).then_some((count, first))
+    }
+
+    /// # Errors
+    /// When the destination may be the store in use: what is written there would bring back what was
+    /// deleted.
+    fn nobody_lives_there(&self) -> Result<(), CopyError> {
+        if self.serving > 0 {
+            let count = self.serving;
+            return Err(CopyError::Serving { count });
+        }
+        match self.lost() {
+            Some((count, first)) => Err(CopyError::Lost {
+                count,
+                first: first.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// # Errors
+    /// When the destination has what the source has not.
+    fn nothing_extra(&self) -> Result<(), CopyError> {
+        match &self.first_extra {
+            Some(first) => Err(CopyError::Extra {
+                count: self.sum(|c| c.extra),
+                first: first.clone(),
+            }),
+            None => Ok(()),
+        }
     }
 }
 
@@ -163,18 +205,19 @@ impl Rule {
         if !found.is_copy() {
             return Err(CopyError::Foreign);
         }
-        match (self, &found.first_extra) {
-            (Self::Fill, _) if !found.is_part() => Err(CopyError::InUse),
-            (Self::Follow { delete: false }, Some(id)) => {
-                found.nobody_else_writes()?;
-                let count = found.sum(|c| c.extra);
-                Err(CopyError::Extra {
-                    count,
-                    first: id.clone(),
-                })
-            }
-            _ => found.nobody_else_writes(),
+        let (delete, again) = match self {
+            Self::Fill if found.is_part() => return Ok(()),
+            Self::Fill => return Err(CopyError::InUse),
+            Self::Follow { delete, again } => (delete, again),
+        };
+        found.nobody_else_writes()?;
+        if !delete {
+            found.nothing_extra()?;
         }
+        if !again {
+            found.nobody_lives_there()?;
+        }
+        Ok(())
     }
 }
 
@@ -233,10 +276,37 @@ mod tests {
         found
     }
 
+    const fn follow(delete: bool, again: bool) -> Rule {
+        Rule::Follow { delete, again }
+    }
+
+    // Fails when `serving` is not looked at, or whatever the rule.
+    #[test]
+    fn nothing_is_written_where_somebody_serves() {
+        let served = |words| Found {
+            serving: 2,
+            ..found(words)
+        };
+        for words in [
+            "u missing, c missing",
+            "u older, c equal",
+            "u equal, c equal",
+        ] {
+            let refused = follow(true, false).admit(&served(words)).unwrap_err();
+            assert!(
+                matches!(refused, CopyError::Serving { count: 2 }),
+                "{words}"
+            );
+            assert!(follow(false, true).admit(&served(words)).is_ok(), "{words}");
+        }
+    }
+
+    // Fails when `lost` is always `None`, or does not ask for check values.
     #[test]
     fn a_copy_begins_only_where_it_can_take_nothing_away() {
-        const FOLLOW: Rule = Rule::Follow { delete: false };
-        const DELETE: Rule = Rule::Follow { delete: true };
+        const FOLLOW: Rule = follow(false, false);
+        const DELETE: Rule = follow(true, false);
+        const AGAIN: Rule = follow(false, true);
         let name = |rule: Rule, words: &str| match rule.admit(&found(words)) {
             Ok(()) => "admitted",
             Err(CopyError::Empty) => "empty",
@@ -246,15 +316,29 @@ mod tests {
             Err(CopyError::Newer { .. }) => "newer",
             Err(CopyError::Differs { .. }) => "differs",
             Err(CopyError::Extra { .. }) => "extra",
+            Err(CopyError::Lost { count: 1, .. }) => "lost",
             Err(other) => panic!("{other}"),
         };
-        for (words, follow, delete, fill) in [
-            ("u missing, c missing", "admitted", "admitted", "admitted"),
-            ("u extra", "empty", "empty", "empty"),
-            ("u missing", "not whole", "not whole", "not whole"),
+        for (words, follow, delete, again, fill) in [
+            (
+                "u missing, c missing",
+                "admitted",
+                "admitted",
+                "admitted",
+                "admitted",
+            ),
+            ("u extra", "empty", "empty", "empty", "empty"),
+            (
+                "u missing",
+                "not whole",
+                "not whole",
+                "not whole",
+                "not whole",
+            ),
             // Cut short: check values come last.
             (
                 "u equal, k missing, c missing",
+                "admitted",
                 "admitted",
                 "admitted",
                 "admitted",
@@ -264,11 +348,13 @@ mod tests {
                 "admitted",
                 "admitted",
                 "admitted",
+                "admitted",
             ),
             // Whole, and then something was deleted: by a user of it, or at the source's end.
             (
-                "u missing, k equal, c equal",
-                "admitted",
+                "u missing, k equal, c equal, c missing",
+                "lost",
+                "lost",
                 "admitted",
                 "in use",
             ),
@@ -276,14 +362,48 @@ mod tests {
                 "u older, k equal, c equal",
                 "admitted",
                 "admitted",
+                "admitted",
                 "in use",
             ),
-            ("u extra, k equal, c equal", "extra", "admitted", "in use"),
-            ("u newer, k extra, c equal", "newer", "newer", "in use"),
-            ("u differs, c equal", "differs", "differs", "in use"),
+            (
+                "u extra, k equal, c equal",
+                "extra",
+                "admitted",
+                "extra",
+                "in use",
+            ),
+            (
+                "u extra, k missing, c equal",
+                "extra",
+                "lost",
+                "extra",
+                "in use",
+            ),
+            (
+                "u newer, k extra, c equal",
+                "newer",
+                "newer",
+                "newer",
+                "in use",
+            ),
+            (
+                "u newer, k missing, c equal",
+                "newer",
+                "newer",
+                "newer",
+                "in use",
+            ),
+            (
+                "u differs, c equal",
+                "differs",
+                "differs",
+                "differs",
+                "in use",
+            ),
             // Another installation's: of other keys, of the same key ids, or itself half a copy.
             (
                 "u missing, c missing, u extra, c extra",
+                "foreign",
                 "foreign",
                 "foreign",
                 "foreign",
@@ -293,10 +413,18 @@ mod tests {
                 "foreign",
                 "foreign",
                 "foreign",
+                "foreign",
             ),
-            ("u missing, c differs", "foreign", "foreign", "foreign"),
+            (
+                "u missing, c differs",
+                "foreign",
+                "foreign",
+                "foreign",
+                "foreign",
+            ),
             (
                 "u missing, c missing, u extra",
+                "foreign",
                 "foreign",
                 "foreign",
                 "foreign",
@@ -304,6 +432,7 @@ mod tests {
         ] {
             assert_eq!(name(FOLLOW, words), follow, "follow: {words}");
             assert_eq!(name(DELETE, words), delete, "delete: {words}");
+            assert_eq!(name(AGAIN, words), again, "again: {words}");
             assert_eq!(name(Rule::Fill, words), fill, "fill: {words}");
         }
     }

@@ -8,10 +8,13 @@
 //! that was cut short goes on where it was when it is run again.
 //!
 //! The check values, by which a store is told from another installation's, are written last: until a
-//! copy is whole, a proxy refuses to start on it.
+//! copy is whole, a proxy refuses to start on it. So whoever deletes something at a destination does so
+//! when it has check values, and a copy that was cut short has none: what is missing beside them may
+//! have been deleted there, and is written only when told to ([`Rule::Follow`]).
 
 mod error;
 mod judge;
+mod serving;
 mod walk;
 
 use std::collections::BTreeMap;
@@ -19,6 +22,7 @@ use std::collections::BTreeMap;
 use futures_util::future::join_all;
 
 use self::judge::{Found, Verdict, judge};
+use self::serving::serving;
 use self::walk::{Pair, Walk, kinds};
 use super::{Record, RecordId, Settled, Store, StoreError, WriteError};
 
@@ -87,6 +91,7 @@ pub async fn copy(
         done: BTreeMap::new(),
     };
     let mut found = run.pass(Stage::Comparing).await?;
+    found.serving = serving(to).await.map_err(CopyError::Destination)?;
     rule.admit(&found)?;
     run.total = found.source();
     let verifying = std::iter::repeat_n(Stage::Verifying, PASSES - 1);

@@ -7,7 +7,7 @@ use super::{BATCH, CopyError};
 use crate::store::{Record, RecordId, Store, StoreError};
 
 /// Heartbeats of proxies: they say who uses this store, not what is in it.
-const NOT_COPIED: char = 'h';
+pub(super) const NOT_COPIED: char = 'h';
 /// Users and keys: a store with either is not taken for an empty one that a proxy may begin.
 const FIRST: [char; 2] = ['u', 'k'];
 /// Check values: without them no proxy starts on a copy that is not whole.

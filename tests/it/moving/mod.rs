@@ -21,7 +21,13 @@ use cloakroom::vault::{KeyRequest, Keyring, Reader, SecretOpener, SecretSet, Sec
 
 const SERVER: &str = "github";
 const SECRET: &str = "TOKEN";
-const FOLLOW: Rule = Rule::Follow { delete: false };
+const FOLLOW: Rule = follow(false, false);
+const DELETE: Rule = follow(true, false);
+const AGAIN: Rule = follow(false, true);
+
+const fn follow(delete: bool, again: bool) -> Rule {
+    Rule::Follow { delete, again }
+}
 
 /// An installation, and what must be so wherever its records are.
 struct Town {

@@ -8,8 +8,7 @@ use futures_util::FutureExt as _;
 use super::meddling::Meddled;
 use super::*;
 
-const DELETE: Rule = Rule::Follow { delete: true };
-const RULES: [Rule; 3] = [FOLLOW, DELETE, Rule::Fill];
+const RULES: [Rule; 4] = [FOLLOW, DELETE, AGAIN, Rule::Fill];
 
 #[tokio::test]
 async fn another_installations_store_is_left_alone() {
@@ -66,9 +65,9 @@ async fn a_destination_somebody_works_at_is_left_alone() {
     let revoked = town.vault(&to);
     let issued = revoked.issue_key(&town.people[0].name, KeyRequest::default());
     let issued = issued.await.unwrap();
-    copied(&to, &from, FOLLOW).await.unwrap();
+    copied(&to, &from, AGAIN).await.unwrap();
     revoked.revoke_key(&issued.id).await.unwrap();
-    for rule in [FOLLOW, DELETE] {
+    for rule in [FOLLOW, DELETE, AGAIN] {
         match refusal(&from, &to, rule).await {
             CopyError::Newer { count: 1, first } => {
                 assert!(first.as_str().starts_with("k/"), "{first}");
@@ -156,6 +155,67 @@ async fn who_left_between_two_copies_leaves_when_told_to() {
     let done = copied(&from, &to, DELETE).await.unwrap();
     assert_eq!(sum(&done, |t| t.written), 0);
     same(&all(&from).await, &all(&to).await);
+    town.lives_in(&to).await;
+}
+
+// Fails when `lost` in `judge.rs` is always `None`, or goes by the latest version at the destination.
+#[tokio::test]
+async fn who_was_deleted_at_the_destination_does_not_come_back() {
+    let (from, to) = (memory().await, memory().await);
+    let town = Town::new(&from, 3).await;
+    copied(&from, &to, FOLLOW).await.unwrap();
+    let there = town.vault(&to);
+    // The newest of all: nothing that is left there is as new as she was.
+    let gone = &town.people[2].name;
+    there.delete_user(gone).await.unwrap();
+    for rule in [FOLLOW, DELETE] {
+        let refused = refusal(&from, &to, rule).await;
+        let lost = matches!(refused, CopyError::Lost { count: 8, .. });
+        assert!(lost, "all of hers: {refused}");
+        assert!(refused.to_string().contains("--again"), "{refused}");
+    }
+    assert!(there.user(gone).await.is_err());
+}
+
+// Fails when a copy is not asked to go by `again`.
+#[tokio::test]
+async fn who_came_since_an_earlier_copy_comes_along_when_told_to() {
+    let (from, to) = (memory().await, memory().await);
+    let mut town = Town::new(&from, 3).await;
+    copied(&from, &to, FOLLOW).await.unwrap();
+    // Changes alone need no word: nothing that was deleted comes back by them.
+    let name = town.people[0].name.clone();
+    set_secret(&town.vault(&from), &name, "resident-0-canary").await;
+    copied(&from, &to, FOLLOW).await.unwrap();
+    town.settle_in(&from, "newcomer").await;
+    let refused = refusal(&from, &to, FOLLOW).await;
+    assert!(matches!(refused, CopyError::Lost { .. }), "{refused}");
+    copied(&from, &to, AGAIN).await.unwrap();
+    same(&all(&from).await, &all(&to).await);
+    town.lives_in(&to).await;
+}
+
+// Fails when heartbeats at the destination are not looked at.
+#[tokio::test]
+async fn a_destination_somebody_serves_from_is_left_alone() {
+    let (from, to) = (memory().await, memory().await);
+    let town = Town::new(&from, 3).await;
+    copied(&from, &to, FOLLOW).await.unwrap();
+    let name = &town.people[0].name;
+    set_secret(&town.vault(&from), name, "resident-0-canary").await;
+    let heartbeat = |id: &str, age: u64| Record {
+        id: self::id(id),
+        version: (now() - age) * 1_000_000,
+        blob: "alive".into(),
+    };
+    to.put_if(heartbeat("h/00", 3600), None).await.unwrap();
+    to.put_if(heartbeat("h/01", 5), None).await.unwrap();
+    for rule in [FOLLOW, DELETE] {
+        let refused = refusal(&from, &to, rule).await;
+        let serving = matches!(refused, CopyError::Serving { count: 1 });
+        assert!(serving, "{refused}");
+    }
+    copied(&from, &to, AGAIN).await.unwrap();
     town.lives_in(&to).await;
 }
 
