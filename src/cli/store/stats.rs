@@ -1,6 +1,6 @@
 //! `store stats`
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
@@ -10,7 +10,7 @@ use super::super::output::{row, table};
 use super::super::progress::Progress;
 use super::super::{Failure, Output};
 use crate::store::{SCHEMA, open_to_read};
-use crate::vault::{Counted, Keyring, Survey, survey};
+use crate::vault::{Counted, KeyKind, Keyring, Survey, survey};
 
 pub(super) async fn run(from: &Source, out: &Output) -> Result<(), Failure> {
     let settings = from.load_store()?;
@@ -26,6 +26,15 @@ pub(super) async fn run(from: &Source, out: &Output) -> Result<(), Failure> {
     let counted = survey(&*store, ring.as_ref(), &|seen| progress.at(seen, 0)).await;
     progress.end();
     let counted = counted?;
+    if let Some(ring) = &ring {
+        let lacking = lacking(ring, &counted);
+        if !lacking.is_empty() {
+            out.note(&format!(
+                "counted without {}, which the keyring lacks and which is needed to tell who signed",
+                lacking.join(", ")
+            ));
+        }
+    }
     let url = settings.url.shown();
     let document = json!({
         "url": url,
@@ -40,6 +49,17 @@ pub(super) async fn run(from: &Source, out: &Output) -> Result<(), Failure> {
 
 fn ring(from: &Source) -> Result<Keyring, Failure> {
     Ok(open::keyring(&from.load()?.keyring_file)?)
+}
+
+/// The keys without which the signers of some records are not known: they lie inside the realm's seal.
+fn lacking(ring: &Keyring, survey: &Survey) -> Vec<String> {
+    let names = survey
+        .kinds
+        .values()
+        .flat_map(|of_kind| of_kind.keys.keys());
+    let names = names.filter(|name| name.kind == KeyKind::Realm && !ring.holds(name));
+    let names: BTreeSet<_> = names.map(ToString::to_string).collect();
+    names.into_iter().collect()
 }
 
 fn bytes(survey: &Survey) -> u64 {

@@ -230,7 +230,18 @@ fn stats_say_how_much_there_is_and_which_keys_open_it() {
         text.contains("cloakroom.db, schema 1") && text.contains("secret sets"),
         "{text}"
     );
-    // Without the keyring everything but the signers is counted.
+    // With a keyring that lacks the realm's key, or with none, everything but the signers is counted.
+    let ring = std::fs::read_to_string(house.path("master.keys")).unwrap();
+    let other = ring.replace("\nr1 ", "\nr9 ");
+    assert_ne!(ring, other);
+    std::fs::write(house.path("master.keys"), other).unwrap();
+    let done = house.ok("store stats --json", "");
+    assert!(done.document()["keys"]["sign:g1"].is_null());
+    assert!(
+        done.err.contains("counted without realm:r1"),
+        "{}",
+        done.err
+    );
     std::fs::remove_file(house.path("master.keys")).unwrap();
     let done = house.ok("store stats --json", "");
     let stats: Value = done.document();
