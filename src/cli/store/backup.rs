@@ -13,7 +13,8 @@ use crate::store;
 
 pub(super) async fn backup(file: &Path, from: &Source, out: &Output) -> Result<(), Failure> {
     let settings = from.load_store()?;
-    let stages = Stages::new(out);
+    let sqlite = settings.url.is_sqlite();
+    let stages = Stages::of(out, if sqlite { "pages" } else { "" });
     let told = |stage, done, total| stages.at(stage, done, total);
     let made = store::backup(&settings, file, &told).await;
     stages.end();

@@ -100,6 +100,7 @@ fn a_password_on_the_command_line_is_refused_and_not_repeated() {
     house.fails("store copy --to memory:", "", 2, &["gone with its process"]);
     house.fails("store copy --to nowhere:x", "", 2, &["--to", "sqlite:"]);
     house.fails("store copy --to no.toml", "", 64, &["no such file"]);
+    house.fails("store copy --to kept.db", "", 2, &["--to sqlite:kept.db"]);
     house.fails(
         "store copy --from sqlite:typo.db --to sqlite:x.db",
         "",
@@ -150,6 +151,7 @@ fn a_backup_is_restored_into_an_empty_store_only() {
         made.out
     );
     assert!(made.err.contains("apart from this file"), "{}", made.err);
+    assert!(made.err.contains("copying pages: "), "{}", made.err);
     let mode = std::fs::metadata(house.path("kept.db"))
         .unwrap()
         .permissions();
