@@ -45,7 +45,8 @@
 //!
 //! Edges: [`layer`] (a tower Layer around any service), [`proxy`] (the listener and the service that
 //! reaches backends; `cloakroom serve` is the layer around it), [`tls`] (of its and the store's
-//! connections), [`cli`], [`demo`], [`config`], [`telemetry`], [`sys`]; [`serve`] wires all. `tests/architecture.rs` holds who may use whom.
+//! connections), [`cli`], [`demo`], [`config`], [`telemetry`], [`sys`]; [`serve`] wires all.
+//! `tests/architecture.rs` holds who may use whom.
 //!
 //! # Invariants, mostly of what is absent
 //!

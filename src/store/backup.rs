@@ -25,9 +25,29 @@ pub enum BackupError {
     /// There is something at the file's place.
     #[error("{} exists already and is not overwritten: name a new file", .0.display())]
     Exists(PathBuf),
-    /// The system does not let us.
-    #[error("{}: {why}", path.display())]
-    System {
+    /// The folder the file should be in does not exist.
+    #[error(
+        "the folder {} does not exist; create it (mode 0700), or name a file in another one",
+        .0.display()
+    )]
+    FolderMissing(PathBuf),
+    /// There is no such file.
+    #[error("there is no file {}: name one that `cloakroom store backup` wrote", .0.display())]
+    Missing(PathBuf),
+    /// The system does not let us read the file.
+    #[error("{} cannot be read: {why}; make it and its folder readable for this user", path.display())]
+    NotReadable {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        why: String,
+    },
+    /// The system does not let us write the file.
+    #[error(
+        "{} cannot be written: {why}; make its folder writable for this user, or name a file in \
+         another one", path.display()
+    )]
+    NotWritable {
         /// The file.
         path: PathBuf,
         /// The system's words.
@@ -63,7 +83,7 @@ pub struct Backup {
 /// Writes the store of `settings` to the new file `file`, which only its owner may read.
 ///
 /// Of a store in SQLite it is one moment, by the online backup; of another it is a copy, which ends only
-/// when it was found equal.
+/// when it was found equal. `told` hears of pages for the former, of records for the latter.
 ///
 /// # Errors
 /// See [`BackupError`]; then there is no such file.
@@ -124,7 +144,13 @@ pub async fn restore(
         path: file.to_owned(),
         why,
     };
-    let found = fs::metadata(file).map_err(|why| system(file, &why))?;
+    let found = fs::metadata(file).map_err(|why| match why.kind() {
+        io::ErrorKind::NotFound => BackupError::Missing(file.to_owned()),
+        _ => BackupError::NotReadable {
+            path: file.to_owned(),
+            why: why.to_string(),
+        },
+    })?;
     if !found.is_file() {
         return Err(not_a_backup("it is not a file".to_owned()));
     }
@@ -152,11 +178,14 @@ impl Draft {
         if fs::symlink_metadata(file).is_ok() {
             return Err(BackupError::Exists(file.to_owned()));
         }
+        if !folder_of(file).is_dir() {
+            return Err(BackupError::FolderMissing(folder_of(file).to_owned()));
+        }
         let folder = Builder::new()
             .prefix(".cloakroom-backup-")
             .permissions(Permissions::from_mode(0o700))
             .tempdir_in(folder_of(file))
-            .map_err(|why| system(file, &why))?;
+            .map_err(|why| not_writable(file, &why))?;
         let path = folder.path().join("store.db");
         // Private from its creation on, before SQLite puts anything in.
         OpenOptions::new()
@@ -164,7 +193,7 @@ impl Draft {
             .create_new(true)
             .mode(0o600)
             .open(&path)
-            .map_err(|why| system(file, &why))?;
+            .map_err(|why| not_writable(file, &why))?;
         Ok(Self {
             path,
             _folder: folder,
@@ -180,7 +209,7 @@ impl Draft {
         };
         moved().map_err(|why| match why.kind() {
             io::ErrorKind::AlreadyExists => BackupError::Exists(file.to_owned()),
-            _ => system(file, &why),
+            _ => not_writable(file, &why),
         })
     }
 }
@@ -191,10 +220,11 @@ fn folder_of(file: &Path) -> &Path {
     named.unwrap_or(Path::new("."))
 }
 
-fn system(path: &Path, why: &io::Error) -> BackupError {
-    BackupError::System {
+/// Without the words of `tempfile`, which name a folder nobody knows.
+fn not_writable(path: &Path, why: &io::Error) -> BackupError {
+    BackupError::NotWritable {
         path: path.to_owned(),
-        why: why.to_string(),
+        why: why.kind().to_string(),
     }
 }
 

@@ -6,12 +6,15 @@ use super::url::{Login, StoreUrl};
 use crate::tls::{ClientCertificate, TlsError};
 
 /// The smallest ACL rule with which a Redis store works, for the default `store.key_prefix` (`~` says
-/// which keys). To be used as `ACL SETUSER cloakroom on >PASSWORD` and this, on every server; a database
-/// other than 0 needs `+select` too. `cluster|slots` and `asking` are for a Cluster, and nothing elsewhere.
+/// which keys). To be used as `ACL SETUSER cloakroom on >PASSWORD` and this, on every server. `select` is
+/// for a database other than 0, `cluster|slots` and `asking` are for a Cluster, and nothing elsewhere.
 /// Without `client|tracking` changes are found by reading again, without `info` nobody is warned.
 pub const REDIS_ACL_RULE: &str = "resetchannels -@all ~cloakroom:* \
     +get +set +getrange +del +zadd +zrem +zrangebylex +eval +evalsha \
-    +ping +role +wait +info +client|tracking +cluster|slots +asking";
+    +ping +role +wait +info +client|tracking +cluster|slots +asking +select";
+
+/// What every key begins with, unless `store.key_prefix` says otherwise; [`REDIS_ACL_RULE`] has it too.
+const KEY_PREFIX: &str = "cloakroom:";
 
 /// The schema this release writes, in every kind of store.
 pub(super) const SCHEMA: u32 = 1;
@@ -41,7 +44,7 @@ impl Settings {
             ca_file: None,
             sentinel_login: None,
             identity: None,
-            key_prefix: "cloakroom:".to_owned(),
+            key_prefix: KEY_PREFIX.to_owned(),
         }
     }
 }
@@ -72,14 +75,15 @@ pub enum OpenError {
     /// The login works but may not do what Cloakroom needs.
     #[error(
         "{address} forbids what Cloakroom needs: {reason}; give the user of store.url the ACL rule \
-         {}",
-        REDIS_ACL_RULE
+         {rule}"
     )]
     NotAllowed {
         /// `host:port`.
         address: String,
         /// The server's words.
         reason: String,
+        /// [`REDIS_ACL_RULE`] with the prefix of this store.
+        rule: String,
     },
     /// There is something else at this place.
     #[error("{place} is not a store of Cloakroom: {reason}; change store.url, or move it away")]
@@ -142,4 +146,14 @@ pub enum OpenError {
         /// What went wrong.
         reason: String,
     },
+}
+
+impl OpenError {
+    /// Advises a rule for the keys that begin with `prefix`.
+    pub(super) fn for_prefix(mut self, prefix: &str) -> Self {
+        if let Self::NotAllowed { rule, .. } = &mut self {
+            *rule = rule.replacen(&format!("~{KEY_PREFIX}*"), &format!("~{prefix}*"), 1);
+        }
+        self
+    }
 }

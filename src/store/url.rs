@@ -60,6 +60,12 @@ impl StoreUrl {
         matches!(&self.0, Place::Redis(url) if url.tls)
     }
 
+    /// Whether it is a file of SQLite's.
+    #[must_use]
+    pub fn is_sqlite(&self) -> bool {
+        matches!(self.0, Place::Sqlite(_))
+    }
+
     /// The URL as it may be shown: a password is `***`.
     #[must_use]
     pub fn shown(&self) -> String {

@@ -49,7 +49,7 @@ pub use rotate::{Left, Reason, Rotation};
 pub use sealer::Sealer;
 pub use secret::{SECRET_MAX, SECRETS_MAX, SecretError, SecretSet, SecretValue};
 pub use secrets::SecretInfo;
-pub use survey::{Survey, Tally, survey};
+pub use survey::{Counted, Survey, survey};
 pub use users::User;
 
 use crate::identity::KeyId;

@@ -13,12 +13,12 @@ use crate::store::{Record, RecordId, Store, StoreError};
 #[derive(Default)]
 pub struct Survey {
     /// By the letter a record's id begins with; kinds without records are not there.
-    pub kinds: BTreeMap<char, Tally>,
+    pub kinds: BTreeMap<char, Counted>,
 }
 
 /// The records of one kind.
 #[derive(Default)]
-pub struct Tally {
+pub struct Counted {
     /// How many there are.
     pub records: u64,
     /// How long their blobs are together.
@@ -34,25 +34,25 @@ impl Survey {
     /// All records.
     #[must_use]
     pub fn records(&self) -> u64 {
-        self.kinds.values().map(|tally| tally.records).sum()
+        self.kinds.values().map(|counted| counted.records).sum()
     }
 
     /// The kinds whose records stay as they are until somebody changes them: all but those of processes
     /// that serve, which are written again within seconds.
-    pub fn lasting(&self) -> impl Iterator<Item = (char, &Tally)> {
-        let kinds = self.kinds.iter().map(|(kind, tally)| (*kind, tally));
+    pub fn lasting(&self) -> impl Iterator<Item = (char, &Counted)> {
+        let kinds = self.kinds.iter().map(|(kind, counted)| (*kind, counted));
         kinds.filter(|(kind, _)| !ids::PRESENCE.starts_with(*kind))
     }
 
     /// How many lasting records of each kind need `key`; kinds of which none does are not there.
     pub fn needing<'a>(&'a self, key: &'a KeyName) -> impl Iterator<Item = (char, u64)> + 'a {
-        let count = |tally: &Tally| tally.keys.get(key).copied();
+        let count = |counted: &Counted| counted.keys.get(key).copied();
         self.lasting()
-            .filter_map(move |(kind, tally)| Some((kind, count(tally)?)))
+            .filter_map(move |(kind, counted)| Some((kind, count(counted)?)))
     }
 }
 
-impl Tally {
+impl Counted {
     fn add(&mut self, ring: Option<&Keyring>, record: &Record) {
         self.records += 1;
         self.bytes += record.blob.len() as u64;
@@ -85,12 +85,12 @@ pub async fn survey(
     let mut survey = Survey::default();
     let mut count = 0;
     for kind in 'a'..='z' {
-        let mut tally = Tally::default();
+        let mut counted = Counted::default();
         let mut last: Option<RecordId> = None;
         loop {
             let page = store.page(&format!("{kind}/"), last.as_ref(), PAGE).await?;
             for record in &page {
-                tally.add(ring, record);
+                counted.add(ring, record);
             }
             count += page.len() as u64;
             seen(count);
@@ -99,8 +99,8 @@ pub async fn survey(
                 _ => break,
             }
         }
-        if tally.records > 0 {
-            survey.kinds.insert(kind, tally);
+        if counted.records > 0 {
+            survey.kinds.insert(kind, counted);
         }
     }
     Ok(survey)

@@ -7,18 +7,19 @@ use serde_json::json;
 use super::super::open::Source;
 use super::super::{Failure, Output};
 use super::copy::report;
-use super::kinds;
 use super::stages::Stages;
+use super::tallies;
 use crate::store;
 
 pub(super) async fn backup(file: &Path, from: &Source, out: &Output) -> Result<(), Failure> {
     let settings = from.load_store()?;
-    let stages = Stages::new(out);
+    let sqlite = settings.url.is_sqlite();
+    let stages = Stages::of(out, if sqlite { "pages" } else { "" });
     let told = |stage, done, total| stages.at(stage, done, total);
     let made = store::backup(&settings, file, &told).await;
     stages.end();
     let made = made?;
-    let records = kinds::sum(&made.kinds).records;
+    let records = tallies::sum(&made.kinds).records;
     let document = json!({
         "file": file,
         "from": settings.url.shown(),

@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::super::{Failure, Output, on_all_copies};
 use super::ends::Ends;
-use super::kinds;
 use super::stages::Stages;
+use super::tallies;
 use crate::store::{Copied, Rule, copy, open, open_to_read};
 
 pub(super) async fn run(ends: &Ends, rule: Rule, out: &Output) -> Result<(), Failure> {
@@ -23,18 +23,18 @@ pub(super) async fn run(ends: &Ends, rule: Rule, out: &Output) -> Result<(), Fai
 
 /// Says what was copied, when both were found equal.
 pub(super) fn report(copied: &Copied, from: &str, to: &str, out: &Output) -> Result<(), Failure> {
-    let records = kinds::sum(&copied.kinds).records;
+    let records = tallies::sum(&copied.kinds).records;
     let document = json!({
         "from": from,
         "to": to,
         "equal": true,
         "records": records,
-        "kinds": kinds::as_json(&copied.kinds),
+        "kinds": tallies::as_json(&copied.kinds),
         "on_all_copies": on_all_copies(copied.settled, out),
     });
     let text = format!(
         "{}{to} holds the {records} records of {from}, each the same\n",
-        kinds::as_text(&copied.kinds)
+        tallies::as_text(&copied.kinds)
     );
     out.answer(&document, &text)
 }

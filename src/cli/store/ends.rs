@@ -37,6 +37,10 @@ fn end(option: &str, named: Option<&str>, in_use: &Source) -> Result<Settings, F
             url: bare_url(option, text)?,
             ..in_use.load_store()?
         }),
+        Some(file) if is_database(file) => Err(Failure::usage(format!(
+            "{option}: {file} is no configuration's file by its name; a SQLite file is written as a \
+             URL: {option} sqlite:{file}"
+        ))),
         Some(file) => {
             // The variables are about the configuration in use: laid over both, they would make the
             // two ends one.
@@ -53,6 +57,17 @@ fn is_url(text: &str) -> bool {
         && scheme
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
+}
+
+/// Whether a file's name is that of a database: read as a configuration it would only be called broken,
+/// or missing.
+fn is_database(file: &str) -> bool {
+    let ending = Path::new(file).extension();
+    ending.is_some_and(|ending| {
+        ["db", "sqlite", "sqlite3"]
+            .iter()
+            .any(|known| ending == *known)
+    })
 }
 
 /// A URL that everybody on the machine may read: arguments are no place for a password.

@@ -3,9 +3,9 @@
 mod backup;
 mod copy;
 mod ends;
-mod kinds;
 mod stages;
 mod stats;
+mod tallies;
 
 use super::args::StoreCommand;
 use super::open::Source;

@@ -9,13 +9,20 @@ use crate::store::Stage;
 /// The progress of whatever stage it is in.
 pub(super) struct Stages<'a> {
     out: &'a Output,
+    /// What is counted, unless it is records.
+    unit: &'static str,
     now: Mutex<Option<(Stage, Progress<'a>)>>,
 }
 
 impl<'a> Stages<'a> {
     pub(super) fn new(out: &'a Output) -> Self {
+        Self::of(out, "")
+    }
+
+    /// With what is counted in words.
+    pub(super) fn of(out: &'a Output, unit: &'static str) -> Self {
         let now = Mutex::new(None);
-        Self { out, now }
+        Self { out, unit, now }
     }
 
     pub(super) fn at(&self, stage: Stage, done: u64, total: u64) {
@@ -24,8 +31,10 @@ impl<'a> Stages<'a> {
         if let Some((_, progress)) = now.take_if(|(before, _)| *before != stage) {
             progress.end();
         }
-        let (_, progress) =
-            now.get_or_insert_with(|| (stage, Progress::new(self.out, word(stage))));
+        let (_, progress) = now.get_or_insert_with(|| {
+            let what = format!("{} {}", word(stage), self.unit);
+            (stage, Progress::new(self.out, what.trim_end()))
+        });
         progress.at(done, total);
     }
 

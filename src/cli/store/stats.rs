@@ -1,16 +1,16 @@
 //! `store stats`
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
+use super::super::kinds;
 use super::super::open::{self, Source};
 use super::super::output::{row, table};
 use super::super::progress::Progress;
 use super::super::{Failure, Output};
-use super::kinds;
 use crate::store::{SCHEMA, open_to_read};
-use crate::vault::{Keyring, Survey, Tally, survey};
+use crate::vault::{Counted, KeyKind, Keyring, Survey, survey};
 
 pub(super) async fn run(from: &Source, out: &Output) -> Result<(), Failure> {
     let settings = from.load_store()?;
@@ -26,6 +26,15 @@ pub(super) async fn run(from: &Source, out: &Output) -> Result<(), Failure> {
     let counted = survey(&*store, ring.as_ref(), &|seen| progress.at(seen, 0)).await;
     progress.end();
     let counted = counted?;
+    if let Some(ring) = &ring {
+        let lacking = lacking(ring, &counted);
+        if !lacking.is_empty() {
+            out.note(&format!(
+                "counted without {}, which the keyring lacks and which is needed to tell who signed",
+                lacking.join(", ")
+            ));
+        }
+    }
     let url = settings.url.shown();
     let document = json!({
         "url": url,
@@ -42,31 +51,43 @@ fn ring(from: &Source) -> Result<Keyring, Failure> {
     Ok(open::keyring(&from.load()?.keyring_file)?)
 }
 
-fn bytes(survey: &Survey) -> u64 {
-    survey.kinds.values().map(|tally| tally.bytes).sum()
+/// The keys without which the signers of some records are not known: they lie inside the realm's seal.
+fn lacking(ring: &Keyring, survey: &Survey) -> Vec<String> {
+    let names = survey
+        .kinds
+        .values()
+        .flat_map(|of_kind| of_kind.keys.keys());
+    let names = names.filter(|name| name.kind == KeyKind::Realm && !ring.holds(name));
+    let names: BTreeSet<_> = names.map(ToString::to_string).collect();
+    names.into_iter().collect()
 }
 
-/// How many records need each key: `realm r1`.
+fn bytes(survey: &Survey) -> u64 {
+    survey.kinds.values().map(|of_kind| of_kind.bytes).sum()
+}
+
+/// How many records need each key: `realm:r1`.
 fn keys(survey: &Survey) -> BTreeMap<String, u64> {
     let mut keys = BTreeMap::new();
-    for (name, count) in survey.kinds.values().flat_map(|tally| &tally.keys) {
+    for (name, count) in survey.kinds.values().flat_map(|of_kind| &of_kind.keys) {
         *keys.entry(name.to_string()).or_default() += count;
     }
     keys
 }
 
 fn kinds_as_json(survey: &Survey) -> Value {
-    let of = |tally: &Tally| {
-        let keys = tally.keys.iter();
+    let of = |of_kind: &Counted| {
+        let keys = of_kind.keys.iter();
         let keys: Map<_, _> = keys.map(|(name, n)| (name.to_string(), json!(n))).collect();
         json!({
-            "records": tally.records,
-            "bytes": tally.bytes,
-            "unreadable": tally.unreadable,
+            "records": of_kind.records,
+            "bytes": of_kind.bytes,
+            "unreadable": of_kind.unreadable,
             "keys": keys,
         })
     };
-    let fields = kinds::shown(&survey.kinds).map(|(word, tally)| (kinds::field(&word), of(tally)));
+    let fields =
+        kinds::shown(&survey.kinds).map(|(word, of_kind)| (kinds::field(&word), of(of_kind)));
     Value::Object(fields.collect())
 }
 
@@ -80,10 +101,19 @@ fn as_text(survey: &Survey, url: &str) -> String {
             &unreadable.to_string(),
         ])
     };
-    for (word, tally) in kinds::shown(&survey.kinds) {
-        rows.push(cells(&word, tally.records, tally.bytes, tally.unreadable));
+    for (word, of_kind) in kinds::shown(&survey.kinds) {
+        rows.push(cells(
+            &word,
+            of_kind.records,
+            of_kind.bytes,
+            of_kind.unreadable,
+        ));
     }
-    let unreadable = survey.kinds.values().map(|tally| tally.unreadable).sum();
+    let unreadable = survey
+        .kinds
+        .values()
+        .map(|of_kind| of_kind.unreadable)
+        .sum();
     rows.push(cells("all", survey.records(), bytes(survey), unreadable));
     let mut needed = vec![row(["KEY", "NEEDED BY"])];
     needed.extend(

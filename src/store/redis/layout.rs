@@ -10,6 +10,8 @@
 //! The braces are Redis Cluster's hash tags: a record and its index are always on the same node, and
 //! there are 256 of them.
 
+use std::fmt::Display;
+
 use redis::{Cmd, cmd};
 
 use crate::store::RecordId;
@@ -30,13 +32,13 @@ impl Layout {
         format!("{}{kind}/{{{tag}}}{rest}", self.prefix)
     }
 
-    pub(super) fn index_key(&self, kind: char, tag: &str) -> String {
+    pub(super) fn index_key(&self, kind: impl Display, tag: &str) -> String {
         format!("{}i/{kind}/{{{tag}}}", self.prefix)
     }
 
     pub(super) fn index_key_of(&self, id: &RecordId) -> String {
         let (kind, tag, _) = parts(id);
-        format!("{}i/{kind}/{{{tag}}}", self.prefix)
+        self.index_key(kind, tag)
     }
 
     pub(super) fn schema_key(&self) -> String {

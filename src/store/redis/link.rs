@@ -18,8 +18,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
-use crate::store::OpenError;
 use crate::store::url::{Address, Login};
+use crate::store::{OpenError, REDIS_ACL_RULE};
 
 /// Name lookup, TCP, TLS and login together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -28,6 +28,8 @@ const BUFFER: usize = 1024;
 
 /// How a `NOPERM` inside a script is worded: by Redis 7.0, and by later ones.
 const FORBIDDEN_IN_SCRIPT: [&str; 2] = ["The user executing the script", "ACL failure in script"];
+/// How the crate words a `NOPERM` to its `SELECT`; a database that does not exist lacks the second part.
+const SELECT_FORBIDDEN: [&str; 2] = ["refused to switch database", "no permissions"];
 
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
@@ -64,6 +66,7 @@ impl ConnectError {
             || FORBIDDEN_IN_SCRIPT
                 .iter()
                 .any(|words| reason.contains(words))
+            || SELECT_FORBIDDEN.iter().all(|words| reason.contains(words))
         {
             Self::NotAllowed(reason)
         } else if starts(&["received fatal alert"]) {
@@ -98,7 +101,11 @@ impl ConnectError {
         let address = place.to_owned();
         match self {
             Self::LoginRefused(reason) => OpenError::LoginRefused { address, reason },
-            Self::NotAllowed(reason) => OpenError::NotAllowed { address, reason },
+            Self::NotAllowed(reason) => OpenError::NotAllowed {
+                address,
+                reason,
+                rule: REDIS_ACL_RULE.to_owned(),
+            },
             Self::Tls(reason) => OpenError::Tls { address, reason },
             Self::Unreachable(reason) => OpenError::Unreachable {
                 place: address,

@@ -105,7 +105,8 @@ impl Redis {
         });
         let ready = timeout(OPEN_TIMEOUT, inner.make_ready_patiently()).await;
         let slow = || ConnectError::Unreachable("it answers too slowly".to_owned());
-        ready.unwrap_or_else(|_| Err(slow().explained(&inner.place)))?;
+        let ready = ready.unwrap_or_else(|_| Err(slow().explained(&inner.place)));
+        ready.map_err(|error| error.for_prefix(&settings.key_prefix))?;
         Ok(Self {
             home: Handle::current(),
             inner,

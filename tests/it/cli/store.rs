@@ -100,6 +100,7 @@ fn a_password_on_the_command_line_is_refused_and_not_repeated() {
     house.fails("store copy --to memory:", "", 2, &["gone with its process"]);
     house.fails("store copy --to nowhere:x", "", 2, &["--to", "sqlite:"]);
     house.fails("store copy --to no.toml", "", 64, &["no such file"]);
+    house.fails("store copy --to kept.db", "", 2, &["--to sqlite:kept.db"]);
     house.fails(
         "store copy --from sqlite:typo.db --to sqlite:x.db",
         "",
@@ -150,6 +151,7 @@ fn a_backup_is_restored_into_an_empty_store_only() {
         made.out
     );
     assert!(made.err.contains("apart from this file"), "{}", made.err);
+    assert!(made.err.contains("copying pages: "), "{}", made.err);
     let mode = std::fs::metadata(house.path("kept.db"))
         .unwrap()
         .permissions();
@@ -230,7 +232,18 @@ fn stats_say_how_much_there_is_and_which_keys_open_it() {
         text.contains("cloakroom.db, schema 1") && text.contains("secret sets"),
         "{text}"
     );
-    // Without the keyring everything but the signers is counted.
+    // With a keyring that lacks the realm's key, or with none, everything but the signers is counted.
+    let ring = std::fs::read_to_string(house.path("master.keys")).unwrap();
+    let other = ring.replace("\nr1 ", "\nr9 ");
+    assert_ne!(ring, other);
+    std::fs::write(house.path("master.keys"), other).unwrap();
+    let done = house.ok("store stats --json", "");
+    assert!(done.document()["keys"]["sign:g1"].is_null());
+    assert!(
+        done.err.contains("counted without realm:r1"),
+        "{}",
+        done.err
+    );
     std::fs::remove_file(house.path("master.keys")).unwrap();
     let done = house.ok("store stats --json", "");
     let stats: Value = done.document();

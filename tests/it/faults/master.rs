@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::until_found;
+use super::until_served;
 use super::{SERVER, SOON, ask, assert_unavailable, away_for, served_on, start, strangers};
 use crate::support::load::Load;
 use crate::support::proxy::{Place, Proxy, alone};
@@ -29,6 +29,11 @@ async fn strangers_are_put_off(proxy: &Proxy, stranger: &str, until: Instant) {
     }
 }
 
+/// One more whom the proxy never saw.
+fn next(strangers: &mut Vec<String>) -> String {
+    strangers.pop().expect("there are enough strangers")
+}
+
 /// Makes it go away, and come back after a while.
 async fn away_and_back(what: &str, redis: Server, leave: fn(&Server), come_back: fn(&Server)) {
     let proxy = start(&Place::Redis(&redis)).await;
@@ -41,8 +46,7 @@ async fn away_and_back(what: &str, redis: Server, leave: fn(&Server), come_back:
     sleep(Duration::from_millis(20)).await;
     strangers_are_put_off(&proxy, &strangers[0], left + away_for()).await;
     come_back(&redis);
-    let took = until_found(&proxy, &mut strangers, RECOVERED).await;
-    println!("{what}: found again after {took:?}");
+    until_served(&proxy, &next(&mut strangers), Instant::now(), RECOVERED).await;
     // As before: news comes at once.
     proxy.revoke(&later).await;
     let took = served_on(&mut client, &later, Instant::now()).await;
@@ -76,21 +80,18 @@ async fn paused(what: &str, mode: &str, reads: bool) {
         proxy.revoke(&later).await;
         assert!(Instant::now() > back - Duration::from_millis(100));
         let took = served_on(&mut client, &later, Instant::now()).await;
-        println!("{what}: a revocation that was held up held after {took:?}");
         assert!(took < SOON, "{what}: revoked, and served for {took:?}");
     }
     let back = pause(away_for());
     if reads {
-        let took = until_found(&proxy, &mut strangers, SOON).await;
-        println!("{what}: a stranger was served after {took:?}");
+        until_served(&proxy, &next(&mut strangers), Instant::now(), SOON).await;
         sleep(back.saturating_duration_since(Instant::now())).await;
     } else {
         let before = back - Duration::from_millis(100);
         strangers_are_put_off(&proxy, &strangers[0], before - SOON).await;
         sleep(back.saturating_duration_since(Instant::now())).await;
     }
-    let took = until_found(&proxy, &mut strangers, RECOVERED).await;
-    println!("{what}: found again after {took:?}");
+    until_served(&proxy, &next(&mut strangers), Instant::now(), RECOVERED).await;
     load.stop().await.assert_clean(what);
 }
 
@@ -109,7 +110,7 @@ async fn slow(milliseconds: u64) {
     let mut stranger = proxy.client();
     if 2 * round_trip < SOON {
         while Instant::now() < until {
-            let key = strangers.pop().expect("there are enough");
+            let key = next(&mut strangers);
             let (answer, took) = ask(&mut stranger, &key).await;
             assert_eq!(answer.status, 200, "{what}: {}", answer.text());
             assert!(took < SOON, "{what}: {took:?}");
@@ -117,14 +118,12 @@ async fn slow(milliseconds: u64) {
         }
         proxy.revoke(&later).await;
         let took = served_on(&mut client, &later, Instant::now()).await;
-        println!("{what}: a revocation held after {took:?}");
         assert!(took < round_trip + SOON, "{what}: {took:?}");
     } else {
         strangers_are_put_off(&proxy, &strangers[0], until).await;
     }
     relay.release();
-    let took = until_found(&proxy, &mut strangers, RECOVERED).await;
-    println!("{what}: found again after {took:?}");
+    until_served(&proxy, &next(&mut strangers), Instant::now(), RECOVERED).await;
     assert_eq!(stranger.call(SERVER, "clk_wrong", "").await.status, 401);
     load.stop().await.assert_clean(&what);
 }

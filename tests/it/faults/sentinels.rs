@@ -5,44 +5,24 @@ use std::time::{Duration, Instant};
 use tokio::task::{JoinSet, block_in_place};
 use tokio::time::sleep;
 
-use super::{
-    RECHECKED, SERVER, SOON, ask, away_for, revoked_at_once, served_on, start, strangers,
-    until_taken_over,
-};
+use super::{FROZEN, KILLED, Loss, RECHECKED, SERVER, SOON};
+use super::{ask, replaced, served_on, settled, start, strangers};
 use crate::support::load::Load;
 use crate::support::proxy::{Place, alone};
-use crate::support::redis::{Sentinels, Server};
+use crate::support::redis::Sentinels;
 
 /// A deposed master is made a replica after some ten seconds; until then a copy is missing.
 const ALL_COPIES: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(15);
 const USERS: usize = 3;
 
-async fn master_lost(what: &str, lose: fn(&Server), back: fn(&Server)) {
+async fn master_lost(loss: &Loss) {
     let servers = block_in_place(Sentinels::plain);
     let proxy = start(&Place::Sentinels(&servers)).await;
-    let load = Load::start(&proxy, SERVER, USERS, PAUSE).await;
-    let strangers = strangers(&proxy, 2).await;
-    let (later, mut client) = proxy.known("later", SERVER).await;
-    let (last, mut lasts) = proxy.known("last", SERVER).await;
-    assert!(proxy.store.settle().await.is_ok());
-    let old = block_in_place(|| servers.master());
-    lose(old);
-    let lost = Instant::now();
-    // What was sent before may still be answered.
-    sleep(Duration::from_millis(20)).await;
-    let took = until_taken_over(&proxy, &strangers[0], lost).await;
-    println!("{what}: taken over after {took:?}");
-    revoked_at_once(what, &proxy, &later, &mut client).await;
-    // It comes back, and thinks it is the master still.
-    back(old);
-    let until = Instant::now() + away_for();
-    while Instant::now() < until {
-        assert_eq!(ask(&mut client, &later).await.0.status, 401, "{what}");
-        sleep(Duration::from_millis(20)).await;
-    }
-    revoked_at_once(what, &proxy, &last, &mut lasts).await;
-    load.stop().await.assert_clean(what);
+    let later = proxy.known("later", SERVER).await;
+    let strangers = strangers(&proxy, 1).await;
+    let master = block_in_place(|| servers.master());
+    replaced(loss, &proxy, master, later, &strangers[0]).await;
 }
 
 /// The master is well, and so are the connections to it; but it is no longer the one.
@@ -56,7 +36,7 @@ async fn master_deposed() {
     for n in 0..5 {
         keys.push(proxy.known(&format!("user-{n}"), SERVER).await);
     }
-    assert!(proxy.store.settle().await.is_ok());
+    settled(&proxy).await;
     block_in_place(|| servers.failover());
     let deposed = Instant::now();
     let revocations = keys.into_iter().zip(0..).map(|((key, mut client), n)| {
@@ -80,7 +60,6 @@ async fn master_deposed() {
         }
     });
     let took = futures_util::future::join_all(revocations).await;
-    println!("{what}: on all copies after {:?}", deposed.elapsed());
     for (key, mut client, took) in took {
         assert!(took < RECHECKED, "{what}: revoked, and served for {took:?}");
         assert_eq!(ask(&mut client, &key).await.0.status, 401, "{what}");
@@ -95,8 +74,8 @@ async fn master_deposed() {
 async fn a_master_that_is_lost_is_followed_by_another() {
     let _alone = alone().await;
     let mut all = JoinSet::new();
-    all.spawn(master_lost("killed", Server::kill, Server::restart));
-    all.spawn(master_lost("frozen", Server::freeze, Server::thaw));
+    all.spawn(master_lost(&KILLED));
+    all.spawn(master_lost(&FROZEN));
     all.spawn(master_deposed());
     all.join_all().await;
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::task::block_in_place;
 use tokio::time::sleep;
 
-use super::{SERVER, SOON, TAKEN_OVER, ask, served_on, start, strangers, until_taken_over};
+use super::{SERVER, SOON, TAKEN_OVER, ask, served_on, settled, start, strangers, until_served};
 use crate::support::load::Load;
 use crate::support::proxy::{Place, Proxy, alone, user};
 use crate::support::redis::{Sentinels, Server};
@@ -65,7 +65,7 @@ async fn a_copy_that_missed_a_revocation_brings_no_key_back() {
     let load = Load::start(&proxy, SERVER, 2, PAUSE).await;
     let mut denied = Denied::settle_in(&proxy).await;
     let strangers = strangers(&proxy, 1).await;
-    assert!(proxy.store.settle().await.is_ok());
+    settled(&proxy).await;
     let (master, replicas) = block_in_place(|| (servers.master(), servers.replicas()));
     for replica in &replicas {
         replica.freeze();
@@ -80,8 +80,7 @@ async fn a_copy_that_missed_a_revocation_brings_no_key_back() {
     for replica in &replicas {
         replica.thaw();
     }
-    until_taken_over(&proxy, &strangers[0], lost).await;
-    assert!(lost.elapsed() < TAKEN_OVER);
+    until_served(&proxy, &strangers[0], lost, TAKEN_OVER).await;
     denied.stay_denied(&proxy).await;
     load.stop()
         .await
@@ -101,7 +100,7 @@ async fn a_server_restarted_from_an_older_copy_brings_no_key_back() {
     denied.deny(&proxy).await;
     redis.kill();
     redis.restart();
-    until_taken_over(&proxy, &strangers[0], Instant::now()).await;
+    until_served(&proxy, &strangers[0], Instant::now(), TAKEN_OVER).await;
     denied.stay_denied(&proxy).await;
     load.stop()
         .await

@@ -67,7 +67,8 @@ async fn a_wrong_login_is_told() {
 }
 
 /// Each part of the documented rule is needed, and its lack is told at start: as a refusal, or as a
-/// remark where the store works without it. (Those of a Cluster are tried with a Cluster.)
+/// remark where the store works without it. (Those of a Cluster are tried with a Cluster,
+/// `select` below.)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_missing_permission_is_told() {
     let rule = documented_rule();
@@ -84,7 +85,7 @@ async fn a_missing_permission_is_told() {
         let url = format!("redis://lacking:p%40ss@127.0.0.1:{}", server.port);
         let opened = open(&settings(&url)).await;
         match *part {
-            "+cluster|slots" | "+asking" => {
+            "+cluster|slots" | "+asking" | "+select" => {
                 let store = opened.unwrap();
                 assert_eq!(store.remarks().await.unwrap(), Vec::<String>::new());
             }
@@ -106,6 +107,36 @@ async fn a_missing_permission_is_told() {
             }
         }
     }
+}
+
+/// The advice is the whole rule, for this store's keys, also when it is a database that may not be chosen.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_rule_that_is_advised_works_when_it_is_followed() {
+    let server = server_with("user cloakroom on >p@ss resetchannels -@all +hello +auth");
+    let settings = Settings {
+        key_prefix: "other:".to_owned(),
+        ..settings(&format!(
+            "redis://cloakroom:p%40ss@127.0.0.1:{}/3",
+            server.port
+        ))
+    };
+    let error = refusal(&settings).await;
+    assert!(error.to_string().contains("refused to switch"), "{error}");
+    let OpenError::NotAllowed { rule, .. } = error else {
+        panic!("{error}");
+    };
+    let () = redis::cmd("ACL")
+        .arg("SETUSER")
+        .arg("cloakroom")
+        .arg(rule.split_whitespace().collect::<Vec<_>>())
+        .query(&mut server.raw())
+        .unwrap();
+    open(&settings).await.unwrap();
+
+    // No rule helps where there is no such database.
+    let url = format!("redis://127.0.0.1:{}/99", server.port);
+    let error = refusal(&super::places::settings(&url)).await;
+    assert!(matches!(error, OpenError::Unreachable { .. }), "{error}");
 }
 
 /// It works on, and says that changes have to be looked for; then that they are reported again.

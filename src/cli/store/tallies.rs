@@ -1,48 +1,12 @@
-//! The kinds of records in words.
+//! What became of each kind of records, as text and as a document.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use super::super::kinds::{field, shown};
 use super::super::output::{row, table};
 use crate::store::Tally;
-
-/// Kinds in the order they are shown, with what they are.
-const KINDS: [(char, &str); 7] = [
-    ('u', "users"),
-    ('k', "keys"),
-    ('s', "secret sets"),
-    ('n', "names and e-mails"),
-    ('a', "keys by user"),
-    ('c', "check values"),
-    ('h', "heartbeats of proxies"),
-];
-
-/// What a kind is; a later release may have more.
-pub(super) fn word(kind: char) -> String {
-    let known = KINDS.iter().find(|(letter, _)| *letter == kind);
-    known.map_or_else(
-        || format!("others ({kind}/)"),
-        |(_, word)| (*word).to_owned(),
-    )
-}
-
-/// The kinds that are there, in the order they are shown.
-pub(super) fn shown<T>(kinds: &BTreeMap<char, T>) -> impl Iterator<Item = (String, &T)> {
-    let known = KINDS.iter().map(|(letter, _)| *letter);
-    let others = kinds
-        .keys()
-        .copied()
-        .filter(|kind| !KINDS.iter().any(|(letter, _)| letter == kind));
-    known
-        .chain(others)
-        .filter_map(|kind| Some((word(kind), kinds.get(&kind)?)))
-}
-
-/// A name of a kind in a document: `secret_sets`.
-pub(super) fn field(word: &str) -> String {
-    word.replace(['-', ' '], "_")
-}
 
 /// Everything together.
 pub(super) fn sum(kinds: &BTreeMap<char, Tally>) -> Tally {
