@@ -163,6 +163,36 @@ fn with_nobody_serving_a_rotation_is_two_commands() {
     assert_eq!(house.ok("keyring retire", "").out, "there is no old key\n");
 }
 
+/// Fails when a key is taken for the next because of its id.
+#[test]
+fn a_key_put_first_by_hand_stays_first() {
+    let house = House::with_alice();
+    let ours = house.path("master.keys");
+    let text = fs::read_to_string(&ours).unwrap();
+    let other = House::new();
+    let other = fs::read_to_string(other.path("master.keys")).unwrap();
+    let realm = |text: &str| {
+        text.lines()
+            .find(|l| l.starts_with("r1 "))
+            .unwrap()
+            .to_owned()
+    };
+    let (leaked, new) = (realm(&text), realm(&other));
+    let (name, _) = leaked.rsplit_once(' ').unwrap();
+    let (_, key) = new.rsplit_once(' ').unwrap();
+    let by_hand = format!("{} {key}\n{leaked}", name.replace("r1", "prod"));
+    fs::write(&ours, text.replace(&leaked, &by_hand)).unwrap();
+    let done = house.json("keyring rotate --kind realm", "");
+    assert_eq!(done["active"][0], "realm:prod");
+    assert_eq!(done["old"], serde_json::json!(["realm:r1"]));
+    house.ok("keyring retire", "");
+    assert_eq!(
+        key_lines(&house),
+        ["prod realm", "i1 index", "s1 server", "g1 sign"]
+    );
+    assert_eq!(house.json("user list", "")["users"][0]["name"], "alice");
+}
+
 #[test]
 fn one_kind_of_keys_is_rotated_alone() {
     let house = House::with_alice();
