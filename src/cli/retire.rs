@@ -43,7 +43,7 @@ pub(super) async fn run(key: Option<&str>, from: &Source, out: &Output) -> Resul
         }));
         if reasons.is_empty() {
             keyring_file::edit(file, |text, _| Some(text.without(&key)))?;
-            vault.forget_key(&key).await?;
+            vault.retire_key(&key).await?;
             gone.push(key);
         } else {
             kept.push((key, reasons));

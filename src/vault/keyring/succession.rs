@@ -104,6 +104,20 @@ impl Keyring {
         active.first() == Some(&key.id.as_str())
     }
 
+    /// Every key this keyring writes with. One that cannot sign writes only what it seals with the realm
+    /// key: a record of its process.
+    pub(in crate::vault) fn active(&self) -> Vec<KeyName> {
+        let realm = ids(&self.realm_keys);
+        let mut active = vec![KeyName::new(KeyKind::Realm, realm[0])];
+        if let Some(signer) = self.signers.first() {
+            let servers = ids(&self.servers);
+            let servers = servers.into_iter().filter(|id| self.active_for_any(id));
+            active.extend(servers.map(|id| KeyName::new(KeyKind::Server, id)));
+            active.push(KeyName::new(KeyKind::Sign, &signer.id));
+        }
+        active
+    }
+
     /// How many keys are held whose signatures count.
     pub(in crate::vault) fn signers_known(&self) -> usize {
         self.verifiers.len()
