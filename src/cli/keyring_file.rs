@@ -97,7 +97,7 @@ mod tests {
         let mode = fs::metadata(&real).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o400);
         let after = fs::read_to_string(&real).unwrap();
-        assert_eq!(after.strip_prefix(&before).unwrap().lines().count(), 1);
+        assert_eq!(after.strip_prefix(&before).unwrap().lines().count(), 2);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
         edit(&link, |_, _| None).unwrap();
         assert_eq!(fs::read_to_string(&real).unwrap(), after);

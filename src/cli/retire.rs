@@ -1,7 +1,13 @@
 //! `keyring retire`: takes a key out of the file, once nothing needs it.
+//!
+//! Nothing must come to need it after that was looked at. So the store is told first: no process starts
+//! from then on that would write with the key. Then everything is looked at once more, and only then is
+//! the file changed. Killed in between, running it again ends it: the file still has the key, to open.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -9,7 +15,8 @@ use super::open::{self, Source};
 use super::progress::Progress;
 use super::rotate::{called, list, live_replicas};
 use super::{Failure, Output, keyring_file, settle};
-use crate::vault::{KeyKind, KeyName, Keyring, Needed, Vault, hurt, needed, survey};
+use crate::store::Store;
+use crate::vault::{KeyKind, KeyName, Keyring, KeyringText, Needed, Vault, hurt, needed, survey};
 
 pub(super) async fn run(key: Option<&str>, from: &Source, out: &Output) -> Result<(), Failure> {
     let config = from.load()?;
@@ -20,36 +27,118 @@ pub(super) async fn run(key: Option<&str>, from: &Source, out: &Output) -> Resul
     let store = open::store(&config).await?;
     let vault = Vault::new(store.clone(), ring.clone());
     vault.check_keyring().await?;
-    if !settle(&vault, out).await? {
-        return Err(Failure::new(
-            "nothing was retired: a copy of the store that lags may still need an old key",
-        ));
+    everywhere(&vault, out).await?;
+    let at = Place {
+        store: &store,
+        vault: &vault,
+        ring: &ring,
+        file,
+    };
+    let (free, mut kept) = looked_at(&at, keys, out).await?;
+    // Now that nothing needs them, the store says that they are retired, so that no process starts any
+    // more that would write with one; what those have written that had started is looked for again.
+    for key in &free {
+        vault.retire_key(key).await?;
     }
-    let live = live_replicas(&vault, out).await?;
+    let judged = after_mark(&at, free.clone(), out).await;
+    let (gone, needed) = match judged {
+        Ok(judged) => judged,
+        Err(error) => {
+            keep(&vault, free.iter()).await?;
+            return Err(error);
+        }
+    };
+    keep(&vault, needed.iter().map(|(key, _)| key)).await?;
+    kept.extend(needed);
+    if !gone.is_empty() {
+        keyring_file::edit(file, |text, ring| Some(without(text, ring, &gone)))?;
+    }
+    report(&gone, &kept, out)
+}
+
+/// For how long a command that had started before a key was retired may still write with it.
+const UNDER_WAY: Duration = Duration::from_secs(3);
+
+/// Where keys are retired.
+struct Place<'a> {
+    store: &'a Arc<dyn Store>,
+    vault: &'a Vault,
+    ring: &'a Keyring,
+    file: &'a Path,
+}
+
+/// Keys and what keeps them.
+type Kept = Vec<(KeyName, Vec<String>)>;
+
+/// Those keys that nothing needs, and the others.
+async fn looked_at(
+    at: &Place<'_>,
+    keys: Vec<KeyName>,
+    out: &Output,
+) -> Result<(Vec<KeyName>, Kept), Failure> {
+    let live = live_replicas(at.vault, out).await?;
     let progress = Progress::new(out, "counting");
-    let all = survey(&*store, Some(&ring), &|seen| progress.at(seen, 0)).await;
+    let all = survey(&**at.store, Some(at.ring), &|seen| progress.at(seen, 0)).await;
     progress.end();
     let all = all?;
-    let mut kept = Vec::new();
-    let mut gone = Vec::new();
+    let (mut free, mut kept) = (Vec::new(), Vec::new());
     for key in keys {
-        let mut reasons = records(&needed(&ring, &key, &all), &key);
-        reasons.extend(hurt(&ring, &key, &live).into_iter().map(|replica| {
+        let mut reasons = records(&needed(at.ring, &key, &all), &key);
+        reasons.extend(hurt(at.ring, &key, &live).into_iter().map(|replica| {
             format!(
                 "{} still seals or signs by it, or lacks a newer one: bring it {} as it is now, and restart it",
                 called(replica),
-                file.display()
+                at.file.display()
             )
         }));
         if reasons.is_empty() {
-            keyring_file::edit(file, |text, _| Some(text.without(&key)))?;
-            vault.forget_key(&key).await?;
-            gone.push(key);
+            free.push(key);
         } else {
             kept.push((key, reasons));
         }
     }
-    report(&gone, &kept, out)
+    Ok((free, kept))
+}
+
+/// The same once more for keys that are marked as retired, on every copy of the store and after those
+/// who had started before have had time to end.
+async fn after_mark(
+    at: &Place<'_>,
+    keys: Vec<KeyName>,
+    out: &Output,
+) -> Result<(Vec<KeyName>, Kept), Failure> {
+    if keys.is_empty() {
+        return Ok((keys, Kept::new()));
+    }
+    everywhere(at.vault, out).await?;
+    tokio::time::sleep(UNDER_WAY).await;
+    looked_at(at, keys, out).await
+}
+
+async fn everywhere(vault: &Vault, out: &Output) -> Result<(), Failure> {
+    if settle(vault, out).await? {
+        return Ok(());
+    }
+    Err(Failure::new(
+        "nothing was retired: a copy of the store that lags may still need an old key",
+    ))
+}
+
+async fn keep(vault: &Vault, keys: impl Iterator<Item = &KeyName>) -> Result<(), Failure> {
+    for key in keys {
+        vault.keep_key(key).await?;
+    }
+    Ok(())
+}
+
+/// Without `keys`, but for one that somebody has made active meanwhile.
+fn without(text: &KeyringText, ring: &Keyring, keys: &[KeyName]) -> KeyringText {
+    let old = keys
+        .iter()
+        .filter(|key| ring.succession(key.kind).old.contains(key));
+    old.fold(KeyringText::new(text.expose_text()), |text, key| {
+        text.without(key)
+    })
 }
 
 /// The key that is named, or every old one.

@@ -32,7 +32,7 @@ pub(super) async fn run(kind: Option<KeyKind>, from: &Source, out: &Output) -> R
     ring.require_sign()?;
     let store = open::store(&config).await?;
     let vault = Vault::new(store.clone(), Arc::new(ring));
-    vault.check_keyring().await?;
+    vault.check_before_rotation().await?;
     let (vault, made) = make(&store, file, &kinds).await?;
     let text = open::keyring_text(file)?;
     let next = names(&text.keyring()?, &kinds, |s| s.next);

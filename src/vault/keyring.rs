@@ -109,6 +109,8 @@ pub struct Keyring {
     servers: Vec<Line<ServerKey>>,
     signers: Vec<Line<KeyBytes>>,
     verifiers: Vec<Line<[u8; 32]>>,
+    /// Of keys that were made to follow another and never used: which follows which.
+    follows: Vec<(KeyName, String)>,
 }
 
 impl Keyring {
@@ -147,6 +149,7 @@ impl Keyring {
                 id: "g1".into(),
                 key: sign,
             }],
+            follows: Vec::new(),
         }
     }
 
@@ -156,14 +159,16 @@ impl Keyring {
     /// The first line that cannot be read, or what is missing as a whole.
     pub fn parse(text: &str) -> Result<Self, KeyringError> {
         let mut draft = Draft::default();
-        for (number, line) in text.lines().enumerate() {
-            let line = line.trim();
+        let mut above = "";
+        for (number, line) in text.lines().map(str::trim).enumerate() {
             if !line.is_empty() && !line.starts_with('#') {
                 draft.line(line).map_err(|what| KeyringError::Line {
                     line: number + 1,
                     what,
                 })?;
+                draft.follows.extend(text::follows(above, line));
             }
+            above = line;
         }
         draft.finish()
     }
@@ -355,6 +360,7 @@ struct Draft {
     servers: Vec<Line<ServerKey>>,
     signers: Vec<Line<KeyBytes>>,
     verifiers: Vec<Line<[u8; 32]>>,
+    follows: Vec<(KeyName, String)>,
 }
 
 impl Draft {
@@ -442,6 +448,7 @@ impl Draft {
             servers: self.servers,
             signers: self.signers,
             verifiers: self.verifiers,
+            follows: self.follows,
         })
     }
 }

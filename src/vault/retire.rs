@@ -1,6 +1,6 @@
 //! Whether a key may go.
 
-use super::{KeyName, Keyring, Replica, Survey, Vault, VaultError, ids};
+use super::{KeyName, Keyring, Replica, Survey};
 
 /// What keeps a key from being retired. Empty: nothing does.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -43,14 +43,4 @@ pub fn hurt<'a>(ring: &'a Keyring, key: &'a KeyName, live: &'a [Replica]) -> Vec
         Err(_) => true,
     };
     live.iter().filter(hurt).collect()
-}
-
-impl Vault {
-    /// Has the store forget a key that was retired.
-    ///
-    /// # Errors
-    /// When the store does not answer.
-    pub async fn forget_key(&self, key: &KeyName) -> Result<(), VaultError> {
-        self.delete(&ids::key_check(&key.check_name())).await
-    }
 }

@@ -1,20 +1,22 @@
 //! Which keys follow which: what a rotation goes by.
 //!
-//! Keys of one kind, and of one scope where they are `server` keys, follow each other. The number at
-//! the end of an id says which is the newest; the order of the lines says which is active. So the file
+//! Keys of one kind, and of one scope where they are `server` keys, follow each other. The first line is
+//! the active key, whatever the keys are called. A later one is to come only if the line above it says
+//! that it was made by a rotation to follow the key that is active now; else it has been. So the file
 //! alone shows how far a rotation is, and it can be gone on with after anything:
 //!
 //! | lines, first to last | what it means |
 //! |---|---|
 //! | `r1` | no rotation |
-//! | `r1 r2` | `r2` was made and only opens as yet: it is brought to every replica |
-//! | `r2 r1` | `r2` seals; `r1` stays for as long as a record needs it |
+//! | `r1`, `# next: r2 follows r1`, `r2` | `r2` was made and only opens as yet: it is brought to every replica |
+//! | `r2`, `r1` | `r2` seals; `r1` stays for as long as a record needs it |
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use zeroize::Zeroizing;
 
+use super::text::write_follows;
 use super::{Keyring, KeyringText, Line, Scope, write_line};
 use crate::vault::crypto::KeyBytes;
 use crate::vault::{KeyKind, KeyName};
@@ -37,18 +39,26 @@ impl Keyring {
         let mut found = Succession::default();
         let mut rest: Vec<_> = self.ids(kind);
         for group in self.groups(kind) {
-            let Some(newest) = newest(&group) else {
-                continue;
-            };
             found.active.push(KeyName::new(kind, group[0]));
             rest.retain(|id| *id != group[0]);
-            if newest != group[0] {
-                found.next.push(KeyName::new(kind, newest));
-                rest.retain(|id| *id != newest);
+            if let Some(next) = self.next(kind, &group) {
+                found.next.push(KeyName::new(kind, next));
+                rest.retain(|id| *id != next);
             }
         }
         found.old = rest.into_iter().map(|id| KeyName::new(kind, id)).collect();
         found
+    }
+
+    /// The one that was made to follow the first of a group and nothing else.
+    fn next<'a>(&self, kind: KeyKind, group: &[&'a str]) -> Option<&'a str> {
+        let active = *group.first()?;
+        let follows = |id: &str| {
+            self.follows
+                .iter()
+                .any(|(key, before)| key.kind == kind && key.id == id && before == active)
+        };
+        group[1..].iter().copied().find(|id| follows(id))
     }
 
     /// New keys to follow the active ones of `kind`: their names, and their lines.
@@ -63,6 +73,7 @@ impl Keyring {
             let id = numbered(group[0], kind, number);
             let key = KeyBytes::generate();
             let scope = self.scope(kind, group[0]);
+            write_follows(&mut lines, &id, group[0]);
             write_line(&mut lines, &id, kind.as_str(), &scope, key.expose_bytes());
             names.push(KeyName { kind, id });
         }
@@ -91,6 +102,20 @@ impl Keyring {
             KeyKind::Server => return self.always_active(&key.id),
         };
         active.first() == Some(&key.id.as_str())
+    }
+
+    /// Every key this keyring writes with. One that cannot sign writes only what it seals with the realm
+    /// key: a record of its process.
+    pub(in crate::vault) fn active(&self) -> Vec<KeyName> {
+        let realm = ids(&self.realm_keys);
+        let mut active = vec![KeyName::new(KeyKind::Realm, realm[0])];
+        if let Some(signer) = self.signers.first() {
+            let servers = ids(&self.servers);
+            let servers = servers.into_iter().filter(|id| self.active_for_any(id));
+            active.extend(servers.map(|id| KeyName::new(KeyKind::Server, id)));
+            active.push(KeyName::new(KeyKind::Sign, &signer.id));
+        }
+        active
     }
 
     /// How many keys are held whose signatures count.
@@ -154,11 +179,6 @@ fn ids<K>(lines: &[Line<K>]) -> Vec<&str> {
     lines.iter().map(|line| line.id.as_str()).collect()
 }
 
-/// The id with the highest number; of equals the first.
-fn newest<'a>(group: &[&'a str]) -> Option<&'a str> {
-    group.iter().rev().copied().max_by_key(|id| number(id))
-}
-
 fn stem(id: &str) -> &str {
     id.trim_end_matches(|c: char| c.is_ascii_digit())
 }
@@ -184,6 +204,8 @@ fn numbered(id: &str, kind: KeyKind, number: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+
     use super::*;
 
     fn names(list: &[KeyName]) -> Vec<&str> {
@@ -255,6 +277,36 @@ mod tests {
         );
     }
 
+    /// Fails when `next` finds a key by the number of its id, or leaves out whom it follows.
+    #[test]
+    fn a_later_key_is_old_unless_it_was_made_to_follow_the_active_one() {
+        let first = KeyringText::new(&Keyring::generate().to_text());
+        for (kind, one, two) in [
+            (KeyKind::Realm, "r1", "r2"),
+            (KeyKind::Server, "s1", "s2"),
+            (KeyKind::Sign, "g1", "g2"),
+        ] {
+            let ring = first.keyring().unwrap();
+            let key = super::super::STANDARD.encode(KeyBytes::generate().expose_bytes());
+            let scope = ring.scope(kind, one);
+            let by_hand = format!("prod {kind} {scope} {key}\n");
+            let prepend =
+                |text: &KeyringText| KeyringText::new(&format!("{by_hand}{}", text.expose_text()));
+            // A new key was put first by hand, since the one below it leaked.
+            is(shape(&prepend(&first), kind), "prod", "", one);
+            // The same while a rotation was under way: what it made follows nothing any more.
+            let made = first.with(&ring.successors(kind).1);
+            is(shape(&made, kind), one, two, "");
+            let both = format!("{one} {two}");
+            is(shape(&prepend(&made), kind), "prod", "", &both);
+            // Said in another place it is said of nothing.
+            let apart = made
+                .expose_text()
+                .replace(" as yet)\n", " as yet)\n# mine\n");
+            is(shape(&KeyringText::new(&apart), kind), one, "", two);
+        }
+    }
+
     #[test]
     fn ids_go_on_from_those_there_are() {
         assert_eq!(numbered("r1", KeyKind::Realm, 2), "r2");
@@ -262,7 +314,5 @@ mod tests {
         assert_eq!(numbered("summer26", KeyKind::Realm, 27), "summer27");
         assert_eq!(numbered("realmkey", KeyKind::Realm, 1), "r1");
         assert_eq!((number("r12"), number("prod"), number("7")), (12, 0, 7));
-        assert_eq!(newest(&["r9", "r10", "r2"]), Some("r10"));
-        assert_eq!(newest(&["a", "b"]), Some("a"));
     }
 }

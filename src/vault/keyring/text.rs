@@ -1,5 +1,7 @@
 //! Changes of a keyring's text that leave every other line, and every comment, as it is.
 
+use std::fmt::Write as _;
+
 use zeroize::Zeroizing;
 
 use super::{Keyring, KeyringError};
@@ -21,18 +23,18 @@ impl KeyringText {
         joined(self.0.lines().chain(lines.0.lines()))
     }
 
-    /// With each key of `names` moved before the first of its kind and scope: now it is active.
+    /// With each key of `names` moved before the first of its kind and scope: now it is active, and
+    /// nothing says any more that it is only to follow.
     #[must_use]
     pub fn promoting(&self, names: &[KeyName]) -> Self {
         let mut lines: Vec<_> = self.0.lines().collect();
         for name in names {
-            let Some(from) = lines.iter().position(|line| is(line, name)) else {
+            let Some(line) = take(&mut lines, name) else {
                 continue;
             };
-            let like = kind_and_scope(lines[from]);
+            let like = kind_and_scope(line);
             let first = lines.iter().position(|line| kind_and_scope(line) == like);
-            let line = lines.remove(from);
-            lines.insert(first.unwrap_or(from), line);
+            lines.insert(first.unwrap_or(lines.len()), line);
         }
         joined(lines.into_iter())
     }
@@ -40,7 +42,9 @@ impl KeyringText {
     /// Without a key.
     #[must_use]
     pub fn without(&self, name: &KeyName) -> Self {
-        joined(self.0.lines().filter(|line| !is(line, name)))
+        let mut lines: Vec<_> = self.0.lines().collect();
+        while take(&mut lines, name).is_some() {}
+        joined(lines.into_iter())
     }
 
     /// The keys it says.
@@ -56,6 +60,39 @@ impl KeyringText {
     pub fn expose_text(&self) -> &str {
         &self.0
     }
+}
+
+/// Takes the line of a key out, and the one above it that says which key it is to follow.
+fn take<'a>(lines: &mut Vec<&'a str>, name: &KeyName) -> Option<&'a str> {
+    let at = lines.iter().position(|line| is(line, name))?;
+    let line = lines.remove(at);
+    if let Some(above) = at.checked_sub(1)
+        && follows(lines[above], line).is_some()
+    {
+        lines.remove(above);
+    }
+    Some(line)
+}
+
+const FOLLOWS: &str = "# next:";
+
+/// What `rotate` writes above the line of a key it made. The order of the lines alone does not say
+/// whether a later key is to come or has been: somebody may have put a new one first by hand, because
+/// this one leaked.
+pub(super) fn write_follows(out: &mut String, id: &str, active: &str) {
+    let _ = writeln!(
+        out,
+        "{FOLLOWS} {id} follows {active} (made by cloakroom keyring rotate, only opens as yet)"
+    );
+}
+
+/// Which key `line`'s was made to follow, if the line above it says so of that very key.
+pub(super) fn follows(above: &str, line: &str) -> Option<(KeyName, String)> {
+    let mut said = above.trim().strip_prefix(FOLLOWS)?.split_ascii_whitespace();
+    let (id, word, active) = (said.next()?, said.next()?, said.next()?);
+    let kind = kind_and_scope(line)?.0.parse().ok()?;
+    let of_line = line.split_ascii_whitespace().next() == Some(id);
+    (of_line && word == "follows").then(|| (KeyName::new(kind, id), active.to_owned()))
 }
 
 fn is(line: &str, name: &KeyName) -> bool {
@@ -105,5 +142,22 @@ mod tests {
         assert_eq!(text.without(&other).expose_text(), format!("{TEXT}\n"));
         let longer = KeyringText::new("a").with(&KeyringText::new("b\n"));
         assert_eq!(longer.expose_text(), "a\nb\n");
+    }
+    #[test]
+    fn what_is_said_above_a_key_goes_with_it() {
+        let r2 = KeyName::new(KeyKind::Realm, "r2");
+        let mut said = String::new();
+        write_follows(&mut said, "r2", "r1");
+        let text = KeyringText::new(&format!(
+            "r1 realm x AA\n# mine\n{said}r2 realm x CC\n# end"
+        ));
+        assert_eq!(
+            text.promoting(std::slice::from_ref(&r2)).expose_text(),
+            "r2 realm x CC\nr1 realm x AA\n# mine\n# end\n"
+        );
+        assert_eq!(
+            text.without(&r2).expose_text(),
+            "r1 realm x AA\n# mine\n# end\n"
+        );
     }
 }

@@ -327,11 +327,16 @@ async fn who_lacks_the_new_keys_is_told_so_at_start() {
         assert!(vault.user(&user("alice")).await.is_ok());
     }
     for name in house.old() {
-        vault.forget_key(&name).await.unwrap();
+        vault.retire_key(&name).await.unwrap();
     }
-    for vault in all {
-        vault.check_keyring().await.unwrap();
+    // Once they are retired, who still writes with the old keys is refused; who only holds them is not.
+    for old in [&both, &part] {
+        let refused = old.check_keyring().await.err();
+        let named = matches!(&refused, Some(CheckError::RetiredKey(key)) if key.id == "r1");
+        assert!(named, "{refused:?}");
     }
+    house.retired().check_keyring().await.unwrap();
+    vault.check_keyring().await.unwrap();
     // Another key of the same name is refused.
     let (_, lines) = first.keyring().unwrap().successors(KeyKind::Sign);
     let wrong = house.text.without(&KeyName::new(KeyKind::Sign, "g2"));

@@ -1,5 +1,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cloakroom::cli::open;
+use cloakroom::names::UserName;
+use cloakroom::vault::Vault;
 
 use super::{CONFIG, House};
 
@@ -163,6 +169,36 @@ fn with_nobody_serving_a_rotation_is_two_commands() {
     assert_eq!(house.ok("keyring retire", "").out, "there is no old key\n");
 }
 
+/// Fails when a key is taken for the next because of its id.
+#[test]
+fn a_key_put_first_by_hand_stays_first() {
+    let house = House::with_alice();
+    let ours = house.path("master.keys");
+    let text = fs::read_to_string(&ours).unwrap();
+    let other = House::new();
+    let other = fs::read_to_string(other.path("master.keys")).unwrap();
+    let realm = |text: &str| {
+        text.lines()
+            .find(|l| l.starts_with("r1 "))
+            .unwrap()
+            .to_owned()
+    };
+    let (leaked, new) = (realm(&text), realm(&other));
+    let (name, _) = leaked.rsplit_once(' ').unwrap();
+    let (_, key) = new.rsplit_once(' ').unwrap();
+    let by_hand = format!("{} {key}\n{leaked}", name.replace("r1", "prod"));
+    fs::write(&ours, text.replace(&leaked, &by_hand)).unwrap();
+    let done = house.json("keyring rotate --kind realm", "");
+    assert_eq!(done["active"][0], "realm:prod");
+    assert_eq!(done["old"], serde_json::json!(["realm:r1"]));
+    house.ok("keyring retire", "");
+    assert_eq!(
+        key_lines(&house),
+        ["prod realm", "i1 index", "s1 server", "g1 sign"]
+    );
+    assert_eq!(house.json("user list", "")["users"][0]["name"], "alice");
+}
+
 #[test]
 fn one_kind_of_keys_is_rotated_alone() {
     let house = House::with_alice();
@@ -182,6 +218,50 @@ fn one_kind_of_keys_is_rotated_alone() {
         key_lines(&house),
         ["r1 realm", "i1 index", "s2 server", "g1 sign"]
     );
+}
+
+/// Fails when `retire` changes the file before the store says that the key is retired, or does not look
+/// again after that.
+#[test]
+fn what_is_written_while_a_key_is_retired_keeps_it() {
+    let house = House::with_alice();
+    house.ok("keyring rotate", "");
+    let current = fs::read_to_string(house.path("master.keys")).unwrap();
+    let realm: Vec<_> = current.lines().filter(|l| l.contains(" realm ")).collect();
+    let turned = format!("{}\n{}", realm[1], realm[0]);
+    let old = current.replace(&realm.join("\n"), &turned);
+    fs::write(house.path("old.keys"), old).unwrap();
+    fs::set_permissions(house.path("old.keys"), fs::Permissions::from_mode(0o600)).unwrap();
+    let runtime = open::runtime().ok().unwrap();
+    // A command that has started with the old key first.
+    let command = runtime.block_on(async {
+        let from = open::Source::of(Some(&house.path("cloakroom.toml")));
+        let config = from.load().ok().unwrap();
+        let store = open::store(&config).await.ok().unwrap();
+        let ring = open::keyring(&house.path("old.keys")).unwrap();
+        Vault::new(store, Arc::new(ring))
+    });
+    runtime.block_on(command.check_keyring()).unwrap();
+    let kept = std::thread::scope(|scope| {
+        let retire = scope.spawn(|| house.run("keyring retire", ""));
+        let patience = Instant::now() + Duration::from_secs(20);
+        while runtime.block_on(command.check_keyring()).is_ok() {
+            assert!(Instant::now() < patience && !retire.is_finished());
+        }
+        // The store says that it is retired; who had started before does not know.
+        let bob = UserName::parse("bob").unwrap();
+        runtime.block_on(command.add_user(&bob, None)).unwrap();
+        retire.join().unwrap()
+    });
+    assert_eq!(kept.code, 1, "{}", kept.err);
+    assert_eq!(kept.out, "retired server:s1\n");
+    let says = "realm:r1 stays: records in the store need it (1 of names, 1 of users)";
+    assert!(kept.err.contains(says), "{}", kept.err);
+    assert!(key_lines(&house).contains(&"r1 realm".to_owned()));
+    runtime.block_on(command.check_keyring()).unwrap_err();
+    house.ok("keyring rotate", "");
+    house.ok("keyring retire", "");
+    assert_eq!(house.json("user list", "")["users"][1]["name"], "bob");
 }
 
 #[test]
@@ -214,6 +294,19 @@ fn a_key_that_something_needs_is_not_retired() {
     }
     assert_eq!(house.json("keyring rotate", "")["resealed"], 4);
     house.ok("keyring retire", "");
+    // That machine is refused from now on: what it wrote would open no more.
+    let both = format!("{first}{new}");
+    let retired = fs::read_to_string(house.path("master.keys")).unwrap();
+    fs::write(house.path("master.keys"), &both).unwrap();
+    let says = [
+        "`realm:r1`, which `cloakroom keyring retire` has retired",
+        "bring the current",
+    ];
+    house.fails("user add carol", "", 1, &says);
+    house.fails("keyring rotate", "", 1, &says);
+    house.fails("serve", "", 1, &says);
+    fs::write(house.path("master.keys"), &retired).unwrap();
+    house.ok("user add carol", "");
     // The whole file is needed to see what needs a key; and to rotate, one that can sign.
     fs::write(house.path("master.keys"), &first).unwrap();
     let says = ["lacks the key `realm:r2`", "bring the current keyring"];

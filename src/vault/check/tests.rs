@@ -1,0 +1,173 @@
+//! Which keyrings a store lets write.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::store::Store;
+use crate::vault::tests::{github, memory, user};
+use crate::vault::{Keyring, KeyringText};
+
+struct Files {
+    store: Arc<dyn Store>,
+    /// Before a rotation of one kind; after it was made; after it was done.
+    before: KeyringText,
+    made: KeyringText,
+    done: KeyringText,
+    old: KeyName,
+}
+
+impl Files {
+    async fn new(kind: KeyKind) -> Self {
+        Self::of(kind, KeyringText::new(&Keyring::generate().to_text())).await
+    }
+
+    async fn of(kind: KeyKind, before: KeyringText) -> Self {
+        let store = memory().await;
+        let ring = before.keyring().unwrap();
+        let old = ring.succession(kind).active.remove(0);
+        let (names, lines) = ring.successors(kind);
+        let made = before.with(&lines);
+        let done = made.promoting(&names);
+        let files = Self {
+            store,
+            before,
+            made,
+            done,
+            old,
+        };
+        let vault = files.vault(&files.before);
+        vault.check_keyring().await.unwrap();
+        vault.add_user(&user("alice"), None).await.ok().unwrap();
+        files.vault(&files.made).note_keys().await.unwrap();
+        files.vault(&files.done).rotate(&|_| {}).await.unwrap();
+        files
+    }
+
+    fn vault(&self, text: &KeyringText) -> Vault {
+        Vault::new(self.store.clone(), Arc::new(text.keyring().unwrap()))
+    }
+
+    fn old_line(&self) -> KeyringText {
+        let start = format!("{} {} ", self.old.id, self.old.kind);
+        let mut lines = self.before.expose_text().lines();
+        KeyringText::new(lines.find(|line| line.starts_with(&start)).unwrap())
+    }
+
+    async fn refused(&self, text: &KeyringText) -> Option<CheckError> {
+        self.vault(text).check_keyring().await.err()
+    }
+}
+
+/// Fails when `retire_key` deletes the record, or when nobody looks at what it says of active keys.
+#[tokio::test]
+async fn a_file_from_before_writes_no_more_with_a_retired_key() {
+    for kind in KeyKind::ALL {
+        let files = Files::new(kind).await;
+        let current = files.vault(&files.done);
+        for text in [&files.made, &files.done] {
+            assert!(files.refused(text).await.is_none(), "{kind}");
+        }
+        current.retire_key(&files.old).await.unwrap();
+        let refused = files.refused(&files.made).await;
+        let named = matches!(&refused, Some(CheckError::RetiredKey(key)) if *key == files.old);
+        assert!(named, "{refused:?}");
+        assert!(refused.unwrap().to_string().contains("bring the current"));
+        assert!(files.refused(&files.before).await.is_some());
+        // Nor does a rotation begin with it, which would seal everything with it again.
+        let rotation = files.vault(&files.made).check_before_rotation().await;
+        assert!(matches!(rotation, Err(CheckError::RetiredKey(_))));
+        // Held, but only to open.
+        assert!(files.refused(&files.done).await.is_none());
+        let without = files.done.without(&files.old);
+        assert!(files.refused(&without).await.is_none());
+        // The next rotation seals that again too, and it is still said.
+        let (names, lines) = without.keyring().unwrap().successors(KeyKind::Realm);
+        let next = without.with(&lines).promoting(&names);
+        files.vault(&next).note_keys().await.unwrap();
+        files.vault(&next).rotate(&|_| {}).await.unwrap();
+        let both = files.made.with(&lines);
+        assert!(matches!(
+            files.refused(&both).await,
+            Some(CheckError::RetiredKey(_))
+        ));
+        // Taken back it is as if it had not been.
+        let last = files.vault(&next.with(&files.old_line()));
+        last.keep_key(&files.old).await.unwrap();
+        assert!(files.refused(&both).await.is_none());
+    }
+}
+
+/// Fails when an active key without a check value passes beside others that have one.
+#[tokio::test]
+async fn a_key_the_store_does_not_know_writes_nothing() {
+    for kind in KeyKind::ALL {
+        let files = Files::new(kind).await;
+        let id = ids::key_check(&files.old.check_name());
+        let vault = files.vault(&files.done);
+        vault.delete(&id).await.unwrap();
+        let refused = files.refused(&files.made).await;
+        let named = matches!(&refused, Some(CheckError::UnknownKey(key)) if *key == files.old);
+        assert!(named, "{refused:?}");
+        assert!(files.refused(&files.done).await.is_none());
+        // A rotation may begin with one that was put first by hand, and makes it known.
+        let by_hand = files.vault(&files.made);
+        by_hand.check_before_rotation().await.unwrap();
+        by_hand.note_keys().await.unwrap();
+        by_hand.check_keyring().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_sidecar_starts_unless_its_realm_key_is_retired() {
+    let part = |text: &KeyringText| {
+        let ring = text.keyring().unwrap();
+        KeyringText::new(&ring.export(&github()).unwrap())
+    };
+    for kind in KeyKind::ALL {
+        let files = Files::new(kind).await;
+        let (made, done) = (part(&files.made), part(&files.done));
+        files
+            .vault(&files.done)
+            .retire_key(&files.old)
+            .await
+            .unwrap();
+        assert!(files.refused(&done).await.is_none());
+        let refused = files.refused(&made).await;
+        let retired = matches!(&refused, Some(CheckError::RetiredKey(key)) if *key == files.old);
+        assert_eq!(retired, kind == KeyKind::Realm, "{refused:?}");
+    }
+}
+
+/// Keys of named servers have no check value; that they are retired is kept all the same.
+#[tokio::test]
+async fn keys_of_named_servers_are_retired_too() {
+    let text = Keyring::generate()
+        .to_text()
+        .replace(" server * ", " server github ");
+    let files = Files::of(KeyKind::Server, KeyringText::new(&text)).await;
+    assert!(files.refused(&files.made).await.is_none());
+    let vault = files.vault(&files.done);
+    vault.retire_key(&files.old).await.unwrap();
+    assert!(matches!(
+        files.refused(&files.made).await,
+        Some(CheckError::RetiredKey(_))
+    ));
+    assert!(files.refused(&files.done).await.is_none());
+    vault.keep_key(&files.old).await.unwrap();
+    assert!(files.refused(&files.made).await.is_none());
+}
+
+/// Fails when the index key's value is not put last, or is not asked for before the others.
+#[tokio::test]
+async fn who_comes_while_another_begins_the_store_starts_too() {
+    let text = KeyringText::new(&Keyring::generate().to_text());
+    let store = memory().await;
+    let ring = Arc::new(text.keyring().unwrap());
+    let vault = Vault::new(store.clone(), ring.clone());
+    vault.note_keys().await.unwrap();
+    // As far as it is before the last: the store is not begun yet, so nothing is missing.
+    for name in ["index:i1", "server:s1", "verify:g1"] {
+        vault.delete(&ids::key_check(name)).await.unwrap();
+        vault.check_keyring().await.unwrap();
+    }
+}
