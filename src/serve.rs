@@ -137,7 +137,7 @@ async fn listen(config: Config) -> Result<(Listener, Presence), Failure> {
     if let Some(address) = config.health_listen {
         let (ready, figures) = (resolver.clone(), resolver.clone());
         let health = Health {
-            ready: Box::new(move || ready.watch() != Watch::Down),
+            ready: Box::new(move || ready.is_ready()),
             metrics: Box::new(move || metrics(&figures.figures())),
             metrics_type: telemetry::CONTENT_TYPE,
         };

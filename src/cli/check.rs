@@ -63,17 +63,27 @@ pub(super) async fn run(from: &Source, out: &Output) -> Result<(), Failure> {
                 Err(why) => findings.push(error("store", why)),
             }
             if let Ok(ring) = ring {
-                findings.push(
-                    match Vault::new(store, Arc::new(ring)).check_keyring().await {
-                        Ok(()) => well("keyring", "is the store's".to_owned()),
-                        Err(why) => error("keyring", why),
-                    },
-                );
+                findings.push(belongs(&Vault::new(store, Arc::new(ring))).await);
             }
             1
         }
     };
     report(&findings, code, out)
+}
+
+/// Begins no store: one that is looked at may be there to be copied to.
+async fn belongs(vault: &Vault) -> Finding {
+    match vault.is_unused().await {
+        Ok(true) => {
+            let says = "the store is empty: `serve`, or the first command that writes, begins it";
+            well("keyring", says.to_owned())
+        }
+        Ok(false) => match vault.check_keyring().await {
+            Ok(()) => well("keyring", "is the store's".to_owned()),
+            Err(why) => error("keyring", why),
+        },
+        Err(why) => error("keyring", why),
+    }
 }
 
 fn uncovered<'a>(ring: &Keyring, config: &'a Config) -> impl Iterator<Item = Finding> + 'a {

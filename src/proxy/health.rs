@@ -1,8 +1,8 @@
 //! `/livez`, `/readyz` and `/metrics`, on a listener of their own that asks nobody for a key.
 //!
 //! Alive: the process answers. Ready: requests of known users will be served, which is so while
-//! the store is heard. While it is not, what is cached is still served for a while, but new users
-//! cannot be told from strangers, so other replicas are the better choice.
+//! the store is heard, and for `store.stale_for` after: every replica shares that store, and were all
+//! of them taken out, nobody would be served what is cached.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -84,7 +84,7 @@ impl Health {
             "/readyz" if asked && (self.ready)() => text(StatusCode::OK, "ok\n"),
             "/readyz" if asked => text(
                 StatusCode::SERVICE_UNAVAILABLE,
-                "the store is not being heard\n",
+                "the store has been out of reach for longer than store.stale_for\n",
             ),
             "/metrics" if asked => {
                 let mut response = Response::new(Full::from((self.metrics)()));

@@ -149,6 +149,12 @@ impl Freshness {
         }
     }
 
+    /// How long the watch has heard nothing.
+    pub(super) fn silent_for(&self) -> Duration {
+        let view = self.view();
+        view.now.saturating_sub(view.alive)
+    }
+
     /// Sees each change of the epoch from now on.
     pub(super) fn epochs(&self) -> watch::Receiver<u64> {
         self.epoch.subscribe()

@@ -233,11 +233,25 @@ impl Resolver {
         Identity::new(identity.digest(), key, &user).ok_or(ResolveError::Unknown)
     }
 
-    /// Whether changes of the store are being heard of. Unless it is down, known users are served
-    /// and others told from strangers.
+    /// Whether changes of the store are being heard of.
     #[must_use]
     pub fn watch(&self) -> Watch {
         self.0.freshness.watch()
+    }
+
+    /// Whether known users are served: also for a while without the store, and for those whose records a
+    /// server keeps that answers. All replicas share the store, so none is a better choice then.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        let Inner {
+            freshness,
+            source,
+            stale_for,
+            ..
+        } = &*self.0;
+        freshness.watch() != Watch::Down
+            || freshness.silent_for() < *stale_for
+            || source.answered_within(*stale_for)
     }
 
     /// What happened so far. Not for the path of a request: it takes the cache's locks.

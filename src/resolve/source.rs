@@ -32,6 +32,8 @@ struct Trouble {
     shards: HashMap<u16, Failure>,
     /// How often all was forgiven. A failure of a read begun before does not count.
     forgiven: u64,
+    /// When a shard last answered.
+    answered: Option<Instant>,
 }
 
 struct Failure {
@@ -51,6 +53,7 @@ impl Source {
         let trouble = Trouble {
             shards: HashMap::new(),
             forgiven: 0,
+            answered: None,
         };
         Self {
             store,
@@ -85,6 +88,11 @@ impl Source {
         let failed = |id| trouble.shards.get(&self.store.shard_of(&id));
         let lately = |failure: &Failure| failure.at.elapsed() < RECENT;
         !trouble.shards.is_empty() && ids().filter_map(failed).any(lately)
+    }
+
+    /// Whether some shard answered within this time.
+    pub(super) fn answered_within(&self, time: Duration) -> bool {
+        self.lock().answered.is_some_and(|at| at.elapsed() < time)
     }
 
     /// The store can be reached again.
@@ -157,6 +165,7 @@ impl Source {
             }
             // A damaged record is that record's trouble: the shard did answer.
             _ => {
+                trouble.answered = Some(Instant::now());
                 trouble.shards.remove(&shard);
             }
         }

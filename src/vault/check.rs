@@ -86,6 +86,14 @@ impl Vault {
         }
     }
 
+    /// Whether nobody has begun the store yet; looks only.
+    ///
+    /// # Errors
+    /// When the store does not answer, or knows another key under a name of this keyring's.
+    pub async fn is_unused(&self) -> Result<bool, CheckError> {
+        Ok(self.known_keys().await? == 0 && self.is_empty().await?)
+    }
+
     /// As [`Vault::check_keyring`], but a key that was put first by hand need not be known yet: a
     /// rotation makes it known.
     ///

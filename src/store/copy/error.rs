@@ -26,6 +26,12 @@ pub enum CopyError {
          store, or another store.key_prefix in the same Redis"
     )]
     Foreign,
+    /// The destination was begun, and holds nothing else.
+    #[error(
+        "the destination holds check values and nothing else: `serve`, or a command, was run on it before \
+         it was copied to; nothing was written: name an empty store, or empty this one"
+    )]
+    Begun,
     /// The destination holds more than a part of the backup.
     #[error(
         "the store is in use, or holds what is not in the backup; nothing was written: an earlier \

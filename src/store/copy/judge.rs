@@ -74,6 +74,13 @@ pub(super) struct Count {
     extra: u64,
 }
 
+impl Count {
+    /// Records of the destination.
+    fn held(&self) -> u64 {
+        self.equal + self.older + self.newer + self.different + self.extra
+    }
+}
+
 impl Found {
     /// Counts a pair, whose verdict this is.
     pub(super) fn count(&mut self, pair: &Pair, verdict: Verdict) {
@@ -138,10 +145,9 @@ impl Found {
     /// their own, so two installations never have one in common.
     fn is_copy(&self) -> bool {
         let checks = self.kinds.get(&CHECKS).copied().unwrap_or_default();
-        let theirs = |c: &Count| c.equal + c.older + c.newer + c.different + c.extra;
-        match theirs(&checks) {
+        match checks.held() {
             // Not yet whole, for check values come last; or empty.
-            0 => self.sum(theirs) == 0 || self.sum(|c| c.equal) > 0,
+            0 => self.sum(Count::held) == 0 || self.sum(|c| c.equal) > 0,
             _ => checks.equal > 0,
         }
     }
@@ -203,7 +209,12 @@ impl Rule {
             return Err(CopyError::NotWhole);
         }
         if !found.is_copy() {
-            return Err(CopyError::Foreign);
+            let begun = found.sum(Count::held) == checks.held();
+            return Err(if begun {
+                CopyError::Begun
+            } else {
+                CopyError::Foreign
+            });
         }
         let (delete, again) = match self {
             Self::Fill if found.is_part() => return Ok(()),
@@ -312,6 +323,7 @@ mod tests {
             Err(CopyError::Empty) => "empty",
             Err(CopyError::NotWhole) => "not whole",
             Err(CopyError::Foreign) => "foreign",
+            Err(CopyError::Begun) => "begun",
             Err(CopyError::InUse) => "in use",
             Err(CopyError::Newer { .. }) => "newer",
             Err(CopyError::Differs { .. }) => "differs",
@@ -415,13 +427,8 @@ mod tests {
                 "foreign",
                 "foreign",
             ),
-            (
-                "u missing, c differs",
-                "foreign",
-                "foreign",
-                "foreign",
-                "foreign",
-            ),
+            // Nobody's but that of a command which looked at it.
+            ("u missing, c differs", "begun", "begun", "begun", "begun"),
             (
                 "u missing, c missing, u extra",
                 "foreign",
