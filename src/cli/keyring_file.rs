@@ -1,8 +1,8 @@
 //! Changes the keyring's file: whole or not at all, by one command at a time.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
+use std::os::unix::fs::{MetadataExt as _, fchown};
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
@@ -40,33 +40,22 @@ pub(super) fn edit(
 
 fn replace(path: &Path, folder: &File, text: &KeyringText) -> io::Result<()> {
     let was = fs::metadata(path)?;
-    let mut name = path.as_os_str().to_owned();
-    name.push(".new");
-    // What a command that was killed left there.
-    match fs::remove_file(&name) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+    // Of a name nobody else has: what lies beside the file is not ours. It is its owner's alone, and is
+    // deleted if anything fails.
+    let beside = path.parent().unwrap_or(Path::new("/"));
+    let mut new = tempfile::Builder::new()
+        .prefix(".cloakroom-keyring-")
+        .tempfile_in(beside)?;
+    new.write_all(text.expose_text().as_bytes())?;
+    let file = new.as_file();
+    let is = file.metadata()?;
+    if (is.uid(), is.gid()) != (was.uid(), was.gid()) {
+        fchown(file, Some(was.uid()), Some(was.gid()))?;
     }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&name)?;
-    let written = (|| {
-        file.write_all(text.expose_text().as_bytes())?;
-        let is = file.metadata()?;
-        if (is.uid(), is.gid()) != (was.uid(), was.gid()) {
-            fchown(&file, Some(was.uid()), Some(was.gid()))?;
-        }
-        file.set_permissions(was.permissions())?;
-        file.sync_all()?;
-        fs::rename(&name, path)?;
-        folder.sync_all()
-    })();
-    if written.is_err() {
-        let _ = fs::remove_file(&name);
-    }
-    written
+    file.set_permissions(was.permissions())?;
+    file.sync_all()?;
+    new.persist(path)?;
+    folder.sync_all()
 }
 
 #[cfg(test)]
@@ -86,8 +75,9 @@ mod tests {
         fs::write(&real, &before).unwrap();
         fs::set_permissions(&real, fs::Permissions::from_mode(0o400)).unwrap();
         symlink("real.keys", &link).unwrap();
-        // What was left by a command that was killed is in nobody's way.
-        fs::write(folder.path().join("real.keys.new"), "half").unwrap();
+        // Somebody's next keyring, made beside ours. Fails when that name is used for our own.
+        let other = folder.path().join("real.keys.new");
+        fs::write(&other, "theirs").unwrap();
         let grown = |text: &KeyringText, ring: &Keyring| {
             Some(text.with(&ring.successors(KeyKind::Realm).1))
         };
@@ -98,7 +88,8 @@ mod tests {
         assert_eq!(mode & 0o777, 0o400);
         let after = fs::read_to_string(&real).unwrap();
         assert_eq!(after.strip_prefix(&before).unwrap().lines().count(), 2);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+        assert_eq!(fs::read_to_string(&other).unwrap(), "theirs");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
         edit(&link, |_, _| None).unwrap();
         assert_eq!(fs::read_to_string(&real).unwrap(), after);
     }

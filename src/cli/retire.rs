@@ -15,7 +15,7 @@ use super::open::{self, Source};
 use super::progress::Progress;
 use super::rotate::{called, list, live_replicas};
 use super::{Failure, Output, keyring_file, settle};
-use crate::store::Store;
+use crate::store::{RecordId, Store};
 use crate::vault::{KeyKind, KeyName, Keyring, KeyringText, Needed, Vault, hurt, needed, survey};
 
 pub(super) async fn run(key: Option<&str>, from: &Source, out: &Output) -> Result<(), Failure> {
@@ -192,6 +192,14 @@ fn records(needed: &Needed, key: &KeyName) -> Vec<String> {
         reasons.push(format!(
             "records in the store need it ({}): cloakroom keyring rotate",
             counts.join(", ")
+        ));
+    }
+    if !needed.unopened.is_empty() {
+        let ids: Vec<_> = needed.unopened.iter().map(RecordId::to_string).collect();
+        reasons.push(format!(
+            "of these some name it and do not open, changed or moved in the store, so no rotation can seal \
+             them again; nobody can read them, delete them there by hand: {}",
+            ids.join(", ")
         ));
     }
     if !needed.unknown.is_empty() {

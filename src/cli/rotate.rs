@@ -58,29 +58,61 @@ fn names(ring: &Keyring, kinds: &[KeyKind], which: fn(Succession) -> Vec<KeyName
 }
 
 /// Makes new keys if no rotation is under way, and has the store remember them.
+///
+/// They are proposed in the file first, claimed in the store then, and count once they are: so a key the
+/// store knows is never lost, wherever this is killed, and the file of who comes second stays as it was.
 async fn make(
     store: &Arc<dyn Store>,
     file: &Path,
     kinds: &[KeyKind],
 ) -> Result<(Vault, Vec<KeyName>), Failure> {
+    // What one that was killed has proposed.
+    let vault = accept(store, file).await?;
+    vault.note_keys().await?;
+    let taken = vault.retired_keys().await?;
     let mut made = Vec::new();
-    let ring = keyring_file::edit(file, |text, ring| {
+    keyring_file::edit(file, |text, ring| {
         // Under the file's lock: of two commands at the same moment one makes keys.
-        let under_way = !names(ring, kinds, |s| s.next).is_empty();
+        let under_way = text.proposes() || !names(ring, kinds, |s| s.next).is_empty();
         if under_way || !names(ring, kinds, |s| s.old).is_empty() {
             return None;
         }
         let mut changed = KeyringText::new(text.expose_text());
         for kind in kinds {
-            let (new, lines) = ring.successors(*kind);
-            changed = changed.with(&lines);
+            let (new, lines) = ring.successors_beside(*kind, &taken);
+            changed = changed.proposing(&lines);
             made.extend(new);
         }
         Some(changed)
     })?;
+    Ok((accept(store, file).await?, made))
+}
+
+/// Has the store remember what is proposed in the file, then the file say it.
+async fn accept(store: &Arc<dyn Store>, file: &Path) -> Result<Vault, Failure> {
+    let text = open::keyring_text(file)?;
+    let ring = text.keyring()?;
+    if !text.proposes() {
+        return Ok(Vault::new(store.clone(), Arc::new(ring)));
+    }
     let vault = Vault::new(store.clone(), Arc::new(ring));
-    vault.note_keys().await?;
-    Ok((vault, made))
+    let conflict = vault.claim_keys(&text.accepted().keyring()?).await?;
+    // Another command of the same file may have done the same meanwhile.
+    let ring = keyring_file::edit(file, |now, _| {
+        let same = now.expose_text() == text.expose_text();
+        same.then(|| match conflict {
+            Some(_) => now.rejected(),
+            None => now.accepted(),
+        })
+    })?;
+    match conflict {
+        None => Ok(Vault::new(store.clone(), Arc::new(ring))),
+        Some(key) => Err(Failure::new(format!(
+            "nothing was changed: another rotation is under way, from another copy of {}, which has made \
+             {key}: bring that file here",
+            file.display()
+        ))),
+    }
 }
 
 /// The replicas that live. One that has not spoken for long may only have another clock, so it is given

@@ -5,6 +5,7 @@
 //! A record `c/<key>` holds the key's check value, if it has one, and after it [`RETIRED`] once it is
 //! retired. The realm's active key seals it.
 
+mod claim;
 #[cfg(test)]
 mod tests;
 

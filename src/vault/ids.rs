@@ -131,6 +131,14 @@ pub(super) fn key_check(name: &str) -> RecordId {
     record_id(format!("c/{}", hex(name.as_bytes())))
 }
 
+/// Which key a check value is of.
+pub(super) fn checked_key(id: &RecordId) -> Option<String> {
+    let hex = id.as_str().strip_prefix("c/")?.as_bytes();
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    let bytes: Option<Vec<_>> = hex.chunks(2).map(byte).collect();
+    String::from_utf8(bytes?).ok()
+}
+
 /// Where the records of processes that serve are.
 pub(super) const PRESENCE: &str = "h/";
 
@@ -152,6 +160,13 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_key_of_a_check_value_is_read_from_its_id() {
+        let id = key_check("realm:r1");
+        assert_eq!(checked_key(&id).as_deref(), Some("realm:r1"));
+        assert_eq!(checked_key(&record_id("k/00".into())), None);
+    }
 
     #[test]
     fn user_ids_survive_their_text() {

@@ -70,6 +70,17 @@ impl KeyName {
     }
 }
 
+impl KeyName {
+    /// What [`KeyName::check_name`] was made from.
+    pub(super) fn of_check_name(name: &str) -> Option<Self> {
+        let (kind, id) = name.split_once(':')?;
+        match kind {
+            "verify" => Some(Self::new(KeyKind::Sign, id)),
+            kind => Some(Self::new(kind.parse().ok()?, id)),
+        }
+    }
+}
+
 impl fmt::Display for KeyName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.kind, self.id)

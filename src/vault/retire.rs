@@ -1,6 +1,7 @@
 //! Whether a key may go.
 
 use super::{KeyName, Keyring, Replica, Survey};
+use crate::store::RecordId;
 
 /// What keeps a key from being retired. Empty: nothing does.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -12,6 +13,8 @@ pub struct Needed {
     /// Keys the store's records need and this keyring lacks: it is not the whole one, so what else
     /// needs the key cannot be told.
     pub unknown: Vec<KeyName>,
+    /// Some of the records that name the key but do not open, with it or any other.
+    pub unopened: Vec<RecordId>,
 }
 
 impl Needed {
@@ -33,6 +36,12 @@ pub fn needed(ring: &Keyring, key: &KeyName, survey: &Survey) -> Needed {
         in_use: !ring.succession(key.kind).old.contains(key),
         records: survey.needing(key).collect(),
         unknown,
+        unopened: survey
+            .lasting()
+            .filter_map(|(_, tally)| tally.unopened.get(key))
+            .flatten()
+            .cloned()
+            .collect(),
     }
 }
 

@@ -28,7 +28,12 @@ pub struct Counted {
     pub keys: BTreeMap<KeyName, u64>,
     /// How many are not of a form this release reads, or do not open though their key is there.
     pub unreadable: u64,
+    /// Some of those that do not open, by the key their header names.
+    pub unopened: BTreeMap<KeyName, Vec<RecordId>>,
 }
+
+/// Records named of each key.
+const EXAMPLES: usize = 5;
 
 impl Survey {
     /// All records.
@@ -61,13 +66,21 @@ impl Counted {
             return;
         };
         let held = ring.filter(|ring| ring.holds(&sealed_by));
-        *self.keys.entry(sealed_by).or_default() += 1;
+        *self.keys.entry(sealed_by.clone()).or_default() += 1;
         let Some(ring) = held.filter(|_| Form::of(&record.id) == Form::Signed) else {
             return;
         };
         match envelope::signed_by(ring, record) {
             Ok(signer) => *self.keys.entry(signer).or_default() += 1,
-            Err(_) => self.unreadable += 1,
+            Err(_) => self.add_unopened(sealed_by, record),
+        }
+    }
+
+    fn add_unopened(&mut self, sealed_by: KeyName, record: &Record) {
+        self.unreadable += 1;
+        let some = self.unopened.entry(sealed_by).or_default();
+        if some.len() < EXAMPLES {
+            some.push(record.id.clone());
         }
     }
 }

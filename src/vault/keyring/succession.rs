@@ -64,10 +64,23 @@ impl Keyring {
     /// New keys to follow the active ones of `kind`: their names, and their lines.
     #[must_use]
     pub fn successors(&self, kind: KeyKind) -> (Vec<KeyName>, KeyringText) {
+        self.successors_beside(kind, &[])
+    }
+
+    /// As [`Keyring::successors`], none of which is called as one of `taken`.
+    #[must_use]
+    pub fn successors_beside(
+        &self,
+        kind: KeyKind,
+        taken: &[KeyName],
+    ) -> (Vec<KeyName>, KeyringText) {
         // Large enough for any keyring, so that growing never leaves a copy behind.
         let mut lines = Zeroizing::new(String::with_capacity(64 * 1024));
         let mut names = Vec::new();
-        let mut number = self.ids(kind).into_iter().map(number).max().unwrap_or(0);
+        let taken = taken.iter().filter(|key| key.kind == kind);
+        let taken = taken.map(|key| key.id.as_str());
+        let ids = self.ids(kind).into_iter().chain(taken);
+        let mut number = ids.map(number).max().unwrap_or(0);
         for group in self.groups(kind) {
             number += 1;
             let id = numbered(group[0], kind, number);
@@ -313,6 +326,14 @@ mod tests {
         assert_eq!(numbered("prod", KeyKind::Realm, 1), "prod1");
         assert_eq!(numbered("summer26", KeyKind::Realm, 27), "summer27");
         assert_eq!(numbered("realmkey", KeyKind::Realm, 1), "r1");
+        // A retired key's name is not given again.
+        let ring = Keyring::generate();
+        let taken = ["r7", "r3"].map(|id| KeyName::new(KeyKind::Realm, id));
+        let of = |kind| names(&ring.successors_beside(kind, &taken).0).join(" ");
+        assert_eq!(
+            (of(KeyKind::Realm), of(KeyKind::Sign)),
+            ("r8".into(), "g2".into())
+        );
         assert_eq!((number("r12"), number("prod"), number("7")), (12, 0, 7));
     }
 }

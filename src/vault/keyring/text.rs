@@ -47,6 +47,37 @@ impl KeyringText {
         joined(lines.into_iter())
     }
 
+    /// With lines at its end that count only once they are [`KeyringText::accepted`].
+    #[must_use]
+    pub fn proposing(&self, lines: &Self) -> Self {
+        let mut out = KeyringText::new(&self.0);
+        for line in lines.0.lines() {
+            for part in [PROPOSED, line, "\n"] {
+                out.0.push_str(part);
+            }
+        }
+        out
+    }
+
+    /// Whether lines are proposed in it.
+    #[must_use]
+    pub fn proposes(&self) -> bool {
+        self.0.lines().any(|line| line.starts_with(PROPOSED))
+    }
+
+    /// With what is proposed in it.
+    #[must_use]
+    pub fn accepted(&self) -> Self {
+        let bare = |line| str::strip_prefix(line, PROPOSED).unwrap_or(line);
+        joined(self.0.lines().map(bare))
+    }
+
+    /// Without what is proposed in it.
+    #[must_use]
+    pub fn rejected(&self) -> Self {
+        joined(self.0.lines().filter(|line| !line.starts_with(PROPOSED)))
+    }
+
     /// The keys it says.
     ///
     /// # Errors
@@ -73,6 +104,9 @@ fn take<'a>(lines: &mut Vec<&'a str>, name: &KeyName) -> Option<&'a str> {
     }
     Some(line)
 }
+
+/// Before a line that counts only once the store knows its key: until then a comment.
+const PROPOSED: &str = "# proposed: ";
 
 const FOLLOWS: &str = "# next:";
 
@@ -159,5 +193,15 @@ mod tests {
             text.without(&r2).expose_text(),
             "r1 realm x AA\n# mine\n# end\n"
         );
+    }
+    #[test]
+    fn what_is_proposed_counts_once_it_is_accepted() {
+        let text = KeyringText::new("r1 realm x AA");
+        let lines = KeyringText::new("# next: r2 follows r1\nr2 realm x CC");
+        let proposed = text.proposing(&lines);
+        assert!(proposed.proposes() && !text.proposes());
+        assert!(proposed.0.lines().skip(1).all(|line| line.starts_with('#')));
+        assert_eq!(proposed.accepted().0, text.with(&lines).0);
+        assert_eq!(proposed.rejected().0, text.0);
     }
 }

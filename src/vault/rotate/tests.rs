@@ -295,6 +295,11 @@ async fn what_cannot_be_sealed_again_is_reported_and_keeps_its_key() {
     assert_eq!(done.left[&Reason::Unreadable].examples, [name.to_string()]);
     assert_eq!(done.left.len(), 2);
     assert!(house.needs_old_keys().await);
+    // Who wants to retire the key is told which record stands in the way for ever.
+    let ring = house.text.keyring().unwrap();
+    let all = survey(&*house.store, Some(&ring), &|_| {}).await.unwrap();
+    let r1 = KeyName::new(KeyKind::Realm, "r1");
+    assert_eq!(needed(&ring, &r1, &all).unopened, [name]);
     assert!(vault.get(&id).await.unwrap().is_some());
 }
 

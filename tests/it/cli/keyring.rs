@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use cloakroom::cli::open;
 use cloakroom::names::UserName;
-use cloakroom::vault::Vault;
+use cloakroom::vault::{KeyKind, KeyringText, Vault};
 
 use super::{CONFIG, House};
 
@@ -220,6 +220,63 @@ fn one_kind_of_keys_is_rotated_alone() {
     );
 }
 
+/// A vault of this process, opened by another file than the configured.
+async fn vault(house: &House, file: &str) -> Vault {
+    let from = open::Source::of(Some(&house.path("cloakroom.toml")));
+    let config = from.load().ok().unwrap();
+    let store = open::store(&config).await.ok().unwrap();
+    let ring = open::keyring(&house.path(file)).unwrap();
+    Vault::new(store, Arc::new(ring))
+}
+
+/// Fails when the file is changed before the store has taken the new keys.
+#[test]
+fn a_second_rotation_from_another_copy_leaves_its_file_as_it_was() {
+    let house = House::with_alice();
+    let file = house.path("master.keys");
+    let first = fs::read_to_string(&file).unwrap();
+    house.ok("keyring rotate --kind server", "");
+    let current = fs::read_to_string(&file).unwrap();
+    fs::write(&file, &first).unwrap();
+    let says = ["another rotation", "server:s2", "bring that file here"];
+    house.fails("keyring rotate", "", 1, &says);
+    assert_eq!(fs::read_to_string(&file).unwrap(), first);
+    house.ok("user list", "");
+    // What it had claimed before it came upon the other's is free again: the other goes on.
+    fs::write(&file, &current).unwrap();
+    let done = house.json("keyring rotate --kind realm", "");
+    assert_eq!(done["active"][0], "realm:r2");
+}
+
+/// Fails when what is proposed in the file is not gone on with.
+#[test]
+fn a_rotation_killed_before_or_after_its_claim_goes_on_with_the_same_key() {
+    for claimed in [false, true] {
+        let house = House::with_alice();
+        let file = house.path("master.keys");
+        let text = KeyringText::new(&fs::read_to_string(&file).unwrap());
+        let (_, lines) = text.keyring().unwrap().successors(KeyKind::Realm);
+        let proposed = text.proposing(&lines);
+        if claimed {
+            let runtime = open::runtime().ok().unwrap();
+            runtime.block_on(async {
+                let vault = vault(&house, "master.keys").await;
+                let coming = proposed.accepted().keyring().unwrap();
+                assert_eq!(vault.claim_keys(&coming).await.unwrap(), None);
+            });
+        }
+        fs::write(&file, proposed.expose_text()).unwrap();
+        house.ok("user list", "");
+        let done = house.json("keyring rotate --kind realm", "");
+        assert_eq!(done["active"][0], "realm:r2");
+        let after = fs::read_to_string(&file).unwrap();
+        let key = lines.expose_text().lines().last().unwrap();
+        assert!(after.lines().any(|line| line == key));
+        assert!(!after.contains("proposed") && !after.contains("next:"));
+        assert_eq!(house.json("user list", "")["users"][0]["name"], "alice");
+    }
+}
+
 /// Fails when `retire` changes the file before the store says that the key is retired, or does not look
 /// again after that.
 #[test]
@@ -234,13 +291,7 @@ fn what_is_written_while_a_key_is_retired_keeps_it() {
     fs::set_permissions(house.path("old.keys"), fs::Permissions::from_mode(0o600)).unwrap();
     let runtime = open::runtime().ok().unwrap();
     // A command that has started with the old key first.
-    let command = runtime.block_on(async {
-        let from = open::Source::of(Some(&house.path("cloakroom.toml")));
-        let config = from.load().ok().unwrap();
-        let store = open::store(&config).await.ok().unwrap();
-        let ring = open::keyring(&house.path("old.keys")).unwrap();
-        Vault::new(store, Arc::new(ring))
-    });
+    let command = runtime.block_on(vault(&house, "old.keys"));
     runtime.block_on(command.check_keyring()).unwrap();
     let kept = std::thread::scope(|scope| {
         let retire = scope.spawn(|| house.run("keyring retire", ""));
@@ -254,11 +305,12 @@ fn what_is_written_while_a_key_is_retired_keeps_it() {
         retire.join().unwrap()
     });
     assert_eq!(kept.code, 1, "{}", kept.err);
-    assert_eq!(kept.out, "retired server:s1\n");
+    assert_eq!(kept.out, "retired server:s1\nretired sign:g1\n");
     let says = "realm:r1 stays: records in the store need it (1 of names, 1 of users)";
     assert!(kept.err.contains(says), "{}", kept.err);
     assert!(key_lines(&house).contains(&"r1 realm".to_owned()));
-    runtime.block_on(command.check_keyring()).unwrap_err();
+    // And it may be used again until it goes.
+    runtime.block_on(command.check_keyring()).unwrap();
     house.ok("keyring rotate", "");
     house.ok("keyring retire", "");
     assert_eq!(house.json("user list", "")["users"][1]["name"], "bob");
