@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::kinds::word;
 use super::open::{self, Source};
 use super::progress::Progress;
 use super::rotate::{called, list, live_replicas};
@@ -210,19 +211,6 @@ fn records(needed: &Needed, key: &KeyName) -> Vec<String> {
         ));
     }
     reasons
-}
-
-/// What records of a kind are, for a person.
-fn word(kind: char) -> String {
-    match kind {
-        'a' => "lists of keys".to_owned(),
-        'c' => "check values".to_owned(),
-        'k' => "keys".to_owned(),
-        'n' => "names".to_owned(),
-        's' => "secrets".to_owned(),
-        'u' => "users".to_owned(),
-        other => format!("kind {other}"),
-    }
 }
 
 fn report(gone: &[KeyName], kept: &[(KeyName, Vec<String>)], out: &Output) -> Result<(), Failure> {
