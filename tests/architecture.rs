@@ -113,7 +113,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rustls", &["proxy/", "store/redis/", "tls.rs"]),
     ("clap", &["cli/", "main.rs"]),
     ("indicatif", &["cli/progress.rs"]),
-    ("tempfile", &["store/backup.rs"]),
+    ("tempfile", &["store/backup.rs", "cli/keyring_file.rs"]),
     ("toml", &["config/"]),
     ("quick_cache", &["resolve/", "layer/schema.rs"]),
     ("url", &["layer/rules.rs", "layer/exchange.rs"]),
