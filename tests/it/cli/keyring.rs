@@ -306,7 +306,7 @@ fn what_is_written_while_a_key_is_retired_keeps_it() {
     });
     assert_eq!(kept.code, 1, "{}", kept.err);
     assert_eq!(kept.out, "retired server:s1\nretired sign:g1\n");
-    let says = "realm:r1 stays: records in the store need it (1 of names, 1 of users)";
+    let says = "realm:r1 stays: records in the store need it (1 of names and e-mails, 1 of users)";
     assert!(kept.err.contains(says), "{}", kept.err);
     assert!(key_lines(&house).contains(&"r1 realm".to_owned()));
     // And it may be used again until it goes.
@@ -337,8 +337,8 @@ fn a_key_that_something_needs_is_not_retired() {
     let kept = house.run("keyring retire", "");
     assert_eq!((kept.code, kept.out.as_str()), (1, ""));
     for says in [
-        "realm:r1 stays: records in the store need it (1 of names, 2 of users)",
-        "server:s1 stays: records in the store need it (1 of secrets)",
+        "realm:r1 stays: records in the store need it (1 of names and e-mails, 2 of users)",
+        "server:s1 stays: records in the store need it (1 of secret sets)",
         "sign:g1 stays",
         "cloakroom keyring rotate",
     ] {

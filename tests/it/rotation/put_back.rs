@@ -61,7 +61,7 @@ async fn a_rotation_makes_no_old_secret_new() {
         (kept.code, named(&kept.document(), "retired")),
         (1, vec!["realm:r1".into(), "sign:g1".into()])
     );
-    assert!(kept.err.contains("1 of secrets"), "{}", kept.err);
+    assert!(kept.err.contains("1 of secret sets"), "{}", kept.err);
     let delete = ["secret", "delete", "alice", SERVER, "--all"];
     assert_eq!(run_in(proxy.folder.path(), delete, b"").code, 0);
     assert_eq!(keyring(&proxy, "rotate").await.code, 0);
