@@ -129,24 +129,33 @@ impl Watch {
         };
         tell(if self.blind { Event::Blind } else { Event::Up });
         let (watched, pushes) = (&self.watched, &mut self.pushes);
+        let report = |push: Option<PushInfo>| match push
+            .map_or(Pushed::Closed, |push| pushed(inner, &push))
+        {
+            Pushed::Changes(ids) => {
+                ids.into_iter().map(Event::Changed).for_each(tell);
+                Ok(())
+            }
+            end => Err(over(watched, &end)),
+        };
         let ping = ping(inner, watched, Duration::ZERO);
         tokio::pin!(ping);
         loop {
             tokio::select! {
                 biased;
-                push = pushes.recv() => match push.map_or(Pushed::Closed, |push| pushed(inner, &push)) {
-                    Pushed::Changes(ids) => ids.into_iter().map(Event::Changed).for_each(tell),
-                    end => return over(watched, &end),
-                },
+                push = pushes.recv() => {
+                    if let Err(end) = report(push) {
+                        return end;
+                    }
+                }
                 answer = &mut ping => {
                     if let Err(end) = answer {
                         return end;
                     }
                     // They arrived before the answer, perhaps after we looked.
                     while let Ok(push) = pushes.try_recv() {
-                        match pushed(inner, &push) {
-                            Pushed::Changes(ids) => ids.into_iter().map(Event::Changed).for_each(tell),
-                            end => return over(watched, &end),
+                        if let Err(end) = report(Some(push)) {
+                            return end;
                         }
                     }
                     if self.blind {
