@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::record::KeyRecord;
-use super::{ATTEMPTS, PAGE, Vault, VaultError, ids, now_seconds, opened};
+use super::{ATTEMPTS, Vault, VaultError, ids, now_seconds, opened};
 use crate::identity::{ApiKey, KeyDigest, KeyId};
 use crate::names::{ProfileName, UserName};
 use crate::store::{Record, RecordId};
@@ -80,17 +80,12 @@ impl Vault {
         let user = self.user(user).await?;
         let prefix = ids::owned_keys_prefix(&user.id);
         let mut keys = Vec::new();
-        let mut last: Option<RecordId> = None;
-        loop {
-            let page = self.store.page(&prefix, last.as_ref(), PAGE).await?;
+        let mut pages = self.pages(prefix);
+        while let Some(page) = pages.next().await? {
             let digests: Vec<_> = page.iter().filter_map(|r| ids::key_digest(&r.id)).collect();
             let records: Vec<_> = digests.iter().map(ids::key_record).collect();
             for record in self.store.get_many(&records).await?.into_iter().flatten() {
                 keys.push(self.open_key(&record)?);
-            }
-            match page.last() {
-                Some(record) if page.len() == PAGE => last = Some(record.id.clone()),
-                _ => break,
             }
         }
         keys.sort_by_key(|key| key.record.created);

@@ -54,7 +54,7 @@ pub use users::User;
 
 use crate::identity::KeyId;
 use crate::names::{ServerName, UserName};
-use crate::store::{Record, RecordId, Settled, Store, StoreError, WriteError};
+use crate::store::{Pages, Record, RecordId, Settled, Store, StoreError, WriteError};
 
 /// How often a write is tried again when somebody else wrote first.
 const ATTEMPTS: usize = 20;
@@ -219,6 +219,11 @@ impl Vault {
         let payload = serde_json::to_vec(value).expect("records have text keys and no floats");
         let record = envelope::seal_signed(&self.ring, id, next_version(expected), &payload)?;
         wrote(self.store.put_if(record, expected).await)
+    }
+
+    /// A walk over all records whose id starts with `prefix`.
+    fn pages(&self, prefix: impl Into<String>) -> Pages<'_> {
+        Pages::new(&*self.store, prefix, PAGE)
     }
 
     /// Deletes the record whatever its version, if there is one.

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use super::keyring::{Holding, stands_first};
 use super::{
-    ATTEMPTS, KeyKind, KeyName, Keyring, OpenError, PAGE, Vault, VaultError, envelope, ids,
-    next_version, now_seconds, wrote,
+    ATTEMPTS, KeyKind, KeyName, Keyring, OpenError, Vault, VaultError, envelope, ids, next_version,
+    now_seconds, wrote,
 };
 use crate::names::ServerName;
 use crate::store::{Record, RecordId};
@@ -97,15 +97,11 @@ impl Vault {
     /// When the store does not answer.
     pub async fn replicas(&self) -> Result<Vec<Replica>, VaultError> {
         let mut replicas = Vec::new();
-        let mut last: Option<RecordId> = None;
-        loop {
-            let page = self.store.page(ids::PRESENCE, last.as_ref(), PAGE).await?;
+        let mut pages = self.pages(ids::PRESENCE);
+        while let Some(page) = pages.next().await? {
             replicas.extend(page.iter().map(|record| self.replica(record)));
-            match page.last() {
-                Some(record) if page.len() == PAGE => last = Some(record.id.clone()),
-                _ => return Ok(replicas),
-            }
         }
+        Ok(replicas)
     }
 
     fn replica(&self, record: &Record) -> Replica {

@@ -34,11 +34,11 @@ use futures_util::stream::{self, StreamExt as _};
 
 use super::envelope::{self, Form, SecretOpener};
 use super::{
-    ATTEMPTS, KeyName, Keyring, OpenError, PAGE, ReadOnly, UserId, UserRecord, Vault, VaultError,
-    ids, next_version, wrote,
+    ATTEMPTS, KeyName, Keyring, OpenError, ReadOnly, UserId, UserRecord, Vault, VaultError, ids,
+    next_version, wrote,
 };
 use crate::names::ServerName;
-use crate::store::{Record, RecordId, StoreError};
+use crate::store::{Record, StoreError};
 
 /// Writes under way at one moment: a store's latency is what a rotation waits for.
 const AT_ONCE: usize = 32;
@@ -185,18 +185,11 @@ impl Vault {
             if prefix == ids::PRESENCE {
                 continue;
             }
-            let mut last: Option<RecordId> = None;
-            loop {
-                let page = self.store.page(&prefix, last.as_ref(), PAGE).await?;
-                let next = page.last().map(|record| record.id.clone());
-                let len = page.len();
+            let mut pages = self.pages(prefix);
+            while let Some(page) = pages.next().await? {
+                count += page.len() as u64;
                 self.rotate_page(kind, page, &mut all).await?;
-                count += len as u64;
                 seen(count);
-                if len < PAGE {
-                    break;
-                }
-                last = next;
             }
         }
         Ok(all)

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::envelope::{self, Form};
 use super::{KeyName, Keyring, PAGE, ids};
-use crate::store::{Record, RecordId, Store, StoreError};
+use crate::store::{Pages, Record, RecordId, Store, StoreError};
 
 /// What a walk over a whole store found.
 #[derive(Default)]
@@ -99,18 +99,13 @@ pub async fn survey(
     let mut count = 0;
     for kind in 'a'..='z' {
         let mut counted = Counted::default();
-        let mut last: Option<RecordId> = None;
-        loop {
-            let page = store.page(&format!("{kind}/"), last.as_ref(), PAGE).await?;
+        let mut pages = Pages::new(store, format!("{kind}/"), PAGE);
+        while let Some(page) = pages.next().await? {
             for record in &page {
                 counted.add(ring, record);
             }
             count += page.len() as u64;
             seen(count);
-            match page.last() {
-                Some(record) if page.len() == PAGE => last = Some(record.id.clone()),
-                _ => break,
-            }
         }
         if counted.records > 0 {
             survey.kinds.insert(kind, counted);

@@ -1,7 +1,7 @@
 //! Users: add, find, list, disable, delete.
 
 use super::record::{IndexRecord, UserRecord};
-use super::{ATTEMPTS, PAGE, UserId, Vault, VaultError, ids, now_seconds, opened, wrote};
+use super::{ATTEMPTS, UserId, Vault, VaultError, ids, now_seconds, opened, wrote};
 use crate::names::UserName;
 use crate::store::{Record, RecordId};
 
@@ -119,9 +119,8 @@ impl Vault {
     /// When the store or a record cannot be read.
     pub async fn users(&self) -> Result<Vec<User>, VaultError> {
         let mut users = Vec::new();
-        let mut last: Option<RecordId> = None;
-        loop {
-            let page = self.store.page("u/", last.as_ref(), PAGE).await?;
+        let mut pages = self.pages("u/");
+        while let Some(page) = pages.next().await? {
             for record in &page {
                 let id = ids::user_id(&record.id).ok_or(VaultError::Open {
                     what: "a user's record",
@@ -129,11 +128,8 @@ impl Vault {
                 })?;
                 users.push(self.open_user(id, record)?);
             }
-            match page.last() {
-                Some(record) if page.len() == PAGE => last = Some(record.id.clone()),
-                _ => return Ok(users),
-            }
         }
+        Ok(users)
     }
 
     /// Disables or enables a user. All his keys are refused while he is disabled.
@@ -175,17 +171,13 @@ impl Vault {
         prefix: &str,
         target: impl Fn(&Record) -> Option<RecordId>,
     ) -> Result<(), VaultError> {
-        let mut last: Option<RecordId> = None;
-        loop {
-            let page = self.store.page(prefix, last.as_ref(), PAGE).await?;
+        let mut pages = self.pages(prefix);
+        while let Some(page) = pages.next().await? {
             for id in page.iter().filter_map(&target) {
                 self.delete(&id).await?;
             }
-            let Some(record) = page.last() else {
-                return Ok(());
-            };
-            last = Some(record.id.clone());
         }
+        Ok(())
     }
 
     /// Reads, changes and writes a user's record until nobody interferes.

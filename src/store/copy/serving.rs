@@ -4,26 +4,21 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::BATCH;
 use super::walk::NOT_COPIED;
-use crate::store::{Record, RecordId, Store, StoreError};
+use crate::store::{Pages, Record, Store, StoreError};
 
 /// How old a live proxy's heartbeat is at most; they come every 10 s.
 const LIVE: Duration = Duration::from_secs(60);
 
 /// How many proxies serve from `store`, as far as clocks can tell.
 pub(super) async fn serving(store: &dyn Store) -> Result<u64, StoreError> {
-    let prefix = format!("{NOT_COPIED}/");
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = now.unwrap_or_default();
-    let mut last: Option<RecordId> = None;
+    let mut pages = Pages::new(store, format!("{NOT_COPIED}/"), BATCH);
     let mut count = 0;
-    loop {
-        let page = store.page(&prefix, last.as_ref(), BATCH).await?;
+    while let Some(page) = pages.next().await? {
         count += page.iter().filter(|record| is_live(record, now)).count() as u64;
-        match page.last() {
-            Some(record) if page.len() == BATCH => last = Some(record.id.clone()),
-            _ => return Ok(count),
-        }
     }
+    Ok(count)
 }
 
 /// Whether a heartbeat is recent: its version is when it was written, in microseconds. One from a
@@ -35,6 +30,7 @@ fn is_live(heartbeat: &Record, now: Duration) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::RecordId;
 
     // Fails when the version is taken for milliseconds, or a clock that is ahead for a dead proxy's.
     #[test]

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::VecDeque;
 
 use super::{BATCH, CopyError};
-use crate::store::{Record, RecordId, Store, StoreError};
+use crate::store::{Pages, Record, RecordId, Store, StoreError};
 
 /// Heartbeats of proxies: they say who uses this store, not what is in it.
 pub(super) const NOT_COPIED: char = 'h';
@@ -86,33 +86,23 @@ impl<'a> Walk<'a> {
 
 /// One store's half of the walk.
 struct Side<'a> {
-    store: &'a dyn Store,
-    prefix: String,
+    pages: Pages<'a>,
     ahead: VecDeque<Record>,
-    last: Option<RecordId>,
-    ended: bool,
 }
 
 impl<'a> Side<'a> {
     fn new(kind: char, store: &'a dyn Store) -> Self {
         Self {
-            store,
-            prefix: format!("{kind}/"),
+            pages: Pages::new(store, format!("{kind}/"), BATCH),
             ahead: VecDeque::new(),
-            last: None,
-            ended: false,
         }
     }
 
     /// Reads on when nothing is left.
     async fn fill(&mut self) -> Result<(), StoreError> {
-        if !self.ahead.is_empty() || self.ended {
-            return Ok(());
+        if self.ahead.is_empty() {
+            self.ahead = self.pages.next().await?.unwrap_or_default().into();
         }
-        let page = self.store.page(&self.prefix, self.last.as_ref(), BATCH);
-        self.ahead = page.await?.into();
-        self.ended = self.ahead.len() < BATCH;
-        self.last = self.ahead.back().map(|record| record.id.clone());
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! New keys are claimed in the store before a file says them: of two copies of the file only one gets a
 //! key of a name, and the other stays as it was.
 
-use super::super::{KeyName, Keyring, PAGE, Vault, VaultError, envelope, ids, next_version, wrote};
+use super::super::{KeyName, Keyring, Vault, VaultError, envelope, ids, next_version, wrote};
 use super::CheckError;
 use crate::vault::crypto::equal;
 
@@ -43,9 +43,8 @@ impl Vault {
     /// When the store does not answer, or a check value does not open.
     pub async fn retired_keys(&self) -> Result<Vec<KeyName>, CheckError> {
         let mut retired = Vec::new();
-        let mut last = None;
-        loop {
-            let page = self.store.page("c/", last.as_ref(), PAGE).await?;
+        let mut pages = self.pages("c/");
+        while let Some(page) = pages.next().await? {
             for record in &page {
                 let name = ids::checked_key(&record.id).unwrap_or_default();
                 let Some(key) = KeyName::of_check_name(&name) else {
@@ -55,10 +54,7 @@ impl Vault {
                     retired.push(key);
                 }
             }
-            match page.last() {
-                Some(record) if page.len() == PAGE => last = Some(record.id.clone()),
-                _ => return Ok(retired),
-            }
         }
+        Ok(retired)
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::store::Store;
+use crate::store::{RecordId, Store};
 use crate::vault::secret::SecretSet;
 use crate::vault::tests::{github, main_profile, memory, read, set, user};
 use crate::vault::{
