@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -16,7 +17,7 @@ use tower_service::Service as _;
 
 use super::listener::Accepted;
 use super::pool::Pooled;
-use super::serving::Current;
+use super::serving::{Current, Stage};
 use crate::layer::AnswerBody;
 
 /// How long a client may take for a request's head, and be silent between two requests.
@@ -24,11 +25,11 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// Most headers of a request.
 const HEADERS: usize = 100;
 
-/// Serves a connection until it ends, or until `drain` is true and it is not within a request.
+/// Serves a connection until it ends, or until the process stops and it is not within a request.
 pub(super) async fn serve(
     accepted: Accepted,
     current: Arc<Current>,
-    mut drain: watch::Receiver<bool>,
+    mut stage: watch::Receiver<Stage>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let stream = TcpStream::from_std(accepted.stream)?;
     stream.set_nodelay(true)?;
@@ -44,7 +45,7 @@ pub(super) async fn serve(
     let mut connection = pin!(connection);
     tokio::select! {
         done = connection.as_mut() => return Ok(done?),
-        _ = drain.wait_for(|&now| now) => connection.as_mut().graceful_shutdown(),
+        _ = stage.wait_for(|&now| now == Stage::Stopping) => connection.as_mut().graceful_shutdown(),
     }
     Ok(connection.await?)
 }
@@ -54,8 +55,13 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<AnswerBody<Pooled>>, Infallible> {
     let core = current.get();
-    match core.serving.guard.check(request.uri(), request.headers()) {
-        Ok(()) => core.cloakroom.clone().call(request).await,
-        Err(rejection) => Ok(rejection.into_response().map(AnswerBody::own)),
+    let mut response = match core.serving.guard.check(request.uri(), request.headers()) {
+        Ok(()) => core.cloakroom.clone().call(request).await?,
+        Err(rejection) => rejection.into_response().map(AnswerBody::own),
+    };
+    if current.is_leaving() {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
     }
+    Ok(response)
 }
