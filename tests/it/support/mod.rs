@@ -3,6 +3,7 @@ pub(crate) mod backend;
 pub(crate) mod chaos;
 pub(crate) mod client;
 pub(crate) mod echo;
+pub(crate) mod health;
 pub(crate) mod load;
 pub(crate) mod proxy;
 pub(crate) mod redis;
