@@ -13,6 +13,7 @@ use pin_project_lite::pin_project;
 
 use super::Shared;
 use super::answer::Arrived;
+use super::budget::Counted;
 use super::failure::BoxError;
 use super::rules::Answering;
 use super::streams::Listening;
@@ -27,6 +28,8 @@ pin_project! {
     pub struct AnswerBody<R> {
         #[pin]
         inner: Inner<R>,
+        // What it counts as until it is dropped.
+        counted: Option<Counted>,
     }
 }
 
@@ -119,8 +122,21 @@ impl Rewriting {
 impl<R> AnswerBody<R> {
     /// One of our own answers.
     pub(crate) fn own(body: Full<Bytes>) -> Self {
+        Self::uncounted(Inner::Own { body })
+    }
+
+    fn uncounted(inner: Inner<R>) -> Self {
         Self {
-            inner: Inner::Own { body },
+            inner,
+            counted: None,
+        }
+    }
+
+    /// The same, which counts as something under way until it is dropped.
+    pub(super) fn counted(self, counted: Counted) -> Self {
+        Self {
+            counted: Some(counted),
+            ..self
         }
     }
 
@@ -140,9 +156,7 @@ impl<R> AnswerBody<R> {
             ended: false,
         };
         let body = arrived.rest;
-        Self {
-            inner: Inner::Backend { body, passing },
-        }
+        Self::uncounted(Inner::Backend { body, passing })
     }
 
     /// A stream of HTTP+SSE that begins with `first` and goes on with `rest`, and with events of `own`.
@@ -151,9 +165,7 @@ impl<R> AnswerBody<R> {
         rest: Pin<Box<AnswerBody<R>>>,
         own: Listening,
     ) -> Self {
-        Self {
-            inner: Inner::Stream { first, rest, own },
-        }
+        Self::uncounted(Inner::Stream { first, rest, own })
     }
 
     fn is_between_events(&self) -> bool {

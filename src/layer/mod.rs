@@ -16,11 +16,11 @@
 
 mod answer;
 mod body;
+mod budget;
 mod call;
 mod exchange;
 mod failure;
 mod inside;
-mod limits;
 mod merged;
 mod mirror;
 mod opening;
@@ -41,15 +41,14 @@ use http::uri::PathAndQuery;
 use tower_layer::Layer;
 
 pub use body::AnswerBody;
+pub use budget::{Budget, Limits, Usage};
 pub use failure::{BoxError, Failure};
-pub use limits::Limits;
 pub use route::{Endpoint, Route, Routes};
 pub use service::Cloakroom;
 
 use crate::gate::{Door, Gate};
 use crate::names::{ProfileName, ServerName};
 use crate::resolve::Identity;
-use limits::Budget;
 use merged::Merged;
 use schema::Schemas;
 use setup::SetupPage;
@@ -110,6 +109,24 @@ impl CloakroomLayer {
     #[must_use]
     pub fn new(gate: Arc<Gate>, routes: Routes, limits: Limits) -> Self {
         Self::built(gate, routes, Budget::new(limits), None)
+    }
+
+    /// A layer like this one, which counts what is under way in `budget`, with whatever else does.
+    #[must_use]
+    pub fn with_budget(self, budget: Budget) -> Self {
+        let Shared {
+            gate,
+            routes,
+            setup_page,
+            ..
+        } = &*self.shared;
+        Self::built(gate.clone(), routes.clone(), budget, setup_page.clone())
+    }
+
+    /// What is under way through this layer, within its bounds.
+    #[must_use]
+    pub fn budget(&self) -> &Budget {
+        &self.shared.budget
     }
 
     fn built(

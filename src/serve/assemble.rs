@@ -32,18 +32,28 @@ pub(super) fn serving(
     let routes = Routes::ByPath {
         default_server: config.default_server,
     };
-    let limits = Limits {
-        body: config.limits.body,
-        in_flight: config.limits.in_flight,
-        list: config.limits.list,
-    };
-    let layer = CloakroomLayer::new(gate, routes, limits).with_setup_url(config.setup_url);
+    let layer = CloakroomLayer::new(gate, routes, limits(&config.limits));
+    let layer = layer.with_setup_url(config.setup_url);
     Ok(Serving {
         head_max: config.limits.headers,
         guard: Guard::new(config.allowed_hosts, config.allowed_origins),
         layer,
         backends: Arc::new(backends),
     })
+}
+
+/// What the layer is to hold clients to.
+fn limits(limits: &config::Limits) -> Limits {
+    Limits {
+        body: limits.body,
+        in_flight: limits.in_flight,
+        user_in_flight: limits.user_in_flight,
+        requests: limits.requests,
+        user_requests: limits.user_requests,
+        streams: limits.streams,
+        user_streams: limits.user_streams,
+        list: limits.list,
+    }
 }
 
 fn door(ring: &Keyring, name: ServerName, server: Server) -> Result<Door, StartError> {
