@@ -1,30 +1,44 @@
 //! One connection of a client, from its first byte to its last.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::header::{CONNECTION, HeaderValue};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 use tower_service::Service as _;
 
+use super::flood::Late;
 use super::listener::Accepted;
+use super::places::Keeping;
 use super::pool::Pooled;
 use super::serving::Current;
 use crate::layer::AnswerBody;
+use crate::rejection::Rejection;
 
 /// How long a client may take for a request's head, and be silent between two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// Most headers of a request.
 const HEADERS: usize = 100;
 
-/// Serves a connection until it ends, or until `drain` is true and it is not within a request.
+/// How long a connection may take to end once somebody else is to have its place, if it is idle.
+const ROOM: Duration = Duration::from_millis(250);
+
+/// Whom a request comes from, if that is known. In the request's extensions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientAddress(pub Option<IpAddr>);
+
+/// Serves a connection until it ends, or until `drain` is true or another is to have its place, and it
+/// is not within a request.
 pub(super) async fn serve(
     accepted: Accepted,
     current: Arc<Current>,
@@ -33,7 +47,15 @@ pub(super) async fn serve(
     let stream = TcpStream::from_std(accepted.stream)?;
     stream.set_nodelay(true)?;
     let head_max = current.get().serving.head_max;
-    let service = service_fn(move |request| answer(current.clone(), request));
+    let (peer, place) = (accepted.peer, accepted.place);
+    let service = service_fn(|mut request: Request<Incoming>| {
+        let (current, busy) = (current.clone(), place.busy());
+        request.extensions_mut().insert(ClientAddress(Some(peer)));
+        async move {
+            let response = answer(current, request).await;
+            Ok::<_, Infallible>(response.map(|body| Keeping::new(body, busy)))
+        }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -42,20 +64,55 @@ pub(super) async fn serve(
         .max_buf_size(head_max.max(64 * 1024))
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
-    tokio::select! {
+    let draining = tokio::select! {
         done = connection.as_mut() => return Ok(done?),
-        _ = drain.wait_for(|&now| now) => connection.as_mut().graceful_shutdown(),
+        _ = drain.wait_for(|&now| now) => true,
+        () = place.wanted() => false,
+    };
+    connection.as_mut().graceful_shutdown();
+    if draining {
+        return Ok(connection.await?);
     }
-    Ok(connection.await?)
+    loop {
+        match timeout(ROOM, connection.as_mut()).await {
+            Ok(done) => return Ok(done?),
+            // It has sent part of a head, or does not read its last answer.
+            Err(_) if place.is_idle() => return Ok(()),
+            Err(_) => {}
+        }
+    }
 }
 
-async fn answer(
-    current: Arc<Current>,
-    request: Request<Incoming>,
-) -> Result<Response<AnswerBody<Pooled>>, Infallible> {
+async fn answer(current: Arc<Current>, request: Request<Incoming>) -> Response<AnswerBody<Pooled>> {
     let core = current.get();
-    match core.serving.guard.check(request.uri(), request.headers()) {
-        Ok(()) => core.cloakroom.clone().call(request).await,
-        Err(rejection) => Ok(rejection.into_response().map(AnswerBody::own)),
+    if let Err(rejection) = core.serving.guard.check(request.uri(), request.headers()) {
+        return rejection.into_response().map(AnswerBody::own);
     }
+    let address = request.extensions().get::<ClientAddress>();
+    let address = address.and_then(|ClientAddress(address)| *address);
+    let Ok(response) = core.cloakroom.clone().call(request).await;
+    match address {
+        Some(address) if is_wrong_key(&response) => {
+            hold_back(response, core.serving.flood.failed(address)).await
+        }
+        _ => response,
+    }
+}
+
+fn is_wrong_key<B>(response: &Response<B>) -> bool {
+    let rejection = response.extensions().get::<Rejection>();
+    rejection.is_some_and(|rejection| rejection.status() == StatusCode::UNAUTHORIZED)
+}
+
+/// The answer to a wrong key, in its time.
+async fn hold_back<B>(mut response: Response<B>, late: Late) -> Response<B> {
+    match late {
+        Late::Not => {}
+        Late::By(delay, _holding) => sleep(delay).await,
+        Late::Cut => {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+        }
+    }
+    response
 }

@@ -1,7 +1,7 @@
 //! Accepts connections and hands each to the core that serves fewest.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use super::places::{Place, Places};
 use super::serving::Serving;
 use super::worker::Worker;
 
@@ -18,6 +19,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// How many cores serve.
     pub threads: usize,
+    /// How many connections of clients may be open.
+    pub connections: usize,
     /// What requests are served with, until it is swapped.
     pub serving: Serving,
 }
@@ -25,6 +28,10 @@ pub struct Options {
 /// A connection nobody has read from.
 pub(super) struct Accepted {
     pub(super) stream: TcpStream,
+    /// Whom it comes from.
+    pub(super) peer: IpAddr,
+    /// One of those there are.
+    pub(super) place: Place,
 }
 
 /// Why nothing listens.
@@ -70,7 +77,8 @@ impl Listener {
             .collect::<Result<Vec<_>, _>>()
             .map_err(StartError::Thread)?;
         let workers = Arc::new(workers);
-        tokio::spawn(accept(listener, workers.clone(), draining));
+        let places = Places::new(options.connections);
+        tokio::spawn(accept(listener, places, workers.clone(), draining));
         Ok(Self {
             address,
             workers,
@@ -111,6 +119,7 @@ impl Listener {
 
 async fn accept(
     listener: TcpListener,
+    places: Arc<Places>,
     workers: Arc<Vec<Worker>>,
     mut drain: watch::Receiver<bool>,
 ) {
@@ -119,9 +128,19 @@ async fn accept(
             accepted = listener.accept() => accepted,
             _ = drain.wait_for(|&now| now) => return,
         };
-        match accepted.and_then(|(stream, _)| stream.into_std()) {
-            Ok(stream) => {
-                let accepted = Accepted { stream };
+        let accepted = accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer.ip())));
+        match accepted {
+            Ok((stream, peer)) => {
+                // Who comes meanwhile waits with the system.
+                let place = tokio::select! {
+                    place = places.take() => place,
+                    _ = drain.wait_for(|&now| now) => return,
+                };
+                let accepted = Accepted {
+                    stream,
+                    peer,
+                    place,
+                };
                 let least = workers
                     .iter()
                     .min_by_key(|worker| worker.open.load(Ordering::Relaxed));

@@ -6,12 +6,22 @@ use std::sync::Arc;
 use super::StartError;
 use crate::config::{self, Config, Server, Transport};
 use crate::gate::{Discovery, Door, Gate};
-use crate::layer::{CloakroomLayer, Limits, Routes};
+use crate::layer::{Budget, CloakroomLayer, Limits, Routes};
 use crate::names::ServerName;
-use crate::proxy::{Backend, Guard, Serving};
+use crate::proxy::{Backend, Flood, Guard, Serving};
 use crate::resolve::Resolver;
 use crate::tls;
 use crate::vault::Keyring;
+
+/// What outlives a configuration.
+pub(super) struct Shared {
+    /// What users have under way.
+    pub(super) budget: Budget,
+    /// Wrong keys.
+    pub(super) flood: Flood,
+    /// How many idle connections to backends a thread may keep.
+    pub(super) idle_backends: usize,
+}
 
 /// What requests are served with, as `config` says.
 ///
@@ -21,6 +31,7 @@ pub(super) fn serving(
     config: Config,
     ring: &Keyring,
     resolver: Resolver,
+    shared: Shared,
 ) -> Result<Serving, StartError> {
     let mut doors = Vec::with_capacity(config.servers.len());
     let mut backends = BTreeMap::new();
@@ -32,18 +43,22 @@ pub(super) fn serving(
     let routes = Routes::ByPath {
         default_server: config.default_server,
     };
-    let layer = CloakroomLayer::new(gate, routes, limits(&config.limits));
-    let layer = layer.with_setup_url(config.setup_url);
+    let limits = limits(&config.limits);
+    let layer = CloakroomLayer::new(gate, routes, limits)
+        .with_budget(shared.budget.with_limits(limits))
+        .with_setup_url(config.setup_url);
     Ok(Serving {
         head_max: config.limits.headers,
         guard: Guard::new(config.allowed_hosts, config.allowed_origins),
+        flood: shared.flood.with_allowed(config.limits.failed_keys),
+        idle_backends: shared.idle_backends,
         layer,
         backends: Arc::new(backends),
     })
 }
 
 /// What the layer is to hold clients to.
-fn limits(limits: &config::Limits) -> Limits {
+pub(super) fn limits(limits: &config::Limits) -> Limits {
     Limits {
         body: limits.body,
         in_flight: limits.in_flight,

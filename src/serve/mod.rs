@@ -4,6 +4,7 @@
 //! store, its watch, lives on a runtime of its own, so that nothing slow ever holds up a core.
 
 mod assemble;
+mod descriptors;
 mod metrics;
 mod presence;
 
@@ -18,8 +19,9 @@ use crate::cli::Failure;
 use crate::cli::open;
 use crate::config::Config;
 use crate::gate::NoServerKey;
+use crate::layer::Budget;
 use crate::names::ServerName;
-use crate::proxy::{self, BackendError, Health, Listener, Options};
+use crate::proxy::{self, BackendError, Flood, Health, Listener, Options};
 use crate::resolve::{Resolver, Settings};
 use crate::sys;
 use crate::telemetry;
@@ -146,10 +148,17 @@ async fn listen(config: Config) -> Result<(Listener, Presence), Failure> {
         tracing::info!(%bound, "health");
     }
     let (listen, threads) = (config.listen, config.threads);
-    let serving = assemble::serving(config, &ring, resolver).map_err(Failure::new)?;
+    let descriptors = descriptors::divide(config.limits.connections, threads);
+    let shared = assemble::Shared {
+        budget: Budget::new(assemble::limits(&config.limits)),
+        flood: Flood::new(config.limits.failed_keys),
+        idle_backends: descriptors.idle_backends,
+    };
+    let serving = assemble::serving(config, &ring, resolver, shared).map_err(Failure::new)?;
     let options = Options {
         listen,
         threads,
+        connections: descriptors.connections,
         serving,
     };
     // Before the first request: a rotation must not pass by a process that has begun to serve.
