@@ -44,6 +44,7 @@ pub enum Kind {
     SecretMissing,
     SecretUnreadable,
     RecordUnreadable,
+    TooManyRequests,
     Overloaded,
     StoreUnreachable,
     BackendDown,
@@ -68,7 +69,7 @@ pub struct Row {
 
 impl Kind {
     /// Every kind, in the order of the table.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::NoSuchPath,
         Self::MethodNotAllowed,
         Self::ForeignHost,
@@ -96,6 +97,7 @@ impl Kind {
         Self::SecretMissing,
         Self::SecretUnreadable,
         Self::RecordUnreadable,
+        Self::TooManyRequests,
         Self::Overloaded,
         Self::StoreUnreachable,
         Self::BackendDown,
@@ -137,6 +139,7 @@ impl Kind {
             Self::SecretMissing => (200, 4240, "a secret this server needs is not set"),
             Self::SecretUnreadable => (200, 4241, "the secrets for this server cannot be opened"),
             Self::RecordUnreadable => (503, 5030, "your record cannot be read: ask your administrator to look into the log"),
+            Self::TooManyRequests => (429, 4290, "you have too much under way: wait for an answer before you send more"),
             Self::Overloaded => (503, 5031, "too much is under way: try again in a moment"),
             Self::StoreUnreachable => (503, 5032, "keys cannot be checked at the moment: try again in a moment"),
             Self::BackendDown => (502, 5020, "the server cannot be reached"),
@@ -294,7 +297,10 @@ impl Rejection {
             Kind::Unauthenticated | Kind::KeyExpired | Kind::KeyRevoked | Kind::UserDisabled => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
-            Kind::Overloaded | Kind::StoreUnreachable | Kind::RecordUnreadable => {
+            Kind::TooManyRequests
+            | Kind::Overloaded
+            | Kind::StoreUnreachable
+            | Kind::RecordUnreadable => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Kind::MethodNotAllowed => {
@@ -408,7 +414,7 @@ mod tests {
             );
             assert_eq!(
                 parts.headers.contains_key(RETRY_AFTER),
-                row.status == 503,
+                matches!(row.status, 429 | 503),
                 "{kind:?}"
             );
             assert_eq!(parts.extensions.get::<Rejection>().unwrap().kind(), kind);

@@ -114,6 +114,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rustls", &["proxy/", "store/redis/", "tls.rs"]),
     ("clap", &["cli/", "main.rs"]),
     ("indicatif", &["cli/progress.rs"]),
+    ("pingora_limits", &["proxy/flood.rs"]),
     ("tempfile", &["store/backup.rs", "cli/keyring_file.rs"]),
     ("toml", &["config/"]),
     ("quick_cache", &["resolve/", "layer/schema.rs"]),

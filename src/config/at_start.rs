@@ -15,6 +15,7 @@ impl Config {
             admin_listen: self.admin_listen,
             log: self.log.clone(),
             threads: self.threads,
+            connections: self.limits.connections,
             store: self.store.clone(),
             keyring_file: self.keyring_file.clone(),
         }
@@ -28,6 +29,7 @@ pub struct AtStart {
     admin_listen: Option<SocketAddr>,
     log: String,
     threads: usize,
+    connections: Option<usize>,
     store: Store,
     keyring_file: PathBuf,
 }
@@ -42,6 +44,7 @@ impl AtStart {
             ("admin_listen", self.admin_listen == other.admin_listen),
             ("log", self.log == other.log),
             ("threads", self.threads == other.threads),
+            ("limits.connections", self.connections == other.connections),
             ("[store]", self.store == other.store),
             ("[keyring]", self.keyring_file == other.keyring_file),
         ];

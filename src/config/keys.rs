@@ -34,7 +34,19 @@ pub(super) const STORE: &[&str] = &[
 pub(super) const KEYRING: &[&str] = &["file"];
 
 /// `[limits]`
-pub(super) const LIMITS: &[&str] = &["body", "in_flight", "headers", "list"];
+pub(super) const LIMITS: &[&str] = &[
+    "body",
+    "in_flight",
+    "user_in_flight",
+    "headers",
+    "list",
+    "requests",
+    "user_requests",
+    "streams",
+    "user_streams",
+    "connections",
+    "failed_keys",
+];
 
 /// The tables with fixed keys.
 pub(super) const SECTIONS: &[(&str, &[&str])] =

@@ -17,6 +17,7 @@ mod document;
 mod env;
 mod error;
 mod keys;
+mod limits;
 mod parse;
 mod reader;
 mod server;
@@ -41,7 +42,7 @@ use crate::inject::Slots;
 use crate::names::ServerName;
 use env::Variables;
 use error::{Errors, Place};
-use reader::Section;
+use reader::{Section, optional};
 
 /// The default of every key, with a comment each: `config/default.toml`.
 pub const DEFAULT_TOML: &str = include_str!("../../config/default.toml");
@@ -114,17 +115,31 @@ pub struct Store {
     pub cache: u64,
 }
 
-/// Bounds on what clients send and backends answer, in bytes.
+/// Bounds on what clients send and have under way, and on what backends answer; sizes in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// The largest body of a request: 1 KiB to 1 GiB.
     pub body: usize,
     /// All bodies being read or forwarded at one moment: at least `body`.
     pub in_flight: usize,
+    /// Those of one user: at least `body`, at most `in_flight`.
+    pub user_in_flight: usize,
     /// The largest head of a request: 8 KiB to 1 MiB.
     pub headers: usize,
     /// The largest list of tools of a server with argument slots: 64 KiB to 1 GiB.
     pub list: usize,
+    /// Requests under way at one moment, 1 to 1,000,000, as all numbers that follow.
+    pub requests: usize,
+    /// Those of one user.
+    pub user_requests: usize,
+    /// Open event streams.
+    pub streams: usize,
+    /// Those of one user.
+    pub user_streams: usize,
+    /// Connections of clients; as many as file descriptors allow unless set.
+    pub connections: Option<usize>,
+    /// Wrong keys from one address in ten seconds, before their answers are slowed.
+    pub failed_keys: usize,
 }
 
 /// An MCP server behind the proxy.

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::reader::{Section, text};
-use super::{Config, Drain, Limits, LoopbackNames, Store, keys, server, setup_url, values};
+use super::{
+    Config, Drain, LoopbackNames, Store, keys, limits, optional, server, setup_url, values,
+};
 use crate::store::{ClientCertificate, Login, Settings, StoreUrl};
 
 /// Reads everything, noting all that is wrong; `None` when anything was.
@@ -28,7 +30,7 @@ pub(super) fn config(root: &Section<'_>, folder: &Path) -> Option<Config> {
     let drain = drain(root);
     let store = store(root, folder);
     let keyring_file = keyring_file(root, folder);
-    let limits = limits(root);
+    let limits = limits::read(root);
     let servers = server::read_all(root, folder, &mut warnings);
     let default_server = default_server(root);
     if root.has("admin_listen") {
@@ -68,19 +70,6 @@ fn drain(root: &Section<'_>) -> Option<Drain> {
         delay: delay?,
         timeout: timeout?,
     })
-}
-
-/// The outer `None` is an error, the inner one the absence of the key.
-fn optional<T>(
-    section: &Section<'_>,
-    key: &str,
-    parse: impl FnOnce(&super::document::Value) -> Result<T, String>,
-) -> Option<Option<T>> {
-    if section.has(key) {
-        section.read(key, parse).map(Some)
-    } else {
-        Some(None)
-    }
 }
 
 fn cores() -> usize {
@@ -291,32 +280,6 @@ fn keyring_file(root: &Section<'_>, folder: &Path) -> Option<PathBuf> {
                 folder,
             )
         })
-}
-
-fn limits(root: &Section<'_>) -> Option<Limits> {
-    let section = root.section("limits", keys::LIMITS)?;
-    let size = |key, min, max| {
-        let bytes = section.required(key, |value| values::size(value, min, max))?;
-        usize::try_from(bytes).ok()
-    };
-    let body = size("body", 1 << 10, 1 << 30);
-    let in_flight = size("in_flight", 1 << 10, 1 << 40);
-    let headers = size("headers", 8 << 10, 1 << 20);
-    let list = size("list", 64 << 10, 1 << 30);
-    if let (Some(body), Some(in_flight)) = (body, in_flight)
-        && in_flight < body
-    {
-        section.fail(
-            "in_flight",
-            "must not be less than `body`; raise it or lower `body`",
-        );
-    }
-    Some(Limits {
-        body: body?,
-        in_flight: in_flight?,
-        headers: headers?,
-        list: list?,
-    })
 }
 
 /// The outer `None` is an error, the inner one the absence of the key.

@@ -1,31 +1,46 @@
 //! One connection of a client, from its first byte to its last.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{CONNECTION, HeaderValue};
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 use tower_service::Service as _;
 
+use super::flood::Late;
 use super::listener::Accepted;
+use super::places::Keeping;
 use super::pool::Pooled;
 use super::serving::{Current, Stage};
 use crate::layer::AnswerBody;
+use crate::rejection::Rejection;
 
 /// How long a client may take for a request's head, and be silent between two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// Most headers of a request.
 const HEADERS: usize = 100;
 
-/// Serves a connection until it ends, or until the process stops and it is not within a request.
+/// How long a connection without a request may take to end once somebody else is to have its place.
+const ROOM: Duration = Duration::from_millis(250);
+/// The same once the process stops: a first request may be on its way.
+const LAST_REQUEST: Duration = Duration::from_secs(1);
+
+/// Whom a request comes from, if that is known. In the request's extensions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientAddress(pub Option<IpAddr>);
+
+/// Serves a connection until it ends, or until the process stops or another is to have its place, and it
+/// is not within a request.
 pub(super) async fn serve(
     accepted: Accepted,
     current: Arc<Current>,
@@ -34,7 +49,18 @@ pub(super) async fn serve(
     let stream = TcpStream::from_std(accepted.stream)?;
     stream.set_nodelay(true)?;
     let head_max = current.get().serving.head_max;
-    let service = service_fn(move |request| answer(current.clone(), request));
+    let (peer, place) = (accepted.peer, accepted.place);
+    let service = service_fn(|mut request: Request<Incoming>| {
+        let (current, busy) = (current.clone(), place.busy());
+        request.extensions_mut().insert(ClientAddress(Some(peer)));
+        async move {
+            let mut response = answer(&current, request).await;
+            if current.is_leaving() {
+                close(&mut response);
+            }
+            Ok::<_, Infallible>(response.map(|body| Keeping::new(body, busy)))
+        }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -43,25 +69,55 @@ pub(super) async fn serve(
         .max_buf_size(head_max.max(64 * 1024))
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
-    tokio::select! {
+    let patience = tokio::select! {
         done = connection.as_mut() => return Ok(done?),
-        _ = stage.wait_for(|&now| now == Stage::Stopping) => connection.as_mut().graceful_shutdown(),
+        _ = stage.wait_for(|&now| now == Stage::Stopping) => LAST_REQUEST,
+        () = place.wanted() => ROOM,
+    };
+    connection.as_mut().graceful_shutdown();
+    loop {
+        match timeout(patience, connection.as_mut()).await {
+            Ok(done) => return Ok(done?),
+            // It has sent part of a head, or does not read its last answer.
+            Err(_) if place.is_idle() => return Ok(()),
+            Err(_) => {}
+        }
     }
-    Ok(connection.await?)
 }
 
-async fn answer(
-    current: Arc<Current>,
-    request: Request<Incoming>,
-) -> Result<Response<AnswerBody<Pooled>>, Infallible> {
+async fn answer(current: &Current, request: Request<Incoming>) -> Response<AnswerBody<Pooled>> {
     let core = current.get();
-    let mut response = match core.serving.guard.check(request.uri(), request.headers()) {
-        Ok(()) => core.cloakroom.clone().call(request).await?,
-        Err(rejection) => rejection.into_response().map(AnswerBody::own),
-    };
-    if current.is_leaving() {
-        let close = HeaderValue::from_static("close");
-        response.headers_mut().insert(CONNECTION, close);
+    if let Err(rejection) = core.serving.guard.check(request.uri(), request.headers()) {
+        return rejection.into_response().map(AnswerBody::own);
     }
-    Ok(response)
+    let address = request.extensions().get::<ClientAddress>();
+    let address = address.and_then(|ClientAddress(address)| *address);
+    let Ok(response) = core.cloakroom.clone().call(request).await;
+    match address {
+        Some(address) if is_wrong_key(&response) => {
+            hold_back(response, core.serving.flood.failed(address)).await
+        }
+        _ => response,
+    }
+}
+
+fn is_wrong_key<B>(response: &Response<B>) -> bool {
+    let rejection = response.extensions().get::<Rejection>();
+    rejection.is_some_and(|rejection| rejection.status() == StatusCode::UNAUTHORIZED)
+}
+
+/// The answer to a wrong key, in its time.
+async fn hold_back<B>(mut response: Response<B>, late: Late) -> Response<B> {
+    match late {
+        Late::Not => {}
+        Late::By(delay, _holding) => sleep(delay).await,
+        Late::Cut => close(&mut response),
+    }
+    response
+}
+
+/// Asks the client not to use the connection again.
+fn close<B>(response: &mut Response<B>) {
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
 }

@@ -21,9 +21,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::listener::StartError;
+use super::places::{Keeping, Place, Places};
 
 /// How long a prober may take for a request's head, and be silent between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Connections of probers and scrapers.
+const PROBERS: usize = 32;
 
 /// What probers and scrapers are told.
 pub struct Health {
@@ -49,28 +53,34 @@ impl Health {
         let address = listener.local_addr().map_err(bind)?;
         let health = Arc::new(self);
         tokio::spawn(async move {
+            let places = Places::new(PROBERS);
             loop {
                 let Ok((stream, _)) = listener.accept().await else {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     continue;
                 };
-                tokio::spawn(health.clone().connection(stream));
+                let place = places.take().await;
+                tokio::spawn(health.clone().connection(stream, place));
             }
         });
         Ok(address)
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream) {
+    async fn connection(self: Arc<Self>, stream: TcpStream, place: Place) {
         let service = service_fn(|request| {
-            let answer = self.answer(&request);
+            let (answer, busy) = (self.answer(&request), place.busy());
+            let answer = answer.map(|body| Keeping::new(body, busy));
             async move { Ok::<_, Infallible>(answer) }
         });
         let served = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
             .serve_connection(TokioIo::new(stream), service);
-        // A prober that goes away is nobody's concern.
-        let _ = served.await;
+        // A prober that goes away is nobody's concern, nor one that others are kept out by.
+        tokio::select! {
+            _ = served => {}
+            () = place.wanted() => {}
+        }
     }
 
     fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {

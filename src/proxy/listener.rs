@@ -1,7 +1,7 @@
 //! Accepts connections and hands each to the core that serves fewest.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -11,9 +11,9 @@ use futures_util::FutureExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use super::places::{Place, Places};
 use super::serving::{Serving, Stage};
 use super::worker::Worker;
-use crate::layer::CloakroomLayer;
 
 /// What the listener needs.
 pub struct Options {
@@ -21,6 +21,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// How many cores serve.
     pub threads: usize,
+    /// How many connections of clients may be open.
+    pub connections: usize,
     /// What requests are served with, until it is swapped.
     pub serving: Serving,
 }
@@ -28,6 +30,10 @@ pub struct Options {
 /// A connection nobody has read from.
 pub(super) struct Accepted {
     pub(super) stream: TcpStream,
+    /// Whom it comes from.
+    pub(super) peer: IpAddr,
+    /// One of those there are.
+    pub(super) place: Place,
 }
 
 /// Why nothing listens.
@@ -72,7 +78,8 @@ impl Listener {
             .map(|index| Worker::start(index, served.clone(), stages.clone()))
             .collect::<Result<Vec<_>, _>>();
         let (workers, threads) = started.map_err(StartError::Thread)?.into_iter().unzip();
-        tokio::spawn(accept(listener, workers, stages));
+        let places = Places::new(options.connections);
+        tokio::spawn(accept(listener, places, workers, stages));
         Ok(Self {
             address,
             threads,
@@ -110,23 +117,35 @@ impl Listener {
         }
     }
 
-    /// The layer in use.
+    /// What requests are served with now.
     #[must_use]
-    pub fn layer(&self) -> CloakroomLayer {
-        self.serving.borrow().layer.clone()
+    pub fn serving(&self) -> Arc<Serving> {
+        self.serving.borrow().clone()
     }
 }
 
-/// Takes connections until the process stops, then those that wait already: dropped, they would be
-/// reset. The workers end once this does and what they serve is done.
-async fn accept(listener: TcpListener, workers: Vec<Worker>, mut stage: watch::Receiver<Stage>) {
+/// Takes connections until the process stops, then those that wait already, as far as there are places:
+/// dropped, they would be reset. The workers end once this does and what they serve is done.
+async fn accept(
+    listener: TcpListener,
+    places: Arc<Places>,
+    workers: Vec<Worker>,
+    mut stage: watch::Receiver<Stage>,
+) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = stage.wait_for(|&now| now == Stage::Stopping) => break,
         };
-        match accepted.and_then(|(stream, _)| stream.into_std()) {
-            Ok(stream) => hand_on(&workers, Accepted { stream }),
+        match accepted {
+            Ok((stream, peer)) => {
+                // Who comes meanwhile waits with the system.
+                let place = tokio::select! {
+                    place = places.take() => place,
+                    _ = stage.wait_for(|&now| now == Stage::Stopping) => break,
+                };
+                hand_on(&workers, stream, peer, place);
+            }
             Err(error) => {
                 // Out of file descriptors: they come back when connections end, not at once.
                 tracing::warn!(%error, "a connection cannot be accepted");
@@ -134,14 +153,23 @@ async fn accept(listener: TcpListener, workers: Vec<Worker>, mut stage: watch::R
             }
         }
     }
-    while let Some(Ok((stream, _))) = listener.accept().now_or_never() {
-        if let Ok(stream) = stream.into_std() {
-            hand_on(&workers, Accepted { stream });
+    while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
+        if let Some(place) = places.try_take() {
+            hand_on(&workers, stream, peer, place);
         }
     }
 }
 
-fn hand_on(workers: &[Worker], accepted: Accepted) {
+fn hand_on(workers: &[Worker], stream: tokio::net::TcpStream, peer: SocketAddr, place: Place) {
+    // Off this runtime, onto that of the worker.
+    let Ok(stream) = stream.into_std() else {
+        return;
+    };
+    let accepted = Accepted {
+        stream,
+        peer: peer.ip(),
+        place,
+    };
     let least = workers
         .iter()
         .min_by_key(|worker| worker.open.load(Ordering::Relaxed));

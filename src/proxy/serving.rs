@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tower_layer::Layer as _;
 
 use super::backend::Backend;
+use super::flood::Flood;
 use super::forward::Forward;
 use super::guard::Guard;
 use crate::layer::{Cloakroom, CloakroomLayer};
@@ -18,6 +19,10 @@ use crate::names::ServerName;
 pub struct Serving {
     /// Bytes of a request's head. Of a connection that is open, it stays what it was.
     pub head_max: usize,
+    /// Wrong keys.
+    pub flood: Flood,
+    /// How many idle connections to backends a core may keep.
+    pub idle_backends: usize,
     /// Hosts and origins.
     pub guard: Guard,
     /// What every request passes.
@@ -54,7 +59,7 @@ pub(super) enum Stage {
 
 impl Core {
     fn new(serving: Arc<Serving>) -> Arc<Self> {
-        let forward = Forward::new(serving.backends.clone());
+        let forward = Forward::new(serving.backends.clone(), serving.idle_backends);
         Arc::new(Self {
             cloakroom: serving.layer.layer(forward.clone()),
             serving,

@@ -13,6 +13,9 @@ use super::connection;
 use super::listener::Accepted;
 use super::serving::{Current, Serving, Stage};
 
+/// Threads of one core that look up names of backends.
+const LOOK_UPS: usize = 32;
+
 /// The handle of a worker's thread.
 pub(super) struct Worker {
     /// Takes connections.
@@ -28,10 +31,12 @@ impl Worker {
         serving: watch::Receiver<Arc<Serving>>,
         stage: watch::Receiver<Stage>,
     ) -> io::Result<(Self, JoinHandle<()>)> {
+        // Each has a place, of which there are so many and no more.
         let (connections, incoming) = mpsc::unbounded_channel();
         let open = Arc::new(AtomicUsize::new(0));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
+            .max_blocking_threads(LOOK_UPS)
             .build()?;
         let counter = open.clone();
         let thread = std::thread::Builder::new()

@@ -4,6 +4,7 @@
 //! store, its watch, lives on a runtime of its own, so that nothing slow ever holds up a core.
 
 mod assemble;
+mod descriptors;
 mod files;
 mod metrics;
 mod presence;
@@ -131,10 +132,12 @@ async fn listen(
         config.health_listen.is_some(),
     );
     let (listen, threads, beacon) = (config.listen, config.threads, house.beacon(&config));
-    let serving = assemble::serving(config, &house.ring, house.resolver.clone(), None);
+    let connections = house.descriptors.connections;
+    let serving = house.serving(config, None);
     let options = Options {
         listen,
         threads,
+        connections,
         serving: serving.map_err(Failure::new)?,
     };
     // Before the first request: a rotation must not pass by a process that has begun to serve.
@@ -180,6 +183,7 @@ async fn open_house(config: &Config) -> Result<House, Failure> {
         ring,
         store,
         resolver,
+        descriptors: descriptors::divide(config.limits.connections, config.threads),
     })
 }
 

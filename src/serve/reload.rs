@@ -18,13 +18,14 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::assemble;
+use super::descriptors::Descriptors;
 use super::files::Files;
 use super::presence::Presence;
+use super::{StartError, assemble};
 use crate::cli::Failure;
 use crate::cli::open::Source;
 use crate::config::{AtStart, Config, Drain};
-use crate::proxy::Listener;
+use crate::proxy::{Listener, Serving};
 use crate::resolve::Resolver;
 use crate::store::Store;
 use crate::sys;
@@ -38,6 +39,7 @@ pub(super) struct House {
     pub(super) ring: Arc<Keyring>,
     pub(super) store: Arc<dyn Store>,
     pub(super) resolver: Resolver,
+    pub(super) descriptors: Descriptors,
 }
 
 impl House {
@@ -46,6 +48,16 @@ impl House {
         let servers: Vec<_> = config.servers.keys().cloned().collect();
         let vault = Vault::new(self.store.clone(), self.ring.clone());
         Beacon::new(vault, sys::host_name(), &servers)
+    }
+
+    /// What requests are served with, as `config` says, in place of what they were served with `before`.
+    pub(super) fn serving(
+        &self,
+        config: Config,
+        before: Option<&Serving>,
+    ) -> Result<Serving, StartError> {
+        let idle = self.descriptors.idle_backends;
+        assemble::serving(config, &self.ring, self.resolver.clone(), idle, before)
     }
 }
 
@@ -169,9 +181,8 @@ impl Reloader {
         let differing = self.start.differing(&config.at_start());
         let beacon = self.house.beacon(&config);
         let drain = config.drain;
-        let (ring, resolver) = (&self.house.ring, self.house.resolver.clone());
-        let layer = self.served.listener.layer();
-        let serving = assemble::serving(config, ring, resolver, Some(&layer));
+        let before = self.served.listener.serving();
+        let serving = self.house.serving(config, Some(&before));
         let serving = serving.map_err(Failure::new)?;
         // Before the first request to a new server: a rotation must not pass by who serves it.
         let presence = Presence::start(beacon).await;

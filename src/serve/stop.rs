@@ -64,7 +64,7 @@ async fn drain(served: &Served, leaving: &Leaving, told: Told) {
     }
     tracing::info!(timeout = ?times.timeout, "stopping: requests finish");
     listener.stop();
-    let layer = listener.layer();
+    let layer = &listener.serving().layer;
     layer.end_listening();
     let last = times.timeout.saturating_sub(LAST);
     if timeout(last, listener.finished()).await.is_ok() {
