@@ -32,7 +32,14 @@ pub(super) const STORE: &[&str] = &[
 pub(super) const KEYRING: &[&str] = &["file"];
 
 /// `[limits]`
-pub(super) const LIMITS: &[&str] = &["body", "in_flight", "headers", "list"];
+pub(super) const LIMITS: &[&str] = &[
+    "body",
+    "in_flight",
+    "headers",
+    "list",
+    "read_timeout",
+    "idle_timeout",
+];
 
 /// The tables with fixed keys.
 pub(super) const SECTIONS: &[(&str, &[&str])] =

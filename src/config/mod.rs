@@ -90,7 +90,7 @@ pub struct Store {
     pub cache: u64,
 }
 
-/// Bounds on what clients send and backends answer, in bytes.
+/// Bounds on what clients send and backends answer, in bytes, and on how long clients may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// The largest body of a request: 1 KiB to 1 GiB.
@@ -101,6 +101,11 @@ pub struct Limits {
     pub headers: usize,
     /// The largest list of tools of a server with argument slots: 64 KiB to 1 GiB.
     pub list: usize,
+    /// How long a client may be silent at the beginning of a connection and within a body, and take
+    /// for a head: 100 ms to 5 minutes.
+    pub read_timeout: Duration,
+    /// How long a connection may lie idle, and an answer untaken: 100 ms to 1 hour.
+    pub idle_timeout: Duration,
 }
 
 /// An MCP server behind the proxy.

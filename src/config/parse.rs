@@ -288,6 +288,12 @@ fn limits(root: &Section<'_>) -> Option<Limits> {
     let in_flight = size("in_flight", 1 << 10, 1 << 40);
     let headers = size("headers", 8 << 10, 1 << 20);
     let list = size("list", 64 << 10, 1 << 30);
+    let time = |key, max| {
+        let min = Duration::from_millis(100);
+        section.required(key, |value| values::duration(value, min, max))
+    };
+    let read_timeout = time("read_timeout", Duration::from_secs(300));
+    let idle_timeout = time("idle_timeout", Duration::from_secs(3600));
     if let (Some(body), Some(in_flight)) = (body, in_flight)
         && in_flight < body
     {
@@ -301,6 +307,8 @@ fn limits(root: &Section<'_>) -> Option<Limits> {
         in_flight: in_flight?,
         headers: headers?,
         list: list?,
+        read_timeout: read_timeout?,
+        idle_timeout: idle_timeout?,
     })
 }
 

@@ -3,26 +3,24 @@
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
+use http::header::ORIGIN;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tower_service::Service as _;
 
+use super::cors;
 use super::listener::Accepted;
 use super::pool::Pooled;
 use super::serving::Current;
+use super::strict::{Answered, Strict};
 use crate::layer::AnswerBody;
-
-/// How long a client may take for a request's head, and be silent between two requests.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
-/// Most headers of a request.
-const HEADERS: usize = 100;
+use crate::rejection::Rejection;
 
 /// Serves a connection until it ends, or until `drain` is true and it is not within a request.
 pub(super) async fn serve(
@@ -32,14 +30,23 @@ pub(super) async fn serve(
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let stream = TcpStream::from_std(accepted.stream)?;
     stream.set_nodelay(true)?;
-    let head_max = current.get().serving.head_max;
-    let service = service_fn(move |request| answer(current.clone(), request));
+    let settings = current.get().serving.clients;
+    // It has the deadlines too, so the library needs none.
+    let (stream, line) = Strict::new(stream, settings);
+    let service = service_fn(move |request| {
+        let busy = line.busy();
+        let (line, current) = (line.clone(), current.clone());
+        async move {
+            let response = match line.refusal(request.uri()) {
+                Some(rejection) => own(rejection),
+                None => line.explain(answer(current, request).await, own),
+            };
+            Ok::<_, Infallible>(response.map(|body| Answered::new(body, busy)))
+        }
+    });
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_headers(HEADERS)
-        .max_header_size(head_max)
-        .max_buf_size(head_max.max(64 * 1024))
+        .max_header_size(settings.head_max)
+        .max_buf_size(settings.head_max.max(64 * 1024))
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     tokio::select! {
@@ -49,13 +56,22 @@ pub(super) async fn serve(
     Ok(connection.await?)
 }
 
-async fn answer(
-    current: Arc<Current>,
-    request: Request<Incoming>,
-) -> Result<Response<AnswerBody<Pooled>>, Infallible> {
+async fn answer(current: Arc<Current>, request: Request<Incoming>) -> Response<AnswerBody<Pooled>> {
     let core = current.get();
-    match core.serving.guard.check(request.uri(), request.headers()) {
-        Ok(()) => core.cloakroom.clone().call(request).await,
-        Err(rejection) => Ok(rejection.into_response().map(AnswerBody::own)),
+    if let Err(rejection) = core.serving.guard.check(&request) {
+        return own(rejection);
     }
+    if let Some(answer) = cors::preflight(&request) {
+        return answer.map(AnswerBody::own);
+    }
+    let page = request.headers().get(ORIGIN).cloned();
+    let Ok(mut response) = core.cloakroom.clone().call(request).await;
+    if let Some(origin) = page {
+        cors::share(response.headers_mut(), origin);
+    }
+    response
+}
+
+fn own(rejection: Rejection) -> Response<AnswerBody<Pooled>> {
+    rejection.into_response().map(AnswerBody::own)
 }

@@ -10,13 +10,14 @@ use tower_layer::Layer as _;
 use super::backend::Backend;
 use super::forward::Forward;
 use super::guard::Guard;
+use super::strict;
 use crate::layer::{Cloakroom, CloakroomLayer};
 use crate::names::ServerName;
 
 /// What requests are served with, for all cores.
 pub struct Serving {
-    /// Bytes of a request's head. Of a connection that is open, it stays what it was.
-    pub head_max: usize,
+    /// What clients are given. Of a connection that is open, it stays what it was.
+    pub clients: strict::Settings,
     /// Hosts and origins.
     pub guard: Guard,
     /// What every request passes.

@@ -152,6 +152,10 @@ fn limits_and_durations_hold_at_their_edges() {
         "in_flight = 4194304",
         "list = 65536",
         "list = '1GiB'",
+        "read_timeout = '100ms'",
+        "read_timeout = '5m'",
+        "idle_timeout = '100ms'",
+        "idle_timeout = '1h'",
     ] {
         assert!(limit(fits), "{fits}");
     }
@@ -163,6 +167,10 @@ fn limits_and_durations_hold_at_their_edges() {
         "in_flight = 4194303",
         "list = 65535",
         "list = 1073741825",
+        "read_timeout = '99ms'",
+        "read_timeout = '301s'",
+        "idle_timeout = '0s'",
+        "idle_timeout = '3601s'",
         "body = -1",
         "body = 1.5",
         "body = '18446744073709551616'",

@@ -125,6 +125,8 @@ fn two_lines_are_enough_and_the_rest_are_the_defaults() {
         config.limits.list,
     );
     assert_eq!(limits, (4 << 20, 1 << 30, 64 << 10, 8 << 20));
+    let times = (config.limits.read_timeout, config.limits.idle_timeout);
+    assert_eq!(times, (Duration::from_secs(10), Duration::from_secs(60)));
     assert!(config.setup_url.is_none());
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     let server = config.servers.values().next().unwrap();
