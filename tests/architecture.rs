@@ -61,6 +61,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "names",
             "proxy",
             "resolve",
+            "store",
             "sys",
             "telemetry",
             "tls",

@@ -13,6 +13,8 @@ pub(super) const ROOT: &[&str] = &[
     "allowed_origins",
     "key_prefixes",
     "setup_url",
+    "drain_delay",
+    "drain_timeout",
 ];
 
 /// `[store]`

@@ -12,6 +12,7 @@
 //!
 //! Nothing else of the house knows TOML or the environment.
 
+mod at_start;
 mod document;
 mod env;
 mod error;
@@ -33,6 +34,7 @@ use std::time::Duration;
 
 use http::Uri;
 
+pub use at_start::AtStart;
 pub use error::{ConfigError, ConfigErrors};
 
 use crate::inject::Slots;
@@ -66,6 +68,8 @@ pub struct Config {
     pub key_prefixes: Vec<String>,
     /// Where users are sent to set a missing secret: a URL with places for `{server}` and `{profile}`.
     pub setup_url: Option<String>,
+    /// How a process that is told to stop goes on its way out.
+    pub drain: Drain,
     /// Where records are kept.
     pub store: Store,
     /// The file that holds the keyring; it may not exist yet.
@@ -80,7 +84,27 @@ pub struct Config {
     pub warnings: Vec<String>,
 }
 
+impl Config {
+    /// The files, besides its own, whose content counts anew each time the configuration is read.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.servers.values().filter_map(|server| {
+            let Backend::Http { ca_file, .. } = &server.backend;
+            ca_file.as_deref()
+        })
+    }
+}
+
+/// How a process that is told to stop goes on its way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drain {
+    /// How long it goes on taking connections while it says that it is not ready: at most 10 minutes.
+    pub delay: Duration,
+    /// How long requests may take to finish after that: at most an hour.
+    pub timeout: Duration,
+}
+
 /// Where records are kept, and what is kept of them in memory.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Store {
     /// What the store is opened with.
     pub settings: crate::store::Settings,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::reader::{Section, text};
-use super::{Config, Limits, LoopbackNames, Store, keys, server, setup_url, values};
+use super::{Config, Drain, Limits, LoopbackNames, Store, keys, server, setup_url, values};
 use crate::store::{ClientCertificate, Login, Settings, StoreUrl};
 
 /// Reads everything, noting all that is wrong; `None` when anything was.
@@ -25,6 +25,7 @@ pub(super) fn config(root: &Section<'_>, folder: &Path) -> Option<Config> {
     let threads = optional(root, "threads", values::threads);
     let prefixes = root.list("key_prefixes", "[\"acme_\"]", values::key_prefix);
     let setup_url = optional(root, "setup_url", setup_url::parse);
+    let drain = drain(root);
     let store = store(root, folder);
     let keyring_file = keyring_file(root, folder);
     let limits = limits(root);
@@ -46,12 +47,26 @@ pub(super) fn config(root: &Section<'_>, folder: &Path) -> Option<Config> {
         allowed_origins: names.origins,
         key_prefixes: prefixes?,
         setup_url: setup_url?,
+        drain: drain?,
         store: store?,
         keyring_file: keyring_file?,
         limits: limits?,
         servers: servers?,
         folder: folder.to_owned(),
         warnings,
+    })
+}
+
+fn drain(root: &Section<'_>) -> Option<Drain> {
+    let read = |key, max| {
+        root.required(key, |value| {
+            values::duration(value, Duration::ZERO, Duration::from_secs(max))
+        })
+    };
+    let (delay, timeout) = (read("drain_delay", 600), read("drain_timeout", 3600));
+    Some(Drain {
+        delay: delay?,
+        timeout: timeout?,
     })
 }
 

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 
-use http::header::ORIGIN;
+use http::header::{CONNECTION, HeaderValue, ORIGIN};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -17,16 +17,16 @@ use tower_service::Service as _;
 use super::cors;
 use super::listener::Accepted;
 use super::pool::Pooled;
-use super::serving::Current;
+use super::serving::{Core, Current, Stage};
 use super::strict::{Answered, Strict};
 use crate::layer::AnswerBody;
 use crate::rejection::Rejection;
 
-/// Serves a connection until it ends, or until `drain` is true and it is not within a request.
+/// Serves a connection until it ends, or until the process stops and it is not within a request.
 pub(super) async fn serve(
     accepted: Accepted,
     current: Arc<Current>,
-    mut drain: watch::Receiver<bool>,
+    mut stage: watch::Receiver<Stage>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let stream = TcpStream::from_std(accepted.stream)?;
     stream.set_nodelay(true)?;
@@ -51,13 +51,22 @@ pub(super) async fn serve(
     let mut connection = pin!(connection);
     tokio::select! {
         done = connection.as_mut() => return Ok(done?),
-        _ = drain.wait_for(|&now| now) => connection.as_mut().graceful_shutdown(),
+        _ = stage.wait_for(|&now| now == Stage::Stopping) => connection.as_mut().graceful_shutdown(),
     }
     Ok(connection.await?)
 }
 
 async fn answer(current: Arc<Current>, request: Request<Incoming>) -> Response<AnswerBody<Pooled>> {
-    let core = current.get();
+    let mut response = pass(&current.get(), request).await;
+    if current.is_leaving() {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
+    response
+}
+
+/// Past the guard, which the answer to a page's browser needs as well, to the layer.
+async fn pass(core: &Core, request: Request<Incoming>) -> Response<AnswerBody<Pooled>> {
     if let Err(rejection) = core.serving.guard.check(&request) {
         return own(rejection);
     }

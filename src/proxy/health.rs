@@ -2,7 +2,8 @@
 //!
 //! Alive: the process answers. Ready: requests of known users will be served, which is so while
 //! the store is heard, and for `store.stale_for` after: every replica shares that store, and were all
-//! of them taken out, nobody would be served what is cached.
+//! of them taken out, nobody would be served what is cached. A process that is about to stop is not
+//! ready.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -26,8 +27,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What probers and scrapers are told.
 pub struct Health {
-    /// Whether requests would be served.
-    pub ready: Box<dyn Fn() -> bool + Send + Sync>,
+    /// Why requests should go elsewhere, if they should.
+    pub unready: Box<dyn Fn() -> Option<&'static str> + Send + Sync>,
     /// The page of figures.
     pub metrics: Box<dyn Fn() -> String + Send + Sync>,
     /// Its media type.
@@ -81,11 +82,10 @@ impl Health {
         };
         match request.uri().path() {
             "/livez" if asked => text(StatusCode::OK, "ok\n"),
-            "/readyz" if asked && (self.ready)() => text(StatusCode::OK, "ok\n"),
-            "/readyz" if asked => text(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "the store has been out of reach for longer than store.stale_for\n",
-            ),
+            "/readyz" if asked => match (self.unready)() {
+                None => text(StatusCode::OK, "ok\n"),
+                Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, why),
+            },
             "/metrics" if asked => {
                 let mut response = Response::new(Full::from((self.metrics)()));
                 let kind = HeaderValue::from_static(self.metrics_type);

@@ -4,13 +4,16 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::serving::Serving;
+use super::serving::{Serving, Stage};
 use super::worker::Worker;
+use crate::layer::CloakroomLayer;
 
 /// What the listener needs.
 pub struct Options {
@@ -46,9 +49,9 @@ pub enum StartError {
 /// Everything that serves clients.
 pub struct Listener {
     address: SocketAddr,
-    workers: Arc<Vec<Worker>>,
+    threads: Vec<JoinHandle<()>>,
     serving: watch::Sender<Arc<Serving>>,
-    drain: watch::Sender<bool>,
+    stage: watch::Sender<Stage>,
 }
 
 impl Listener {
@@ -63,19 +66,18 @@ impl Listener {
         };
         let listener = TcpListener::bind(options.listen).await.map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
-        let (drain, draining) = watch::channel(false);
+        let (stage, stages) = watch::channel(Stage::Serving);
         let (serving, served) = watch::channel(Arc::new(options.serving));
-        let workers = (0..options.threads.max(1))
-            .map(|index| Worker::start(index, served.clone(), draining.clone()))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(StartError::Thread)?;
-        let workers = Arc::new(workers);
-        tokio::spawn(accept(listener, workers.clone(), draining));
+        let started = (0..options.threads.max(1))
+            .map(|index| Worker::start(index, served.clone(), stages.clone()))
+            .collect::<Result<Vec<_>, _>>();
+        let (workers, threads) = started.map_err(StartError::Thread)?.into_iter().unzip();
+        tokio::spawn(accept(listener, workers, stages));
         Ok(Self {
             address,
-            workers,
+            threads,
             serving,
-            drain,
+            stage,
         })
     }
 
@@ -90,52 +92,62 @@ impl Listener {
         self.serving.send_replace(Arc::new(serving));
     }
 
-    /// Stops accepting, lets requests finish, and gives up on what is left after `grace`: open
-    /// streams have no end to wait for. `true` when everything finished.
-    pub async fn drain(self, grace: Duration) -> bool {
-        self.drain.send_replace(true);
-        let deadline = Instant::now() + grace;
-        while Instant::now() < deadline {
-            if self
-                .workers
-                .iter()
-                .all(|worker| worker.thread.is_finished())
-            {
-                return true;
-            }
+    /// Asks every client, with the answer to its next request, not to keep its connection; goes on
+    /// taking connections.
+    pub fn leave(&self) {
+        self.stage.send_replace(Stage::Leaving);
+    }
+
+    /// Takes no connection any more, and keeps none but for the request that is on it.
+    pub fn stop(&self) {
+        self.stage.send_replace(Stage::Stopping);
+    }
+
+    /// Resolves once it was stopped and everything has finished.
+    pub async fn finished(&self) {
+        while !self.threads.iter().all(JoinHandle::is_finished) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        false
+    }
+
+    /// The layer in use.
+    #[must_use]
+    pub fn layer(&self) -> CloakroomLayer {
+        self.serving.borrow().layer.clone()
     }
 }
 
-async fn accept(
-    listener: TcpListener,
-    workers: Arc<Vec<Worker>>,
-    mut drain: watch::Receiver<bool>,
-) {
+/// Takes connections until the process stops, then those that wait already: dropped, they would be
+/// reset. The workers end once this does and what they serve is done.
+async fn accept(listener: TcpListener, workers: Vec<Worker>, mut stage: watch::Receiver<Stage>) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = drain.wait_for(|&now| now) => return,
+            _ = stage.wait_for(|&now| now == Stage::Stopping) => break,
         };
         match accepted.and_then(|(stream, _)| stream.into_std()) {
-            Ok(stream) => {
-                let accepted = Accepted { stream };
-                let least = workers
-                    .iter()
-                    .min_by_key(|worker| worker.open.load(Ordering::Relaxed));
-                if let Some(worker) = least {
-                    worker.open.fetch_add(1, Ordering::Relaxed);
-                    // Fails only while the worker ends, and the connection with it.
-                    let _ = worker.connections.send(accepted);
-                }
-            }
+            Ok(stream) => hand_on(&workers, Accepted { stream }),
             Err(error) => {
                 // Out of file descriptors: they come back when connections end, not at once.
                 tracing::warn!(%error, "a connection cannot be accepted");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
+    }
+    while let Some(Ok((stream, _))) = listener.accept().now_or_never() {
+        if let Ok(stream) = stream.into_std() {
+            hand_on(&workers, Accepted { stream });
+        }
+    }
+}
+
+fn hand_on(workers: &[Worker], accepted: Accepted) {
+    let least = workers
+        .iter()
+        .min_by_key(|worker| worker.open.load(Ordering::Relaxed));
+    if let Some(worker) = least {
+        worker.open.fetch_add(1, Ordering::Relaxed);
+        // Fails only when its thread is gone.
+        let _ = worker.connections.send(accepted);
     }
 }

@@ -2,7 +2,8 @@
 //! configuration or the new one, never a mixture.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 use tower_layer::Layer as _;
@@ -38,6 +39,18 @@ pub(super) struct Core {
 pub(super) struct Current {
     // Taken by one thread alone, so never waited for.
     core: Mutex<Arc<Core>>,
+    leaving: AtomicBool,
+}
+
+/// How far the process is on its way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    /// It stays.
+    Serving,
+    /// Connections are still taken, but clients are asked not to keep theirs.
+    Leaving,
+    /// No connection is taken, and none is kept but for the request that is on it.
+    Stopping,
 }
 
 impl Core {
@@ -55,6 +68,7 @@ impl Current {
     pub(super) fn new(serving: &mut watch::Receiver<Arc<Serving>>) -> Self {
         Self {
             core: Mutex::new(Core::new(serving.borrow_and_update().clone())),
+            leaving: AtomicBool::new(false),
         }
     }
 
@@ -68,12 +82,22 @@ impl Current {
         *self.lock() = Core::new(serving);
     }
 
+    /// Clients are to be asked from now on not to keep their connections.
+    pub(super) fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a client is to be asked not to keep its connection.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
+    }
+
     /// Closes connections to backends that were idle for too long; to be called every second or so.
     pub(super) fn sweep(&self) {
         self.get().forward.sweep();
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Arc<Core>> {
+    fn lock(&self) -> MutexGuard<'_, Arc<Core>> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

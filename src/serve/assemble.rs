@@ -13,7 +13,8 @@ use crate::resolve::Resolver;
 use crate::tls;
 use crate::vault::Keyring;
 
-/// What requests are served with, as `config` says.
+/// What requests are served with, as `config` says. `before` is the layer in whose place this one is to
+/// stand.
 ///
 /// # Errors
 /// A server that cannot be served as configured.
@@ -21,6 +22,7 @@ pub(super) fn serving(
     config: Config,
     ring: &Keyring,
     resolver: Resolver,
+    before: Option<&CloakroomLayer>,
 ) -> Result<Serving, StartError> {
     let mut doors = Vec::with_capacity(config.servers.len());
     let mut backends = BTreeMap::new();
@@ -37,7 +39,11 @@ pub(super) fn serving(
         in_flight: config.limits.in_flight,
         list: config.limits.list,
     };
-    let layer = CloakroomLayer::new(gate, routes, limits).with_setup_url(config.setup_url);
+    let layer = match before {
+        Some(before) => before.succeeded_by(gate, routes, limits),
+        None => CloakroomLayer::new(gate, routes, limits),
+    };
+    let layer = layer.with_setup_url(config.setup_url);
     let clients = strict::Settings {
         head_max: config.limits.headers,
         read_timeout: config.limits.read_timeout,

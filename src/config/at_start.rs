@@ -1,0 +1,51 @@
+//! What of a configuration counts only when a process starts: a reload leaves it as it was.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::{Config, Store};
+
+impl Config {
+    /// What of it counts only when a process starts.
+    #[must_use]
+    pub fn at_start(&self) -> AtStart {
+        AtStart {
+            listen: self.listen,
+            health_listen: self.health_listen,
+            admin_listen: self.admin_listen,
+            log: self.log.clone(),
+            threads: self.threads,
+            store: self.store.clone(),
+            keyring_file: self.keyring_file.clone(),
+        }
+    }
+}
+
+/// What of a configuration counts only when a process starts.
+pub struct AtStart {
+    listen: SocketAddr,
+    health_listen: Option<SocketAddr>,
+    admin_listen: Option<SocketAddr>,
+    log: String,
+    threads: usize,
+    store: Store,
+    keyring_file: PathBuf,
+}
+
+impl AtStart {
+    /// The keys and tables in which `other` differs.
+    #[must_use]
+    pub fn differing(&self, other: &Self) -> Vec<&'static str> {
+        let same = [
+            ("listen", self.listen == other.listen),
+            ("health_listen", self.health_listen == other.health_listen),
+            ("admin_listen", self.admin_listen == other.admin_listen),
+            ("log", self.log == other.log),
+            ("threads", self.threads == other.threads),
+            ("[store]", self.store == other.store),
+            ("[keyring]", self.keyring_file == other.keyring_file),
+        ];
+        let differing = same.into_iter().filter(|(_, same)| !same);
+        differing.map(|(key, _)| key).collect()
+    }
+}
