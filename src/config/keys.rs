@@ -46,6 +46,8 @@ pub(super) const LIMITS: &[&str] = &[
     "user_streams",
     "connections",
     "failed_keys",
+    "read_timeout",
+    "idle_timeout",
 ];
 
 /// The tables with fixed keys.

@@ -115,7 +115,8 @@ pub struct Store {
     pub cache: u64,
 }
 
-/// Bounds on what clients send and have under way, and on what backends answer; sizes in bytes.
+/// Bounds on what clients send and have under way, on what backends answer, and on how long clients may
+/// take; sizes in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// The largest body of a request: 1 KiB to 1 GiB.
@@ -140,6 +141,11 @@ pub struct Limits {
     pub connections: Option<usize>,
     /// Wrong keys from one address in ten seconds, before their answers are slowed.
     pub failed_keys: usize,
+    /// How long a client may be silent at the beginning of a connection and within a body, and take
+    /// for a head: 100 ms to 5 minutes.
+    pub read_timeout: Duration,
+    /// How long a connection may lie idle, and an answer untaken: 100 ms to 1 hour.
+    pub idle_timeout: Duration,
 }
 
 /// An MCP server behind the proxy.

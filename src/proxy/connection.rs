@@ -6,29 +6,26 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONNECTION, HeaderValue};
+use http::header::{CONNECTION, HeaderValue, ORIGIN};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tower_service::Service as _;
 
+use super::cors;
 use super::flood::Late;
+use super::keeping::Keeping;
 use super::listener::Accepted;
-use super::places::Keeping;
 use super::pool::Pooled;
-use super::serving::{Current, Stage};
+use super::serving::{Core, Current, Stage};
+use super::strict::Strict;
 use crate::layer::AnswerBody;
 use crate::rejection::Rejection;
-
-/// How long a client may take for a request's head, and be silent between two requests.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
-/// Most headers of a request.
-const HEADERS: usize = 100;
 
 /// How long a connection without a request may take to end once somebody else is to have its place.
 const ROOM: Duration = Duration::from_millis(250);
@@ -48,13 +45,19 @@ pub(super) async fn serve(
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let stream = TcpStream::from_std(accepted.stream)?;
     stream.set_nodelay(true)?;
-    let head_max = current.get().serving.head_max;
+    let settings = current.get().serving.clients;
+    // It has the deadlines too, so the library needs none.
+    let (stream, line) = Strict::new(stream, settings);
     let (peer, place) = (accepted.peer, accepted.place);
     let service = service_fn(|mut request: Request<Incoming>| {
-        let (current, busy) = (current.clone(), place.busy());
+        let busy = (place.busy(), line.busy());
+        let (line, current) = (line.clone(), current.clone());
         request.extensions_mut().insert(ClientAddress(Some(peer)));
         async move {
-            let mut response = answer(&current, request).await;
+            let mut response = match line.refusal(request.uri()) {
+                Some(rejection) => own(rejection),
+                None => line.explain(answer(&current.get(), request).await, own),
+            };
             if current.is_leaving() {
                 close(&mut response);
             }
@@ -62,11 +65,8 @@ pub(super) async fn serve(
         }
     });
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_headers(HEADERS)
-        .max_header_size(head_max)
-        .max_buf_size(head_max.max(64 * 1024))
+        .max_header_size(settings.head_max)
+        .max_buf_size(settings.head_max.max(64 * 1024))
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     let patience = tokio::select! {
@@ -85,20 +85,25 @@ pub(super) async fn serve(
     }
 }
 
-async fn answer(current: &Current, request: Request<Incoming>) -> Response<AnswerBody<Pooled>> {
-    let core = current.get();
-    if let Err(rejection) = core.serving.guard.check(request.uri(), request.headers()) {
-        return rejection.into_response().map(AnswerBody::own);
+/// Past the guard, which the answer to a page's browser needs as well, to the layer.
+async fn answer(core: &Core, request: Request<Incoming>) -> Response<AnswerBody<Pooled>> {
+    if let Err(rejection) = core.serving.guard.check(&request) {
+        return own(rejection);
     }
+    if let Some(answer) = cors::preflight(&request) {
+        return answer.map(AnswerBody::own);
+    }
+    let page = request.headers().get(ORIGIN).cloned();
     let address = request.extensions().get::<ClientAddress>();
     let address = address.and_then(|ClientAddress(address)| *address);
-    let Ok(response) = core.cloakroom.clone().call(request).await;
-    match address {
-        Some(address) if is_wrong_key(&response) => {
-            hold_back(response, core.serving.flood.failed(address)).await
-        }
-        _ => response,
+    let Ok(mut response) = core.cloakroom.clone().call(request).await;
+    if let Some(address) = address.filter(|_| is_wrong_key(&response)) {
+        response = hold_back(response, core.serving.flood.failed(address)).await;
     }
+    if let Some(origin) = page {
+        cors::share(response.headers_mut(), origin);
+    }
+    response
 }
 
 fn is_wrong_key<B>(response: &Response<B>) -> bool {
@@ -114,6 +119,10 @@ async fn hold_back<B>(mut response: Response<B>, late: Late) -> Response<B> {
         Late::Cut => close(&mut response),
     }
     response
+}
+
+fn own(rejection: Rejection) -> Response<AnswerBody<Pooled>> {
+    rejection.into_response().map(AnswerBody::own)
 }
 
 /// Asks the client not to use the connection again.

@@ -20,8 +20,9 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::keeping::Keeping;
 use super::listener::StartError;
-use super::places::{Keeping, Place, Places};
+use super::places::{Place, Places};
 
 /// How long a prober may take for a request's head, and be silent between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,6 +1,7 @@
 //! From the listener to the backend: `listener` spreads connections over `worker`s, one per core;
 //! each serves its `connection`s with the layer around `forward`, over idle connections to backends
-//! of its own (`pool`). What it serves with, `serving`, may be swapped at any moment.
+//! of its own (`pool`). Between the socket and the HTTP library lies `strict`; `guard` and `cors` come
+//! before the layer. What it serves with, `serving`, may be swapped at any moment.
 //!
 //! Who sends wrong keys is slowed by `flood`; how many connections may be open is bounded by `places`.
 //!
@@ -9,14 +10,17 @@
 
 mod backend;
 mod connection;
+mod cors;
 mod flood;
 mod forward;
 mod guard;
 mod health;
+mod keeping;
 mod listener;
 mod places;
 mod pool;
 mod serving;
+pub mod strict;
 mod worker;
 
 pub use backend::{Backend, BackendError};

@@ -12,13 +12,14 @@ use super::backend::Backend;
 use super::flood::Flood;
 use super::forward::Forward;
 use super::guard::Guard;
+use super::strict;
 use crate::layer::{Cloakroom, CloakroomLayer};
 use crate::names::ServerName;
 
 /// What requests are served with, for all cores.
 pub struct Serving {
-    /// Bytes of a request's head. Of a connection that is open, it stays what it was.
-    pub head_max: usize,
+    /// What clients are given. Of a connection that is open, it stays what it was.
+    pub clients: strict::Settings,
     /// Wrong keys.
     pub flood: Flood,
     /// How many idle connections to backends a core may keep.

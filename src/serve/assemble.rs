@@ -8,7 +8,7 @@ use crate::config::{self, Config, Server, Transport};
 use crate::gate::{Discovery, Door, Gate};
 use crate::layer::{CloakroomLayer, Limits, Routes};
 use crate::names::ServerName;
-use crate::proxy::{Backend, Flood, Guard, Serving};
+use crate::proxy::{Backend, Flood, Guard, Serving, strict};
 use crate::resolve::Resolver;
 use crate::tls;
 use crate::vault::Keyring;
@@ -45,8 +45,13 @@ pub(super) fn serving(
         None => Flood::new(config.limits.failed_keys),
     };
     let layer = layer.with_setup_url(config.setup_url);
-    Ok(Serving {
+    let clients = strict::Settings {
         head_max: config.limits.headers,
+        read_timeout: config.limits.read_timeout,
+        idle_timeout: config.limits.idle_timeout,
+    };
+    Ok(Serving {
+        clients,
         guard: Guard::new(config.allowed_hosts, config.allowed_origins),
         flood,
         idle_backends,

@@ -8,9 +8,11 @@
 mod canary;
 mod cli;
 mod demo;
+mod desync;
 mod faults;
 mod mix_up;
 mod moving;
+mod pages;
 mod reload;
 mod revocation;
 mod rotation;

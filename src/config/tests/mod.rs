@@ -131,6 +131,8 @@ fn two_lines_are_enough_and_the_rest_are_the_defaults() {
     let own = (limits.user_requests, limits.user_streams);
     assert_eq!(own, (64, 128));
     assert_eq!((limits.connections, limits.failed_keys), (None, 10));
+    let times = (config.limits.read_timeout, config.limits.idle_timeout);
+    assert_eq!(times, (Duration::from_secs(10), Duration::from_secs(60)));
     assert!(config.setup_url.is_none());
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     let server = config.servers.values().next().unwrap();

@@ -6,6 +6,7 @@ pub(crate) mod echo;
 pub(crate) mod health;
 pub(crate) mod load;
 pub(crate) mod proxy;
+pub(crate) mod raw;
 pub(crate) mod redis;
 pub(crate) mod relay;
 pub(crate) mod sse;
