@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write as _};
 use std::net::SocketAddr;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -125,6 +125,17 @@ impl Proxy {
     /// Starts a further replica, which finds the store under this URL if one is named.
     pub(crate) fn replica(&self, store: Option<&str>) -> Serving {
         Serving::start(&self.folder, store)
+    }
+
+    /// Starts a further replica, which may have so many file descriptors.
+    pub(crate) fn replica_within(&self, descriptors: u32) -> Serving {
+        let binary = cloakroom();
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "ulimit -n \"$1\" && shift && exec \"$@\"", "sh"])
+            .arg(descriptors.to_string())
+            .arg(binary.get_program());
+        Serving::run(command, &self.folder)
     }
 
     /// The vault over the same store, with the keyring's file as it is now.
@@ -267,10 +278,15 @@ impl Serving {
     }
 
     fn start(folder: &TempDir, store: Option<&str>) -> Self {
-        let mut child = cloakroom()
+        let mut command = cloakroom();
+        command.envs(store.map(|url| ("CLOAKROOM_STORE__URL", url)));
+        Self::run(command, folder)
+    }
+
+    fn run(mut command: Command, folder: &TempDir) -> Self {
+        let mut child = command
             .current_dir(folder.path())
             .args(["serve", "--json"])
-            .envs(store.map(|url| ("CLOAKROOM_STORE__URL", url)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -307,7 +323,7 @@ impl Serving {
         Client::new(self.address)
     }
 
-    fn printed(&self) -> Vec<u8> {
+    pub(crate) fn printed(&self) -> Vec<u8> {
         let printed = self.printed.lock();
         printed.unwrap_or_else(PoisonError::into_inner).clone()
     }
