@@ -5,12 +5,13 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-/// How long after none was idle it is looked again.
+/// How long a connection must be idle to make room: one that was just accepted may have sent its first
+/// request, and nobody has read it yet. How often it is looked for one, too.
 const AGAIN: Duration = Duration::from_millis(100);
 
 /// The places there are.
@@ -98,13 +99,15 @@ impl Places {
 
     /// The one idle longest that was not asked to leave yet.
     fn idle_longest(&self) -> Option<Arc<Seat>> {
+        let least = self.now().saturating_sub(AGAIN.as_millis() as u64);
         let taken = self.lock();
-        let idle = taken
-            .seats
-            .values()
-            .filter(|seat| seat.is_idle() && !seat.asked.load(Ordering::Relaxed));
-        idle.min_by_key(|seat| seat.idle_since.load(Ordering::Relaxed))
-            .cloned()
+        let idle = taken.seats.values().filter_map(|seat| {
+            let since = seat.idle_since.load(Ordering::Relaxed);
+            let may = seat.is_idle() && !seat.asked.load(Ordering::Relaxed);
+            (may && since <= least).then_some((since, seat))
+        });
+        let longest = idle.min_by_key(|(since, _)| *since);
+        longest.map(|(_, seat)| seat.clone())
     }
 
     fn now(&self) -> u64 {
@@ -178,6 +181,7 @@ mod tests {
         third.seat.idle_since.store(1, Ordering::Relaxed);
         let waiting = places.clone();
         let waiting = tokio::spawn(async move { waiting.take().await });
+        assert!(timeout(AGAIN / 2, third.wanted()).await.is_err());
         third.wanted().await;
         assert!(first.wanted().now_or_never().is_none());
         assert!(second.wanted().now_or_never().is_none());

@@ -12,6 +12,7 @@ mod desync;
 mod faults;
 mod mix_up;
 mod moving;
+mod overload;
 mod pages;
 mod reload;
 mod revocation;

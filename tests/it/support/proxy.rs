@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write as _};
 use std::net::SocketAddr;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -131,6 +131,17 @@ impl Proxy {
     /// Starts a further replica with these variables.
     pub(crate) fn replica_with(&self, variables: &[(&str, &str)]) -> Serving {
         Serving::start(&self.folder, variables)
+    }
+
+    /// Starts a further replica, which may have so many file descriptors.
+    pub(crate) fn replica_within(&self, descriptors: u32) -> Serving {
+        let binary = cloakroom();
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "ulimit -n \"$1\" && shift && exec \"$@\"", "sh"])
+            .arg(descriptors.to_string())
+            .arg(binary.get_program());
+        Serving::run(command, &self.folder)
     }
 
     /// The vault over the same store, with the keyring's file as it is now.
@@ -285,10 +296,15 @@ impl Serving {
     }
 
     fn start(folder: &TempDir, variables: &[(&str, &str)]) -> Self {
-        let mut child = cloakroom()
+        let mut command = cloakroom();
+        command.envs(variables.iter().copied());
+        Self::run(command, folder)
+    }
+
+    fn run(mut command: Command, folder: &TempDir) -> Self {
+        let mut child = command
             .current_dir(folder.path())
             .args(["serve", "--json"])
-            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -325,7 +341,7 @@ impl Serving {
         Client::new(self.address)
     }
 
-    fn printed(&self) -> Vec<u8> {
+    pub(crate) fn printed(&self) -> Vec<u8> {
         let printed = self.printed.lock();
         printed.unwrap_or_else(PoisonError::into_inner).clone()
     }
