@@ -5,7 +5,6 @@
 //! of them taken out, nobody would be served what is cached.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,9 +16,11 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 
-use super::listener::StartError;
+use super::listener::{StartError, bind};
+use super::socket::{Accepted, Address};
 
 /// How long a prober may take for a request's head, and be silent between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -39,27 +40,37 @@ impl Health {
     ///
     /// # Errors
     /// When the address cannot be had.
-    pub async fn serve(self, listen: SocketAddr) -> Result<SocketAddr, StartError> {
-        let bind = |why| StartError::Bind {
-            address: listen,
-            why,
-        };
-        let listener = TcpListener::bind(listen).await.map_err(bind)?;
-        let address = listener.local_addr().map_err(bind)?;
+    pub async fn serve(self, listen: &Address) -> Result<Address, StartError> {
+        let (socket, address) = bind(listen).await?;
         let health = Arc::new(self);
         tokio::spawn(async move {
             loop {
-                let Ok((stream, _)) = listener.accept().await else {
+                let Ok(accepted) = socket.accept().await else {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     continue;
                 };
-                tokio::spawn(health.clone().connection(stream));
+                tokio::spawn(health.clone().accepted(accepted));
             }
         });
         Ok(address)
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream) {
+    async fn accepted(self: Arc<Self>, accepted: Accepted) {
+        match accepted {
+            Accepted::Tcp(stream, _) => {
+                if let Ok(stream) = TcpStream::from_std(stream) {
+                    self.connection(stream).await;
+                }
+            }
+            Accepted::Unix(stream) => {
+                if let Ok(stream) = UnixStream::from_std(stream) {
+                    self.connection(stream).await;
+                }
+            }
+        }
+    }
+
+    async fn connection<S: AsyncRead + AsyncWrite + Unpin>(self: Arc<Self>, stream: S) {
         let service = service_fn(|request| {
             let answer = self.answer(&request);
             async move { Ok::<_, Infallible>(answer) }

@@ -1,30 +1,24 @@
 //! Accepts connections and hands each to the core that serves fewest.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::serving::Serving;
+use super::socket::{Address, Socket};
 use super::worker::Worker;
 
 /// What the listener needs.
 pub struct Options {
     /// Where to listen.
-    pub listen: SocketAddr,
+    pub listen: Address,
     /// How many cores serve.
     pub threads: usize,
     /// What requests are served with, until it is swapped.
     pub serving: Serving,
-}
-
-/// A connection nobody has read from.
-pub(super) struct Accepted {
-    pub(super) stream: TcpStream,
 }
 
 /// Why nothing listens.
@@ -34,7 +28,7 @@ pub enum StartError {
     #[error("cannot listen on {address}: {why}; choose another `listen`, or stop what uses it")]
     Bind {
         /// The address.
-        address: SocketAddr,
+        address: Address,
         /// The system's words.
         why: io::Error,
     },
@@ -45,7 +39,7 @@ pub enum StartError {
 
 /// Everything that serves clients.
 pub struct Listener {
-    address: SocketAddr,
+    address: Address,
     workers: Arc<Vec<Worker>>,
     serving: watch::Sender<Arc<Serving>>,
     drain: watch::Sender<bool>,
@@ -57,12 +51,7 @@ impl Listener {
     /// # Errors
     /// When the address or a thread cannot be had.
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        let bind = |why| StartError::Bind {
-            address: options.listen,
-            why,
-        };
-        let listener = TcpListener::bind(options.listen).await.map_err(bind)?;
-        let address = listener.local_addr().map_err(bind)?;
+        let (socket, address) = bind(&options.listen).await?;
         let (drain, draining) = watch::channel(false);
         let (serving, served) = watch::channel(Arc::new(options.serving));
         let workers = (0..options.threads.max(1))
@@ -70,7 +59,7 @@ impl Listener {
             .collect::<Result<Vec<_>, _>>()
             .map_err(StartError::Thread)?;
         let workers = Arc::new(workers);
-        tokio::spawn(accept(listener, workers.clone(), draining));
+        tokio::spawn(accept(socket, workers.clone(), draining));
         Ok(Self {
             address,
             workers,
@@ -81,8 +70,8 @@ impl Listener {
 
     /// Where it listens.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn address(&self) -> &Address {
+        &self.address
     }
 
     /// Serves every request that begins from now on with something else.
@@ -109,19 +98,25 @@ impl Listener {
     }
 }
 
-async fn accept(
-    listener: TcpListener,
-    workers: Arc<Vec<Worker>>,
-    mut drain: watch::Receiver<bool>,
-) {
+/// Binds `address`, and gives it with its port.
+pub(super) async fn bind(address: &Address) -> Result<(Socket, Address), StartError> {
+    let error = |why| StartError::Bind {
+        address: address.clone(),
+        why,
+    };
+    let socket = Socket::bind(address).await.map_err(error)?;
+    let bound = socket.address(address).map_err(error)?;
+    Ok((socket, bound))
+}
+
+async fn accept(socket: Socket, workers: Arc<Vec<Worker>>, mut drain: watch::Receiver<bool>) {
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = socket.accept() => accepted,
             _ = drain.wait_for(|&now| now) => return,
         };
-        match accepted.and_then(|(stream, _)| stream.into_std()) {
-            Ok(stream) => {
-                let accepted = Accepted { stream };
+        match accepted {
+            Ok(accepted) => {
                 let least = workers
                     .iter()
                     .min_by_key(|worker| worker.open.load(Ordering::Relaxed));

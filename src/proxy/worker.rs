@@ -9,8 +9,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::connection;
-use super::listener::Accepted;
 use super::serving::{Current, Serving};
+use super::socket::Accepted;
 
 /// The handle of a worker's thread.
 pub(super) struct Worker {

@@ -2,9 +2,10 @@
 
 use crate::resolve::{Figures, Watch};
 use crate::telemetry::Exposition;
+use crate::tls::{self, ServerTls};
 
 /// The figures as text.
-pub(super) fn page(figures: &Figures) -> String {
+pub(super) fn page(figures: &Figures, tls: Option<&ServerTls>) -> String {
     let mut page = Exposition::default();
     let watch = match figures.watch {
         Watch::Up => "up",
@@ -44,5 +45,26 @@ pub(super) fn page(figures: &Figures) -> String {
     let (records, bytes) = (figures.records, figures.bytes);
     page.gauge("cloakroom_cache_records", "Records in the cache.", records);
     page.gauge("cloakroom_cache_bytes", "Their size, about.", bytes);
+    if let Some(tls) = tls {
+        certificate(&mut page, &tls.figures());
+    }
     page.finish()
+}
+
+fn certificate(page: &mut Exposition, figures: &tls::Figures) {
+    page.gauge(
+        "cloakroom_tls_certificate_expires_seconds",
+        "When the listener's certificate expires, in seconds since 1970.",
+        figures.expires,
+    );
+    page.gauge(
+        "cloakroom_tls_loaded_seconds",
+        "When its files were last loaded, in seconds since 1970.",
+        figures.loaded,
+    );
+    page.counter(
+        "cloakroom_tls_load_failures_total",
+        "Times its files had changed and were of no use.",
+        figures.failures,
+    );
 }

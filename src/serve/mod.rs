@@ -4,10 +4,10 @@
 //! store, its watch, lives on a runtime of its own, so that nothing slow ever holds up a core.
 
 mod assemble;
+mod certificate;
 mod metrics;
 mod presence;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,11 +19,11 @@ use crate::cli::open;
 use crate::config::Config;
 use crate::gate::NoServerKey;
 use crate::names::ServerName;
-use crate::proxy::{self, BackendError, Health, Listener, Options};
+use crate::proxy::{self, Address, BackendError, Health, Listener, Options};
 use crate::resolve::{Resolver, Settings};
 use crate::sys;
 use crate::telemetry;
-use crate::tls::TlsError;
+use crate::tls::{ServerTls, TlsError};
 use crate::vault::{Beacon, Reader, Vault};
 use presence::Presence;
 
@@ -44,6 +44,9 @@ pub enum StartError {
     /// There is nothing to check a server's certificate with.
     #[error("servers.{0}: {1}")]
     Tls(ServerName, TlsError),
+    /// There is nothing to show where clients connect.
+    #[error("tls: {0}")]
+    Certificate(TlsError),
     /// The listener does not start.
     #[error(transparent)]
     Listener(#[from] proxy::StartError),
@@ -57,6 +60,7 @@ pub struct Running {
     runtime: Runtime,
     listener: Listener,
     presence: Presence,
+    secure: bool,
 }
 
 /// Starts to serve; returns once it listens.
@@ -71,19 +75,25 @@ pub fn start(config: Config) -> Result<Running, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(StartError::Runtime(error)))?;
+    let secure = config.tls.is_some();
     let (listener, presence) = runtime.block_on(listen(config))?;
     Ok(Running {
         runtime,
         listener,
         presence,
+        secure,
     })
 }
 
 impl Running {
-    /// Where it listens.
+    /// Where it listens: `http://HOST:PORT`, `https://HOST:PORT` or `unix:PATH`.
     #[must_use]
-    pub fn addr(&self) -> SocketAddr {
-        self.listener.address()
+    pub fn url(&self) -> String {
+        match (self.listener.address(), self.secure) {
+            (Address::Tcp(address), false) => format!("http://{address}"),
+            (Address::Tcp(address), true) => format!("https://{address}"),
+            (unix, _) => unix.to_string(),
+        }
     }
 
     /// Blocks until SIGINT or SIGTERM, then lets requests finish.
@@ -92,6 +102,7 @@ impl Running {
             runtime,
             listener,
             presence,
+            ..
         } = self;
         runtime.block_on(async {
             stop_signal().await;
@@ -134,19 +145,30 @@ async fn listen(config: Config) -> Result<(Listener, Presence), Failure> {
         stale_for: config.store.stale_for,
     };
     let resolver = Resolver::new(store, Reader::new(ring.clone()), &settings);
-    if let Some(address) = config.health_listen {
-        let (ready, figures) = (resolver.clone(), resolver.clone());
+    let tls = match config.tls.clone() {
+        Some(files) => {
+            let tls = ServerTls::load(files).map_err(StartError::Certificate);
+            let tls = Arc::new(tls.map_err(Failure::new)?);
+            certificate::keep_fresh(&tls);
+            Some(tls)
+        }
+        None => None,
+    };
+    let uids = config.listen_uids.as_deref();
+    if let Some(listen) = config.health_listen.clone() {
+        let (ready, figures, shown) = (resolver.clone(), resolver.clone(), tls.clone());
         let health = Health {
             ready: Box::new(move || ready.is_ready()),
-            metrics: Box::new(move || metrics::page(&figures.figures())),
+            metrics: Box::new(move || metrics::page(&figures.figures(), shown.as_deref())),
             metrics_type: telemetry::CONTENT_TYPE,
         };
-        let health = health.serve(address).await;
+        let health = health.serve(&assemble::address(listen, uids)).await;
         let bound = health.map_err(|error| Failure::new(StartError::from(error)))?;
         tracing::info!(%bound, "health");
     }
-    let (listen, threads) = (config.listen, config.threads);
-    let serving = assemble::serving(config, &ring, resolver).map_err(Failure::new)?;
+    let listen = assemble::address(config.listen.clone(), uids);
+    let threads = config.threads;
+    let serving = assemble::serving(config, &ring, resolver, tls).map_err(Failure::new)?;
     let options = Options {
         listen,
         threads,

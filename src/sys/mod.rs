@@ -2,6 +2,10 @@
 //!
 //! The one module where `unsafe` would be allowed; there is none yet.
 
+mod files;
+
+pub use files::{PrivateFileError, open_private};
+
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
 /// What the machine, or the pod, calls itself.
@@ -11,6 +15,12 @@ pub fn host_name() -> String {
         .nodename()
         .to_string_lossy()
         .into_owned()
+}
+
+/// The number of the user this process runs as.
+#[must_use]
+pub fn user() -> u32 {
+    rustix::process::geteuid().as_raw()
 }
 
 /// Keeps this process's memory to itself: no core dump holds it, and other processes of the same
