@@ -49,7 +49,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("config", &["inject", "names", "store", "tls"]),
     (
         "cli",
-        &["config", "identity", "inject", "names", "store", "vault"],
+        &[
+            "config", "identity", "inject", "names", "store", "tls", "vault",
+        ],
     ),
     (
         "serve",
@@ -90,6 +92,7 @@ const ONLY: &[(&str, &str, &[&str])] = &[
     ("layer", "vault", &["UserId", "now_seconds"]),
     ("proxy", "tls", &["ServerTls"]),
     ("proxy", "vault", &["UserId"]),
+    ("cli", "tls", &["ServerFiles", "ServerTls"]),
     ("config", "tls", &["ServerFiles"]),
     ("cli", "inject", &["Place", "Slot"]),
 ];

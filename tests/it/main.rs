@@ -14,5 +14,6 @@ mod moving;
 mod revocation;
 mod rotation;
 mod rules;
+mod sockets;
 mod store_suite;
 mod support;
