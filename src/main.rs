@@ -34,7 +34,7 @@ fn serve(args: &Args, out: &Output) -> Result<(), Failure> {
         out.note(warning);
     }
     let running = serve::start(config, Some(source))?;
-    let url = format!("http://{}", running.addr());
+    let url = running.url();
     out.answer(&serde_json::json!({ "listening": url }), "")?;
     out.note(&format!("listening on {url}"));
     running.wait();

@@ -3,15 +3,18 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::{Config, Store};
+use super::{Config, Listen, Store};
+use crate::tls::ServerFiles;
 
 impl Config {
     /// What of it counts only when a process starts.
     #[must_use]
     pub fn at_start(&self) -> AtStart {
         AtStart {
-            listen: self.listen,
-            health_listen: self.health_listen,
+            listen: self.listen.clone(),
+            listen_uids: self.listen_uids.clone(),
+            tls: self.tls.clone(),
+            health_listen: self.health_listen.clone(),
             admin_listen: self.admin_listen,
             log: self.log.clone(),
             threads: self.threads,
@@ -24,8 +27,10 @@ impl Config {
 
 /// What of a configuration counts only when a process starts.
 pub struct AtStart {
-    listen: SocketAddr,
-    health_listen: Option<SocketAddr>,
+    listen: Listen,
+    listen_uids: Option<Vec<u32>>,
+    tls: Option<ServerFiles>,
+    health_listen: Option<Listen>,
     admin_listen: Option<SocketAddr>,
     log: String,
     threads: usize,
@@ -40,6 +45,8 @@ impl AtStart {
     pub fn differing(&self, other: &Self) -> Vec<&'static str> {
         let same = [
             ("listen", self.listen == other.listen),
+            ("listen_uids", self.listen_uids == other.listen_uids),
+            ("[tls]", self.tls == other.tls),
             ("health_listen", self.health_listen == other.health_listen),
             ("admin_listen", self.admin_listen == other.admin_listen),
             ("log", self.log == other.log),

@@ -4,6 +4,7 @@
 /// Keys outside any table that hold one value or a list.
 pub(super) const ROOT: &[&str] = &[
     "listen",
+    "listen_uids",
     "health_listen",
     "admin_listen",
     "default_server",
@@ -15,6 +16,8 @@ pub(super) const ROOT: &[&str] = &[
     "setup_url",
     "drain_delay",
     "drain_timeout",
+    "proxy_protocol",
+    "trusted_proxies",
 ];
 
 /// `[store]`
@@ -32,6 +35,9 @@ pub(super) const STORE: &[&str] = &[
 
 /// `[keyring]`
 pub(super) const KEYRING: &[&str] = &["file"];
+
+/// `[tls]`
+pub(super) const TLS: &[&str] = &["cert_file", "key_file", "client_ca_file"];
 
 /// `[limits]`
 pub(super) const LIMITS: &[&str] = &[
@@ -51,13 +57,19 @@ pub(super) const LIMITS: &[&str] = &[
 ];
 
 /// The tables with fixed keys.
-pub(super) const SECTIONS: &[(&str, &[&str])] =
-    &[("store", STORE), ("keyring", KEYRING), ("limits", LIMITS)];
+pub(super) const SECTIONS: &[(&str, &[&str])] = &[
+    ("tls", TLS),
+    ("store", STORE),
+    ("keyring", KEYRING),
+    ("limits", LIMITS),
+];
 
 /// `[servers.NAME]`: keys that hold one value.
 pub(super) const SERVER: &[&str] = &[
     "url",
     "sse_url",
+    "socket",
+    "socket_uid",
     "ca_file",
     "connect_timeout",
     "answer_timeout",

@@ -18,6 +18,7 @@ mod env;
 mod error;
 mod keys;
 mod limits;
+mod listen;
 mod parse;
 mod reader;
 mod server;
@@ -25,6 +26,7 @@ mod setup_url;
 mod slots;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod values;
 
 use std::collections::BTreeMap;
@@ -37,9 +39,11 @@ use http::Uri;
 
 pub use at_start::AtStart;
 pub use error::{ConfigError, ConfigErrors};
+pub use listen::{Listen, TrustedProxies};
 
 use crate::inject::Slots;
 use crate::names::ServerName;
+use crate::tls::ServerFiles;
 use env::Variables;
 use error::{Errors, Place};
 use reader::{Section, optional};
@@ -50,9 +54,17 @@ pub const DEFAULT_TOML: &str = include_str!("../../config/default.toml");
 /// A configuration without a mistake.
 pub struct Config {
     /// Where clients connect.
-    pub listen: SocketAddr,
+    pub listen: Listen,
+    /// The users who may connect to Unix sockets listened on; Cloakroom's own unless said.
+    pub listen_uids: Option<Vec<u32>>,
+    /// The certificate shown where clients connect, if TLS is spoken there.
+    pub tls: Option<ServerFiles>,
+    /// Whether every connection there begins with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
+    /// Who is believed when told a client's address.
+    pub trusted_proxies: TrustedProxies,
     /// Where `/livez`, `/readyz` and `/metrics` are served, if anywhere.
-    pub health_listen: Option<SocketAddr>,
+    pub health_listen: Option<Listen>,
     /// Where the admin API is served, if anywhere.
     pub admin_listen: Option<SocketAddr>,
     /// The server behind `/mcp`; one of `servers`.
@@ -178,11 +190,22 @@ pub enum Backend {
         transport: Transport,
         /// Absolute, `http` or `https`, without user, password or fragment.
         url: Uri,
+        /// The Unix socket it is reached through, if not by the URL's host and port.
+        socket: Option<BackendSocket>,
         /// Certificates (PEM) to trust instead of the system's; with `https` only.
         ca_file: Option<PathBuf>,
         /// How long opening a connection may take.
         connect_timeout: Duration,
     },
+}
+
+/// The Unix socket of a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackendSocket {
+    /// Its file.
+    pub path: PathBuf,
+    /// The user the server must run as; Cloakroom's own or root unless said.
+    pub uid: Option<u32>,
 }
 
 /// What is spoken at a URL.

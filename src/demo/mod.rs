@@ -44,7 +44,7 @@ pub fn run(args: &DemoArgs, out: &Output) -> Result<(), Failure> {
     telemetry::init("warn");
     let (running, folder, guests) = start(args, backend)?;
     let shown = text::Shown {
-        address: running.addr(),
+        url: running.url(),
         folder: &folder,
         guests: &guests,
     };

@@ -1,67 +1,125 @@
-//! One connection of a client, from its first byte to its last.
+//! One connection of a client, from its first byte to its last: whom it comes from, TLS, and then
+//! HTTP/1.1 or HTTP/2.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONNECTION, HeaderValue, ORIGIN};
-use http::{Request, Response, StatusCode};
+use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
-use tower_service::Service as _;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 
-use super::cors;
-use super::flood::Late;
 use super::keeping::Keeping;
 use super::listener::Accepted;
-use super::pool::Pooled;
-use super::serving::{Core, Current, Stage};
+use super::serving::{Current, Stage};
+use super::socket::Stream;
 use super::strict::Strict;
-use crate::layer::AnswerBody;
-use crate::rejection::Rejection;
+use super::visitor::{Visitor, own};
+use super::{http2, proxy_protocol};
 
+/// How long a proxy may take for the header of the PROXY protocol.
+const PROXY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a client may take for TLS to be agreed on.
+const TLS_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection without a request may take to end once somebody else is to have its place.
 const ROOM: Duration = Duration::from_millis(250);
 /// The same once the process stops: a first request may be on its way.
 const LAST_REQUEST: Duration = Duration::from_secs(1);
 
-/// Whom a request comes from, if that is known. In the request's extensions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ClientAddress(pub Option<IpAddr>);
+/// Why a connection ended that was not done.
+pub(super) type Broken = Box<dyn std::error::Error + Send + Sync>;
 
 /// Serves a connection until it ends, or until the process stops or another is to have its place, and it
 /// is not within a request.
 pub(super) async fn serve(
     accepted: Accepted,
     current: Arc<Current>,
+    stage: watch::Receiver<Stage>,
+) -> Result<(), Broken> {
+    let place = Arc::new(accepted.place);
+    let visitor = |current, peer| Visitor {
+        current,
+        peer,
+        place,
+    };
+    match accepted.stream {
+        Stream::Unix(stream) => {
+            let mut stream = UnixStream::from_std(stream)?;
+            let peer = peer(&mut stream, None, &current).await?;
+            http1(stream, visitor(current, peer), stage).await
+        }
+        Stream::Tcp(stream, address) => {
+            let mut stream = TcpStream::from_std(stream)?;
+            stream.set_nodelay(true)?;
+            let peer = peer(&mut stream, Some(address), &current).await?;
+            let tls = current.get().serving.entrance.tls.clone();
+            let visitor = visitor(current, peer);
+            let Some(tls) = tls else {
+                return http1(stream, visitor, stage).await;
+            };
+            let agreed = TlsAcceptor::from(tls.current()).accept(stream);
+            let stream = timeout(TLS_TIMEOUT, agreed).await??;
+            if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+                http2(stream, visitor, stage).await
+            } else {
+                http1(stream, visitor, stage).await
+            }
+        }
+    }
+}
+
+/// Whom a connection comes from, by the PROXY protocol if that is spoken.
+async fn peer<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    peer: Option<IpAddr>,
+    current: &Current,
+) -> io::Result<Option<IpAddr>> {
+    let core = current.get();
+    let entrance = &core.serving.entrance;
+    if !entrance.proxy_protocol {
+        return Ok(peer);
+    }
+    let told = timeout(PROXY_TIMEOUT, proxy_protocol::read(stream)).await??;
+    let trusted = &entrance.trusted_proxies;
+    // Where nobody is named, whoever can connect is believed: that is what the setting asks for.
+    let believed = trusted.is_empty() || trusted.contain(peer);
+    Ok(match told {
+        proxy_protocol::Source::Address(address) if believed => Some(address.to_canonical()),
+        _ => peer,
+    })
+}
+
+async fn http1<S>(
+    stream: S,
+    visitor: Visitor,
     mut stage: watch::Receiver<Stage>,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let stream = TcpStream::from_std(accepted.stream)?;
-    stream.set_nodelay(true)?;
-    let settings = current.get().serving.clients;
+) -> Result<(), Broken>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let settings = visitor.current.get().serving.clients;
+    let place = visitor.place.clone();
     // It has the deadlines too, so the library needs none.
     let (stream, line) = Strict::new(stream, settings);
-    let (peer, place) = (accepted.peer, accepted.place);
-    let service = service_fn(|mut request: Request<Incoming>| {
-        let busy = (place.busy(), line.busy());
-        let (line, current) = (line.clone(), current.clone());
-        request.extensions_mut().insert(ClientAddress(Some(peer)));
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (line, visitor, answering) = (line.clone(), visitor.clone(), line.busy());
         async move {
-            let mut response = match line.refusal(request.uri()) {
-                Some(rejection) => own(rejection),
-                None => line.explain(answer(&current.get(), request).await, own),
+            let busy = visitor.place.busy();
+            let response = match line.refusal(request.uri()) {
+                Some(rejection) => visitor.parting(own(rejection)),
+                None => line.explain(visitor.answer(request).await, own),
             };
-            if current.is_leaving() {
-                close(&mut response);
-            }
-            Ok::<_, Infallible>(response.map(|body| Keeping::new(body, busy)))
+            Ok::<_, Infallible>(response.map(|body| Keeping::new(body, (answering, busy))))
         }
     });
     let connection = http1::Builder::new()
@@ -85,48 +143,29 @@ pub(super) async fn serve(
     }
 }
 
-/// Past the guard, which the answer to a page's browser needs as well, to the layer.
-async fn answer(core: &Core, request: Request<Incoming>) -> Response<AnswerBody<Pooled>> {
-    if let Err(rejection) = core.serving.guard.check(&request) {
-        return own(rejection);
-    }
-    if let Some(answer) = cors::preflight(&request) {
-        return answer.map(AnswerBody::own);
-    }
-    let page = request.headers().get(ORIGIN).cloned();
-    let address = request.extensions().get::<ClientAddress>();
-    let address = address.and_then(|ClientAddress(address)| *address);
-    let Ok(mut response) = core.cloakroom.clone().call(request).await;
-    if let Some(address) = address.filter(|_| is_wrong_key(&response)) {
-        response = hold_back(response, core.serving.flood.failed(address)).await;
-    }
-    if let Some(origin) = page {
-        cors::share(response.headers_mut(), origin);
-    }
-    response
-}
-
-fn is_wrong_key<B>(response: &Response<B>) -> bool {
-    let rejection = response.extensions().get::<Rejection>();
-    rejection.is_some_and(|rejection| rejection.status() == StatusCode::UNAUTHORIZED)
-}
-
-/// The answer to a wrong key, in its time.
-async fn hold_back<B>(mut response: Response<B>, late: Late) -> Response<B> {
-    match late {
-        Late::Not => {}
-        Late::By(delay, _holding) => sleep(delay).await,
-        Late::Cut => close(&mut response),
-    }
-    response
-}
-
-fn own(rejection: Rejection) -> Response<AnswerBody<Pooled>> {
-    rejection.into_response().map(AnswerBody::own)
-}
-
-/// Asks the client not to use the connection again.
-fn close<B>(response: &mut Response<B>) {
-    let headers = response.headers_mut();
-    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+async fn http2<S>(
+    stream: S,
+    visitor: Visitor,
+    mut stage: watch::Receiver<Stage>,
+) -> Result<(), Broken>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let head_max = visitor.current.get().serving.clients.head_max;
+    let place = visitor.place.clone();
+    let leave = async move {
+        tokio::select! {
+            _ = stage.wait_for(|&now| now >= Stage::Leaving) => {}
+            () = place.wanted() => {}
+        }
+    };
+    let answer = move |request| {
+        let visitor = visitor.clone();
+        async move {
+            let busy = visitor.place.busy();
+            let response = visitor.answer(request).await;
+            Ok(response.map(|body| Keeping::new(body, busy)))
+        }
+    };
+    http2::serve(stream, head_max, answer, leave).await
 }

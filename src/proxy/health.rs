@@ -6,7 +6,6 @@
 //! ready.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,11 +17,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 
 use super::keeping::Keeping;
-use super::listener::StartError;
+use super::listener::{StartError, bind};
 use super::places::{Place, Places};
+use super::socket::{Address, Stream};
 
 /// How long a prober may take for a request's head, and be silent between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -45,29 +46,42 @@ impl Health {
     ///
     /// # Errors
     /// When the address cannot be had.
-    pub async fn serve(self, listen: SocketAddr) -> Result<SocketAddr, StartError> {
-        let bind = |why| StartError::Bind {
-            address: listen,
-            why,
-        };
-        let listener = TcpListener::bind(listen).await.map_err(bind)?;
-        let address = listener.local_addr().map_err(bind)?;
+    pub async fn serve(self, listen: &Address) -> Result<Address, StartError> {
+        let (socket, address) = bind(listen).await?;
         let health = Arc::new(self);
         tokio::spawn(async move {
             let places = Places::new(PROBERS);
             loop {
-                let Ok((stream, _)) = listener.accept().await else {
+                let Ok(accepted) = socket.accept().await else {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     continue;
                 };
                 let place = places.take().await;
-                tokio::spawn(health.clone().connection(stream, place));
+                tokio::spawn(health.clone().accepted(accepted, place));
             }
         });
         Ok(address)
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, place: Place) {
+    async fn accepted(self: Arc<Self>, stream: Stream, place: Place) {
+        match stream {
+            Stream::Tcp(stream, _) => {
+                if let Ok(stream) = TcpStream::from_std(stream) {
+                    self.connection(stream, place).await;
+                }
+            }
+            Stream::Unix(stream) => {
+                if let Ok(stream) = UnixStream::from_std(stream) {
+                    self.connection(stream, place).await;
+                }
+            }
+        }
+    }
+
+    async fn connection<S>(self: Arc<Self>, stream: S, place: Place)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let service = service_fn(|request| {
             let (answer, busy) = (self.answer(&request), place.busy());
             let answer = answer.map(|body| Keeping::new(body, busy));

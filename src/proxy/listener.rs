@@ -1,24 +1,23 @@
 //! Accepts connections and hands each to the core that serves fewest.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::places::{Place, Places};
 use super::serving::{Serving, Stage};
+use super::socket::{Address, Socket, Stream};
 use super::worker::Worker;
 
 /// What the listener needs.
 pub struct Options {
     /// Where to listen.
-    pub listen: SocketAddr,
+    pub listen: Address,
     /// How many cores serve.
     pub threads: usize,
     /// How many connections of clients may be open.
@@ -29,9 +28,7 @@ pub struct Options {
 
 /// A connection nobody has read from.
 pub(super) struct Accepted {
-    pub(super) stream: TcpStream,
-    /// Whom it comes from.
-    pub(super) peer: IpAddr,
+    pub(super) stream: Stream,
     /// One of those there are.
     pub(super) place: Place,
 }
@@ -43,7 +40,7 @@ pub enum StartError {
     #[error("cannot listen on {address}: {why}; choose another `listen`, or stop what uses it")]
     Bind {
         /// The address.
-        address: SocketAddr,
+        address: Address,
         /// The system's words.
         why: io::Error,
     },
@@ -54,7 +51,7 @@ pub enum StartError {
 
 /// Everything that serves clients.
 pub struct Listener {
-    address: SocketAddr,
+    address: Address,
     threads: Vec<JoinHandle<()>>,
     serving: watch::Sender<Arc<Serving>>,
     stage: watch::Sender<Stage>,
@@ -66,12 +63,7 @@ impl Listener {
     /// # Errors
     /// When the address or a thread cannot be had.
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        let bind = |why| StartError::Bind {
-            address: options.listen,
-            why,
-        };
-        let listener = TcpListener::bind(options.listen).await.map_err(bind)?;
-        let address = listener.local_addr().map_err(bind)?;
+        let (socket, address) = bind(&options.listen).await?;
         let (stage, stages) = watch::channel(Stage::Serving);
         let (serving, served) = watch::channel(Arc::new(options.serving));
         let started = (0..options.threads.max(1))
@@ -79,7 +71,7 @@ impl Listener {
             .collect::<Result<Vec<_>, _>>();
         let (workers, threads) = started.map_err(StartError::Thread)?.into_iter().unzip();
         let places = Places::new(options.connections);
-        tokio::spawn(accept(listener, places, workers, stages));
+        tokio::spawn(accept(socket, places, workers, stages));
         Ok(Self {
             address,
             threads,
@@ -90,8 +82,8 @@ impl Listener {
 
     /// Where it listens.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn address(&self) -> &Address {
+        &self.address
     }
 
     /// Serves every request that begins from now on with something else.
@@ -124,27 +116,38 @@ impl Listener {
     }
 }
 
+/// Binds `address`, and gives it with its port.
+pub(super) async fn bind(address: &Address) -> Result<(Socket, Address), StartError> {
+    let error = |why| StartError::Bind {
+        address: address.clone(),
+        why,
+    };
+    let socket = Socket::bind(address).await.map_err(error)?;
+    let bound = socket.address(address).map_err(error)?;
+    Ok((socket, bound))
+}
+
 /// Takes connections until the process stops, then those that wait already, as far as there are places:
 /// dropped, they would be reset. The workers end once this does and what they serve is done.
 async fn accept(
-    listener: TcpListener,
+    socket: Socket,
     places: Arc<Places>,
     workers: Vec<Worker>,
     mut stage: watch::Receiver<Stage>,
 ) {
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = socket.accept() => accepted,
             _ = stage.wait_for(|&now| now == Stage::Stopping) => break,
         };
         match accepted {
-            Ok((stream, peer)) => {
+            Ok(stream) => {
                 // Who comes meanwhile waits with the system.
                 let place = tokio::select! {
                     place = places.take() => place,
                     _ = stage.wait_for(|&now| now == Stage::Stopping) => break,
                 };
-                hand_on(&workers, stream, peer, place);
+                hand_on(&workers, Accepted { stream, place });
             }
             Err(error) => {
                 // Out of file descriptors: they come back when connections end, not at once.
@@ -153,23 +156,14 @@ async fn accept(
             }
         }
     }
-    while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
+    while let Some(Ok(stream)) = socket.accept().now_or_never() {
         if let Some(place) = places.try_take() {
-            hand_on(&workers, stream, peer, place);
+            hand_on(&workers, Accepted { stream, place });
         }
     }
 }
 
-fn hand_on(workers: &[Worker], stream: tokio::net::TcpStream, peer: SocketAddr, place: Place) {
-    // Off this runtime, onto that of the worker.
-    let Ok(stream) = stream.into_std() else {
-        return;
-    };
-    let accepted = Accepted {
-        stream,
-        peer: peer.ip(),
-        place,
-    };
+fn hand_on(workers: &[Worker], accepted: Accepted) {
     let least = workers
         .iter()
         .min_by_key(|worker| worker.open.load(Ordering::Relaxed));

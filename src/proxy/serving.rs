@@ -9,17 +9,21 @@ use tokio::sync::watch;
 use tower_layer::Layer as _;
 
 use super::backend::Backend;
+use super::client::TrustedProxies;
 use super::flood::Flood;
 use super::forward::Forward;
 use super::guard::Guard;
 use super::strict;
 use crate::layer::{Cloakroom, CloakroomLayer};
 use crate::names::ServerName;
+use crate::tls::ServerTls;
 
 /// What requests are served with, for all cores.
 pub struct Serving {
     /// What clients are given. Of a connection that is open, it stays what it was.
     pub clients: strict::Settings,
+    /// What a connection passes before its first request. Of one that is open, it stays what it was.
+    pub entrance: Entrance,
     /// Wrong keys.
     pub flood: Flood,
     /// How many idle connections to backends a core may keep.
@@ -30,6 +34,17 @@ pub struct Serving {
     pub layer: CloakroomLayer,
     /// Where requests go.
     pub backends: Arc<BTreeMap<ServerName, Backend>>,
+}
+
+/// What a connection passes before its first request.
+#[derive(Clone, Default)]
+pub struct Entrance {
+    /// TLS, if it is spoken; never on a Unix socket.
+    pub tls: Option<Arc<ServerTls>>,
+    /// Whether every connection begins with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
+    /// Who is believed about a client's address.
+    pub trusted_proxies: TrustedProxies,
 }
 
 /// What one core serves with: with idle connections of its own, which a new configuration does not

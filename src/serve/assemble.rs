@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::StartError;
-use crate::config::{self, Config, Server, Transport};
+use crate::config::{self, Config, Listen, Server, Transport};
 use crate::gate::{Discovery, Door, Gate};
 use crate::layer::{CloakroomLayer, Limits, Routes};
 use crate::names::ServerName;
-use crate::proxy::{Backend, Flood, Guard, Serving, strict};
+use crate::proxy::{
+    Address, Backend, BackendSocket, Entrance, Flood, Guard, Serving, TrustedProxies, strict,
+};
 use crate::resolve::Resolver;
-use crate::tls;
+use crate::sys;
+use crate::tls::{self, ServerTls};
 use crate::vault::Keyring;
 
 /// What requests are served with, as `config` says, in place of what they were served with `before`.
@@ -22,6 +25,7 @@ pub(super) fn serving(
     config: Config,
     ring: &Keyring,
     resolver: Resolver,
+    tls: Option<Arc<ServerTls>>,
     idle_backends: usize,
     before: Option<&Serving>,
 ) -> Result<Serving, StartError> {
@@ -50,14 +54,34 @@ pub(super) fn serving(
         read_timeout: config.limits.read_timeout,
         idle_timeout: config.limits.idle_timeout,
     };
+    let entrance = Entrance {
+        tls,
+        proxy_protocol: config.proxy_protocol,
+        trusted_proxies: TrustedProxies {
+            networks: config.trusted_proxies.networks,
+            unix: config.trusted_proxies.unix,
+        },
+    };
     Ok(Serving {
         clients,
+        entrance,
         guard: Guard::new(config.allowed_hosts, config.allowed_origins),
         flood,
         idle_backends,
         layer,
         backends: Arc::new(backends),
     })
+}
+
+/// Where to listen. `uids` may connect to a Unix socket; unless said, only this process's own user.
+pub(super) fn address(listen: Listen, uids: Option<&[u32]>) -> Address {
+    match listen {
+        Listen::Tcp(address) => Address::Tcp(address),
+        Listen::Unix(path) => Address::Unix {
+            path,
+            uids: uids.map_or_else(|| vec![sys::user()], <[u32]>::to_vec),
+        },
+    }
 }
 
 /// What the layer is to hold clients to.
@@ -90,6 +114,7 @@ fn door(ring: &Keyring, name: ServerName, server: Server) -> Result<Door, StartE
 fn backend(name: &ServerName, server: &Server) -> Result<Backend, StartError> {
     let config::Backend::Http {
         url,
+        socket,
         ca_file,
         connect_timeout,
         ..
@@ -101,6 +126,15 @@ fn backend(name: &ServerName, server: &Server) -> Result<Backend, StartError> {
         }
         _ => None,
     };
-    Backend::new(url, tls, *connect_timeout, server.answer_timeout)
-        .map_err(|error| StartError::Backend(name.clone(), error))
+    let backend = Backend::new(url, tls, *connect_timeout, server.answer_timeout)
+        .map_err(|error| StartError::Backend(name.clone(), error))?;
+    Ok(match socket {
+        None => backend,
+        Some(socket) => backend.through(BackendSocket {
+            path: socket.path.clone(),
+            uids: socket
+                .uid
+                .map_or_else(|| vec![sys::user(), 0], |uid| vec![uid]),
+        }),
+    })
 }

@@ -5,9 +5,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::reload::Reloads;
 use crate::resolve::{Figures, Watch};
 use crate::telemetry::Exposition;
+use crate::tls::{self, ServerTls};
 
 /// The figures as text.
-pub(super) fn page(figures: &Figures, reloads: &Reloads) -> String {
+pub(super) fn page(figures: &Figures, reloads: &Reloads, tls: Option<&ServerTls>) -> String {
     let mut page = Exposition::default();
     let watch = match figures.watch {
         Watch::Up => "up",
@@ -48,6 +49,9 @@ pub(super) fn page(figures: &Figures, reloads: &Reloads) -> String {
     page.gauge("cloakroom_cache_records", "Records in the cache.", records);
     page.gauge("cloakroom_cache_bytes", "Their size, about.", bytes);
     configuration(&mut page, reloads);
+    if let Some(tls) = tls {
+        certificate(&mut page, &tls.figures());
+    }
     page.finish()
 }
 
@@ -85,4 +89,22 @@ fn configuration(page: &mut Exposition, reloads: &Reloads) {
     ] {
         page.gauge(name, help, value);
     }
+}
+
+fn certificate(page: &mut Exposition, figures: &tls::Figures) {
+    page.gauge(
+        "cloakroom_tls_certificate_expires_seconds",
+        "When the listener's certificate expires, in seconds since 1970.",
+        figures.expires,
+    );
+    page.gauge(
+        "cloakroom_tls_loaded_seconds",
+        "When its files were last loaded, in seconds since 1970.",
+        figures.loaded,
+    );
+    page.counter(
+        "cloakroom_tls_load_failures_total",
+        "Times its files had changed and were of no use.",
+        figures.failures,
+    );
 }

@@ -4,6 +4,7 @@
 //! store, its watch, lives on a runtime of its own, so that nothing slow ever holds up a core.
 
 mod assemble;
+mod certificate;
 mod descriptors;
 mod files;
 mod metrics;
@@ -11,7 +12,6 @@ mod presence;
 mod reload;
 mod stop;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,11 +22,11 @@ use crate::cli::open::{self, Source};
 use crate::config::Config;
 use crate::gate::NoServerKey;
 use crate::names::ServerName;
-use crate::proxy::{self, BackendError, Health, Listener, Options};
+use crate::proxy::{self, Address, BackendError, Health, Listener, Options};
 use crate::resolve::{Resolver, Settings};
 use crate::sys;
 use crate::telemetry;
-use crate::tls::TlsError;
+use crate::tls::{ServerTls, TlsError};
 use crate::vault::{Reader, Vault};
 use files::Files;
 use presence::Presence;
@@ -48,6 +48,9 @@ pub enum StartError {
     /// There is nothing to check a server's certificate with.
     #[error("servers.{0}: {1}")]
     Tls(ServerName, TlsError),
+    /// There is nothing to show where clients connect.
+    #[error("tls: {0}")]
+    Certificate(TlsError),
     /// The listener does not start.
     #[error(transparent)]
     Listener(#[from] proxy::StartError),
@@ -86,10 +89,15 @@ pub fn start(config: Config, source: Option<Source>) -> Result<Running, Failure>
 }
 
 impl Running {
-    /// Where it listens.
+    /// Where it listens: `http://HOST:PORT`, `https://HOST:PORT` or `unix:PATH`.
     #[must_use]
-    pub fn addr(&self) -> SocketAddr {
-        self.reloader.served.listener.address()
+    pub fn url(&self) -> String {
+        let Reloader { served, house, .. } = &self.reloader;
+        match (served.listener.address(), house.tls.is_some()) {
+            (Address::Tcp(address), false) => format!("http://{address}"),
+            (Address::Tcp(address), true) => format!("https://{address}"),
+            (unix, _) => unix.to_string(),
+        }
     }
 
     /// Blocks until SIGINT or SIGTERM, then lets requests finish.
@@ -120,9 +128,10 @@ async fn listen(
     let files = Files::taken(reload::files(source.as_ref(), &config));
     let house = open_house(&config).await?;
     let reloads = Arc::new(Reloads::begun());
-    if let Some(address) = config.health_listen {
-        let health = health(&house.resolver, &reloads, leaving);
-        let health = health.serve(address).await;
+    let uids = config.listen_uids.as_deref();
+    if let Some(listen) = config.health_listen.clone() {
+        let health = health(&house, &reloads, leaving);
+        let health = health.serve(&assemble::address(listen, uids)).await;
         let bound = health.map_err(|error| Failure::new(StartError::from(error)))?;
         tracing::info!(%bound, "health");
     }
@@ -131,7 +140,8 @@ async fn listen(
         config.drain,
         config.health_listen.is_some(),
     );
-    let (listen, threads, beacon) = (config.listen, config.threads, house.beacon(&config));
+    let listen = assemble::address(config.listen.clone(), uids);
+    let (threads, beacon) = (config.threads, house.beacon(&config));
     let connections = house.descriptors.connections;
     let serving = house.serving(config, None);
     let options = Options {
@@ -179,17 +189,27 @@ async fn open_house(config: &Config) -> Result<House, Failure> {
         stale_for: config.store.stale_for,
     };
     let resolver = Resolver::new(store.clone(), Reader::new(ring.clone()), &settings);
+    let tls = match config.tls.clone() {
+        Some(files) => {
+            let tls = ServerTls::load(files).map_err(StartError::Certificate);
+            let tls = Arc::new(tls.map_err(Failure::new)?);
+            certificate::keep_fresh(&tls);
+            Some(tls)
+        }
+        None => None,
+    };
     Ok(House {
         ring,
         store,
         resolver,
+        tls,
         descriptors: descriptors::divide(config.limits.connections, config.threads),
     })
 }
 
-fn health(resolver: &Resolver, reloads: &Arc<Reloads>, leaving: &Leaving) -> Health {
-    let (ready, leaving) = (resolver.clone(), leaving.clone());
-    let (figures, reloads) = (resolver.clone(), reloads.clone());
+fn health(house: &House, reloads: &Arc<Reloads>, leaving: &Leaving) -> Health {
+    let (ready, leaving) = (house.resolver.clone(), leaving.clone());
+    let (figures, reloads, tls) = (house.resolver.clone(), reloads.clone(), house.tls.clone());
     Health {
         unready: Box::new(move || {
             if leaving.is_so() {
@@ -198,7 +218,7 @@ fn health(resolver: &Resolver, reloads: &Arc<Reloads>, leaving: &Leaving) -> Hea
             (!ready.is_ready())
                 .then_some("the store has been out of reach for longer than store.stale_for\n")
         }),
-        metrics: Box::new(move || metrics::page(&figures.figures(), &reloads)),
+        metrics: Box::new(move || metrics::page(&figures.figures(), &reloads, tls.as_deref())),
         metrics_type: telemetry::CONTENT_TYPE,
     }
 }

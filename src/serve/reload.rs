@@ -29,6 +29,7 @@ use crate::proxy::{Listener, Serving};
 use crate::resolve::Resolver;
 use crate::store::Store;
 use crate::sys;
+use crate::tls::ServerTls;
 use crate::vault::{Beacon, Keyring, Vault, now_seconds};
 
 /// How often files are looked at.
@@ -39,6 +40,8 @@ pub(super) struct House {
     pub(super) ring: Arc<Keyring>,
     pub(super) store: Arc<dyn Store>,
     pub(super) resolver: Resolver,
+    /// The listener's.
+    pub(super) tls: Option<Arc<ServerTls>>,
     pub(super) descriptors: Descriptors,
 }
 
@@ -57,7 +60,8 @@ impl House {
         before: Option<&Serving>,
     ) -> Result<Serving, StartError> {
         let idle = self.descriptors.idle_backends;
-        assemble::serving(config, &self.ring, self.resolver.clone(), idle, before)
+        let (resolver, tls) = (self.resolver.clone(), self.tls.clone());
+        assemble::serving(config, &self.ring, resolver, tls, idle, before)
     }
 }
 

@@ -18,6 +18,7 @@ mod reload;
 mod revocation;
 mod rotation;
 mod rules;
+mod sockets;
 mod stopping;
 mod store_suite;
 mod support;

@@ -4,7 +4,7 @@ use super::*;
 fn root_keys_have_their_errors() {
     bad_line(
         "listen = 8080",
-        "10: listen: is a number; write an IP address and a port, such as \"127.0.0.1:8080\" or \"[::1]:8080\"",
+        "10: listen: is a number; write an IP address and a port, such as \"127.0.0.1:8080\" or \"[::1]:8080\", or a Unix socket, such as \"unix:/run/cloakroom/mcp.sock\"",
     );
     bad_line(
         "admin_listen = '127.0.0.1:8080'",

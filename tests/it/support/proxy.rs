@@ -70,6 +70,9 @@ pub(crate) struct Proxy {
 
 /// One process that serves.
 pub(crate) struct Serving {
+    /// As it says itself.
+    pub(crate) url: String,
+    /// Port 0 when it listens on a Unix socket.
     pub(crate) address: SocketAddr,
     pub(crate) child: Child,
     printed: Arc<Mutex<Vec<u8>>>,
@@ -265,7 +268,12 @@ pub(crate) async fn alone() -> MutexGuard<'static, ()> {
 
 fn config(url: &str, lines: &Lines<'_>, servers: &str) -> String {
     let Lines { root, store, .. } = lines;
-    format!("listen = \"127.0.0.1:0\"\n{root}\n[store]\nurl = \"{url}\"\n{store}\n{servers}")
+    let listen = if root.starts_with("listen = ") {
+        ""
+    } else {
+        "listen = \"127.0.0.1:0\"\n"
+    };
+    format!("{listen}{root}\n[store]\nurl = \"{url}\"\n{store}\n{servers}")
 }
 
 impl Serving {
@@ -328,9 +336,12 @@ impl Serving {
         }
         let document: serde_json::Value = serde_json::from_str(&line).unwrap();
         let url = document["listening"].as_str().unwrap();
-        let address = url.strip_prefix("http://").unwrap().parse().unwrap();
+        let of_port = url.split_once("://").map(|(_, address)| address);
+        let address = of_port.unwrap_or("0.0.0.0:0").parse().unwrap();
+        let url = url.to_owned();
         collect(out, printed.clone());
         Self {
+            url,
             address,
             child,
             printed,
