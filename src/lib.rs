@@ -9,6 +9,7 @@
 //! ```text
 //! proxy::listener   accepts, hands the connection to the core that serves fewest
 //! proxy::worker     reads the head (limits, deadline)
+//! proxy::account    counted until its answer ends; a span and a line in the log, where wanted
 //! proxy::guard      one Host, allowed; Origin, if any, allowed
 //! layer             which server is asked for, in which profile, by which transport
 //! gate              key -> checksum, digest (no I/O) -> resolve -> policy: does the key stand?

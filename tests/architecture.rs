@@ -39,13 +39,23 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     // Edges.
-    ("telemetry", &[]),
+    ("telemetry", &["names", "rejection"]),
     ("sys", &[]),
     (
         "layer",
         &["gate", "mcp", "names", "rejection", "resolve", "vault"],
     ),
-    ("proxy", &["layer", "names", "rejection", "vault"]),
+    (
+        "proxy",
+        &[
+            "layer",
+            "names",
+            "rejection",
+            "resolve",
+            "telemetry",
+            "vault",
+        ],
+    ),
     ("config", &["inject", "names", "store"]),
     (
         "cli",
@@ -89,6 +99,7 @@ const ONLY: &[(&str, &str, &[&str])] = &[
     ("mcp", "vault", &["Sealer"]),
     ("layer", "resolve", &["Identity"]),
     ("layer", "vault", &["UserId", "now_seconds"]),
+    ("proxy", "resolve", &["Identity"]),
     ("proxy", "vault", &["UserId"]),
     ("cli", "inject", &["Place", "Slot"]),
 ];
@@ -115,6 +126,11 @@ const CRATES: &[(&str, &[&str])] = &[
     ("clap", &["cli/", "main.rs"]),
     ("indicatif", &["cli/progress.rs"]),
     ("tempfile", &["store/backup.rs", "cli/keyring_file.rs"]),
+    ("opentelemetry", &["telemetry/trace.rs"]),
+    ("opentelemetry_http", &["telemetry/trace.rs"]),
+    ("opentelemetry_otlp", &["telemetry/trace.rs"]),
+    ("opentelemetry_sdk", &["telemetry/trace.rs"]),
+    ("prometheus_client", &["telemetry/"]),
     ("toml", &["config/"]),
     ("quick_cache", &["resolve/", "layer/schema.rs"]),
     ("url", &["layer/rules.rs", "layer/exchange.rs"]),

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::{Config, Store};
+use super::{Config, LogFormat, Store, Telemetry};
 
 impl Config {
     /// What of it counts only when a process starts.
@@ -14,6 +14,8 @@ impl Config {
             health_listen: self.health_listen,
             admin_listen: self.admin_listen,
             log: self.log.clone(),
+            log_format: self.log_format,
+            telemetry: self.telemetry.clone(),
             threads: self.threads,
             store: self.store.clone(),
             keyring_file: self.keyring_file.clone(),
@@ -27,6 +29,8 @@ pub struct AtStart {
     health_listen: Option<SocketAddr>,
     admin_listen: Option<SocketAddr>,
     log: String,
+    log_format: LogFormat,
+    telemetry: Telemetry,
     threads: usize,
     store: Store,
     keyring_file: PathBuf,
@@ -41,9 +45,11 @@ impl AtStart {
             ("health_listen", self.health_listen == other.health_listen),
             ("admin_listen", self.admin_listen == other.admin_listen),
             ("log", self.log == other.log),
+            ("log_format", self.log_format == other.log_format),
             ("threads", self.threads == other.threads),
             ("[store]", self.store == other.store),
             ("[keyring]", self.keyring_file == other.keyring_file),
+            ("[telemetry]", self.telemetry == other.telemetry),
         ];
         let differing = same.into_iter().filter(|(_, same)| !same);
         differing.map(|(key, _)| key).collect()

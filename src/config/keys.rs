@@ -8,6 +8,7 @@ pub(super) const ROOT: &[&str] = &[
     "admin_listen",
     "default_server",
     "log",
+    "log_format",
     "threads",
     "allowed_hosts",
     "allowed_origins",
@@ -36,9 +37,16 @@ pub(super) const KEYRING: &[&str] = &["file"];
 /// `[limits]`
 pub(super) const LIMITS: &[&str] = &["body", "in_flight", "headers", "list"];
 
+/// `[telemetry]`
+pub(super) const TELEMETRY: &[&str] = &["otlp_endpoint", "service_name", "sample"];
+
 /// The tables with fixed keys.
-pub(super) const SECTIONS: &[(&str, &[&str])] =
-    &[("store", STORE), ("keyring", KEYRING), ("limits", LIMITS)];
+pub(super) const SECTIONS: &[(&str, &[&str])] = &[
+    ("store", STORE),
+    ("keyring", KEYRING),
+    ("limits", LIMITS),
+    ("telemetry", TELEMETRY),
+];
 
 /// `[servers.NAME]`: keys that hold one value.
 pub(super) const SERVER: &[&str] = &[

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::reader::{Section, text};
-use super::{Config, Drain, Limits, LoopbackNames, Store, keys, server, setup_url, values};
+use super::{
+    Config, Drain, Limits, LoopbackNames, Store, keys, server, setup_url, telemetry, values,
+};
 use crate::store::{ClientCertificate, Login, Settings, StoreUrl};
 
 /// Reads everything, noting all that is wrong; `None` when anything was.
@@ -22,6 +24,8 @@ pub(super) fn config(root: &Section<'_>, folder: &Path) -> Option<Config> {
     );
     let names = AllowedNames::read(root, listen);
     let log = root.required("log", values::log_filter);
+    let log_format = telemetry::log_format(root);
+    let telemetry = telemetry::telemetry(root);
     let threads = optional(root, "threads", values::threads);
     let prefixes = root.list("key_prefixes", "[\"acme_\"]", values::key_prefix);
     let setup_url = optional(root, "setup_url", setup_url::parse);
@@ -42,6 +46,8 @@ pub(super) fn config(root: &Section<'_>, folder: &Path) -> Option<Config> {
         admin_listen: admin_listen?,
         default_server: default_server?,
         log: log?,
+        log_format: log_format?,
+        telemetry: telemetry?,
         threads: threads?.unwrap_or_else(cores),
         allowed_hosts: names.hosts,
         allowed_origins: names.origins,
@@ -71,7 +77,7 @@ fn drain(root: &Section<'_>) -> Option<Drain> {
 }
 
 /// The outer `None` is an error, the inner one the absence of the key.
-fn optional<T>(
+pub(super) fn optional<T>(
     section: &Section<'_>,
     key: &str,
     parse: impl FnOnce(&super::document::Value) -> Result<T, String>,

@@ -82,6 +82,11 @@ impl Budget {
         }
     }
 
+    /// Bytes held now.
+    pub(super) fn held(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
     /// Bytes the list of tools in an answer may have.
     pub(super) fn list_max(&self) -> usize {
         self.limits.list

@@ -24,6 +24,7 @@ mod inside;
 mod limits;
 mod merged;
 mod mirror;
+mod observe;
 mod opening;
 mod route;
 mod rules;
@@ -45,6 +46,7 @@ use tower_layer::Layer;
 pub use body::AnswerBody;
 pub use failure::{BoxError, Failure};
 pub use limits::Limits;
+pub use observe::{Observed, Observer, Seen};
 pub use route::{Endpoint, Route, Routes};
 pub use service::Cloakroom;
 
@@ -180,6 +182,12 @@ impl CloakroomLayer {
     /// Ends all streams, each between two events, also those whose answer is still to come.
     pub fn end_streams(&self) {
         self.shared.closing.go_on(Step::All);
+    }
+
+    /// Bytes of bodies that are held at this moment.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.shared.budget.held()
     }
 
     /// How many values clients sent where a slot sets one.

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use crate::layer::Failure;
+use crate::telemetry::Counter;
 
 /// Bytes of an answer's head, and of what is read ahead of the client. An answer is passed on as it
 /// comes, so more would only be memory a slow client holds.
@@ -38,6 +39,8 @@ pub struct Backend {
     connect_timeout: Duration,
     /// How long it may be silent before the head of its answer.
     pub(super) answer_timeout: Duration,
+    /// Connections opened.
+    connects: Counter,
     /// It once sent bytes nobody had asked for.
     babbles: Arc<AtomicBool>,
 }
@@ -90,7 +93,14 @@ impl Backend {
             connect_timeout,
             answer_timeout,
             babbles: Arc::default(),
+            connects: Counter::default(),
         })
+    }
+
+    /// The same backend, which counts the connections opened to it.
+    #[must_use]
+    pub fn counting(self, connects: Counter) -> Self {
+        Self { connects, ..self }
     }
 
     /// Whether a connection may serve another request. Not if the backend ever sent bytes nobody had
@@ -104,7 +114,10 @@ impl Backend {
     pub(super) async fn connect(&self) -> Result<Sender, Failure> {
         let connected = timeout(self.connect_timeout, self.open()).await;
         match connected {
-            Ok(Ok(sender)) => Ok(sender),
+            Ok(Ok(sender)) => {
+                self.connects.inc();
+                Ok(sender)
+            }
             Ok(Err(error)) => Err(Failure::Down(error.to_string())),
             Err(_) => Err(Failure::Down(format!(
                 "no connection within {:?}",

@@ -15,10 +15,11 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tower_service::Service as _;
 
+use super::account::{Accounted, Entry};
 use super::listener::Accepted;
-use super::pool::Pooled;
 use super::serving::{Current, Stage};
 use crate::layer::AnswerBody;
+use crate::telemetry::Gauge;
 
 /// How long a client may take for a request's head, and be silent between two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -33,7 +34,10 @@ pub(super) async fn serve(
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let stream = TcpStream::from_std(accepted.stream)?;
     stream.set_nodelay(true)?;
-    let head_max = current.get().serving.head_max;
+    let core = current.get();
+    let head_max = core.serving.head_max;
+    let _open = Open::new(&core.serving.account.metrics().connections);
+    drop(core);
     let service = service_fn(move |request| answer(current.clone(), request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -50,11 +54,28 @@ pub(super) async fn serve(
     Ok(connection.await?)
 }
 
+/// A connection counts for as long as it is open.
+struct Open(Gauge);
+
+impl Open {
+    fn new(count: &Gauge) -> Self {
+        count.inc();
+        Self(count.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 async fn answer(
     current: Arc<Current>,
-    request: Request<Incoming>,
-) -> Result<Response<AnswerBody<Pooled>>, Infallible> {
+    mut request: Request<Incoming>,
+) -> Result<Response<Accounted>, Infallible> {
     let core = current.get();
+    let entry = Entry::begin(&core, &mut request);
     let mut response = match core.serving.guard.check(request.uri(), request.headers()) {
         Ok(()) => core.cloakroom.clone().call(request).await?,
         Err(rejection) => rejection.into_response().map(AnswerBody::own),
@@ -63,5 +84,5 @@ async fn answer(
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(CONNECTION, close);
     }
-    Ok(response)
+    Ok(entry.answered(response))
 }

@@ -19,6 +19,7 @@ use super::backend::{Backend, Sender};
 use super::pool::{Owner, Pool, Pooled};
 use crate::layer::{BackendPath, BoxError, Caller, Failure};
 use crate::names::ServerName;
+use crate::telemetry::Gauge;
 
 /// Sends what the layer granted to the server the [`Caller`] names. One per core.
 #[derive(Clone)]
@@ -28,12 +29,12 @@ pub struct Forward {
 }
 
 impl Forward {
-    /// A forward to these backends with idle connections of its own.
+    /// A forward to these backends with idle connections of its own, which `idle` counts.
     #[must_use]
-    pub fn new(backends: Arc<BTreeMap<ServerName, Backend>>) -> Self {
+    pub fn new(backends: Arc<BTreeMap<ServerName, Backend>>, idle: Gauge) -> Self {
         Self {
             backends,
-            pool: Pool::default(),
+            pool: Pool::new(idle),
         }
     }
 

@@ -72,7 +72,7 @@ impl Listener {
             .map(|index| Worker::start(index, served.clone(), stages.clone()))
             .collect::<Result<Vec<_>, _>>();
         let (workers, threads) = started.map_err(StartError::Thread)?.into_iter().unzip();
-        tokio::spawn(accept(listener, workers, stages));
+        tokio::spawn(accept(listener, workers, served, stages));
         Ok(Self {
             address,
             threads,
@@ -85,6 +85,12 @@ impl Listener {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What is served with, now and after every swap.
+    #[must_use]
+    pub fn served(&self) -> watch::Receiver<Arc<Serving>> {
+        self.serving.subscribe()
     }
 
     /// Serves every request that begins from now on with something else.
@@ -119,7 +125,12 @@ impl Listener {
 
 /// Takes connections until the process stops, then those that wait already: dropped, they would be
 /// reset. The workers end once this does and what they serve is done.
-async fn accept(listener: TcpListener, workers: Vec<Worker>, mut stage: watch::Receiver<Stage>) {
+async fn accept(
+    listener: TcpListener,
+    workers: Vec<Worker>,
+    serving: watch::Receiver<Arc<Serving>>,
+    mut stage: watch::Receiver<Stage>,
+) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -128,6 +139,7 @@ async fn accept(listener: TcpListener, workers: Vec<Worker>, mut stage: watch::R
         match accepted.and_then(|(stream, _)| stream.into_std()) {
             Ok(stream) => hand_on(&workers, Accepted { stream }),
             Err(error) => {
+                serving.borrow().account.metrics().accept_failures.inc();
                 // Out of file descriptors: they come back when connections end, not at once.
                 tracing::warn!(%error, "a connection cannot be accepted");
                 tokio::time::sleep(Duration::from_millis(50)).await;

@@ -5,6 +5,7 @@
 //! Measured per proxied request on two cores: a current-thread runtime per core with its own
 //! connections 12.7 to 13.6 µs of CPU, one multi-thread runtime with a shared client 16.0.
 
+mod account;
 mod backend;
 mod connection;
 mod forward;
@@ -12,13 +13,16 @@ mod guard;
 mod health;
 mod listener;
 mod pool;
+mod post;
 mod serving;
 mod worker;
 
+pub use account::Account;
 pub use backend::{Backend, BackendError};
 pub use forward::Forward;
 pub use guard::Guard;
 pub use health::Health;
 pub use listener::{Listener, Options, StartError};
 pub use pool::Pooled;
+pub use post::Poster;
 pub use serving::Serving;

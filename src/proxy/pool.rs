@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 
 use super::backend::Sender;
 use crate::names::{ProfileName, ServerName};
+use crate::telemetry::Gauge;
 use crate::vault::UserId;
 
 /// How long a connection may be idle.
@@ -34,13 +35,39 @@ pub(super) struct Owner {
 struct Idle {
     sender: Sender,
     since: Instant,
+    _counted: Counted,
+}
+
+/// An idle connection counts for as long as it is one.
+struct Counted(Gauge);
+
+impl Counted {
+    fn new(count: &Gauge) -> Self {
+        count.inc();
+        Self(count.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 /// The idle connections of one core.
-#[derive(Clone, Default)]
-pub(super) struct Pool(Arc<Mutex<HashMap<Owner, Idle>>>);
+#[derive(Clone)]
+pub(super) struct Pool {
+    idle: Arc<Mutex<HashMap<Owner, Idle>>>,
+    count: Gauge,
+}
 
 impl Pool {
+    /// None yet; `count` is how many there are in all pools.
+    pub(super) fn new(count: Gauge) -> Self {
+        let idle = Arc::default();
+        Self { idle, count }
+    }
+
     /// The owner's idle connection, if it is still good.
     pub(super) async fn take(&self, owner: &Owner) -> Option<Sender> {
         let idle = self.lock().remove(owner)?;
@@ -70,6 +97,7 @@ impl Pool {
             Idle {
                 sender,
                 since: Instant::now(),
+                _counted: Counted::new(&self.count),
             },
         );
     }
@@ -81,7 +109,7 @@ impl Pool {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Owner, Idle>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::StartError;
+use super::reload::House;
 use crate::config::{self, Config, Server, Transport};
 use crate::gate::{Discovery, Door, Gate};
 use crate::layer::{CloakroomLayer, Limits, Routes};
 use crate::names::ServerName;
-use crate::proxy::{Backend, Guard, Serving};
-use crate::resolve::Resolver;
+use crate::proxy::{Account, Backend, Guard, Serving};
 use crate::tls;
 use crate::vault::Keyring;
 
@@ -20,17 +20,28 @@ use crate::vault::Keyring;
 /// A server that cannot be served as configured.
 pub(super) fn serving(
     config: Config,
-    ring: &Keyring,
-    resolver: Resolver,
+    house: &House,
     before: Option<&CloakroomLayer>,
 ) -> Result<Serving, StartError> {
+    let House { ring, metrics, .. } = house;
+    let account = Account::new(
+        metrics.clone(),
+        config.servers.keys(),
+        config.default_server.as_ref(),
+        house.tracer.clone(),
+    );
     let mut doors = Vec::with_capacity(config.servers.len());
     let mut backends = BTreeMap::new();
     for (name, server) in config.servers {
-        backends.insert(name.clone(), backend(&name, &server)?);
+        let connects = metrics.server(Some(&name)).connects;
+        backends.insert(name.clone(), backend(&name, &server)?.counting(connects));
         doors.push(door(ring, name, server)?);
     }
-    let gate = Arc::new(Gate::new(resolver, doors, config.key_prefixes));
+    let gate = Arc::new(Gate::new(
+        house.resolver.clone(),
+        doors,
+        config.key_prefixes,
+    ));
     let routes = Routes::ByPath {
         default_server: config.default_server,
     };
@@ -48,6 +59,7 @@ pub(super) fn serving(
         head_max: config.limits.headers,
         guard: Guard::new(config.allowed_hosts, config.allowed_origins),
         layer,
+        account,
         backends: Arc::new(backends),
     })
 }

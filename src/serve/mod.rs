@@ -9,6 +9,7 @@ mod metrics;
 mod presence;
 mod reload;
 mod stop;
+mod traces;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,13 +19,13 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::cli::Failure;
 use crate::cli::open::{self, Source};
-use crate::config::Config;
+use crate::config::{Config, LogFormat};
 use crate::gate::NoServerKey;
 use crate::names::ServerName;
 use crate::proxy::{self, BackendError, Health, Listener, Options};
 use crate::resolve::{Resolver, Settings};
 use crate::sys;
-use crate::telemetry;
+use crate::telemetry::{self, Metrics};
 use crate::tls::TlsError;
 use crate::vault::{Reader, Vault};
 use files::Files;
@@ -50,6 +51,9 @@ pub enum StartError {
     /// The listener does not start.
     #[error(transparent)]
     Listener(#[from] proxy::StartError),
+    /// Traces cannot be sent as configured.
+    #[error("telemetry.otlp_endpoint: {0}")]
+    Traces(String),
     /// The system gives no runtime.
     #[error("the system gives no event loop: {0}")]
     Runtime(std::io::Error),
@@ -60,6 +64,15 @@ pub struct Running {
     runtime: Runtime,
     reloader: Reloader,
     leaving: Leaving,
+}
+
+/// What lines of the log look like, as `config` says.
+#[must_use]
+pub fn log_format(config: &Config) -> telemetry::Format {
+    match config.log_format {
+        LogFormat::Text => telemetry::Format::Text,
+        LogFormat::Json => telemetry::Format::Json,
+    }
 }
 
 /// Starts to serve; returns once it listens. `source` is where `config` was read from, and is read again
@@ -98,6 +111,7 @@ impl Running {
             mut reloader,
             leaving,
         } = self;
+        let tracer = reloader.house.tracer.clone();
         runtime.block_on(async {
             let told = tokio::select! {
                 told = stop::told() => told,
@@ -107,6 +121,9 @@ impl Running {
             stop::go(&served, &leaving, told).await;
             served.presence.withdraw().await;
         });
+        if let Some(tracer) = &tracer {
+            tracer.finish();
+        }
         runtime.shutdown_timeout(Duration::from_millis(100));
     }
 }
@@ -120,7 +137,7 @@ async fn listen(
     let house = open_house(&config).await?;
     let reloads = Arc::new(Reloads::begun());
     if let Some(address) = config.health_listen {
-        let health = health(&house.resolver, &reloads, leaving);
+        let health = health(&house, leaving);
         let health = health.serve(address).await;
         let bound = health.map_err(|error| Failure::new(StartError::from(error)))?;
         tracing::info!(%bound, "health");
@@ -131,7 +148,7 @@ async fn listen(
         config.health_listen.is_some(),
     );
     let (listen, threads, beacon) = (config.listen, config.threads, house.beacon(&config));
-    let serving = assemble::serving(config, &house.ring, house.resolver.clone(), None);
+    let serving = assemble::serving(config, &house, None);
     let options = Options {
         listen,
         threads,
@@ -146,6 +163,7 @@ async fn listen(
             return Err(Failure::new(StartError::from(error)));
         }
     };
+    metrics::show(&house, listener.served(), reloads.clone());
     let served = Served {
         listener,
         presence,
@@ -171,21 +189,26 @@ async fn open_house(config: &Config) -> Result<House, Failure> {
     }
     let vault = Vault::new(store.clone(), ring.clone());
     vault.check_keyring().await?;
+    let metrics = Arc::new(Metrics::new());
+    let lag = metrics.revocation_lag.clone();
     let settings = Settings {
         cache_bytes: config.store.cache,
         stale_for: config.store.stale_for,
+        lag: Some(Arc::new(move |took| lag.observe(took))),
     };
     let resolver = Resolver::new(store.clone(), Reader::new(ring.clone()), &settings);
     Ok(House {
         ring,
         store,
         resolver,
+        metrics,
+        tracer: traces::tracer(&config.telemetry).map_err(Failure::new)?,
     })
 }
 
-fn health(resolver: &Resolver, reloads: &Arc<Reloads>, leaving: &Leaving) -> Health {
-    let (ready, leaving) = (resolver.clone(), leaving.clone());
-    let (figures, reloads) = (resolver.clone(), reloads.clone());
+fn health(house: &House, leaving: &Leaving) -> Health {
+    let (ready, leaving) = (house.resolver.clone(), leaving.clone());
+    let metrics = house.metrics.clone();
     Health {
         unready: Box::new(move || {
             if leaving.is_so() {
@@ -194,7 +217,7 @@ fn health(resolver: &Resolver, reloads: &Arc<Reloads>, leaving: &Leaving) -> Hea
             (!ready.is_ready())
                 .then_some("the store has been out of reach for longer than store.stale_for\n")
         }),
-        metrics: Box::new(move || metrics::page(&figures.figures(), &reloads)),
+        metrics: Box::new(move || metrics.page()),
         metrics_type: telemetry::CONTENT_TYPE,
     }
 }

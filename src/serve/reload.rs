@@ -28,6 +28,7 @@ use crate::proxy::Listener;
 use crate::resolve::Resolver;
 use crate::store::Store;
 use crate::sys;
+use crate::telemetry::{Metrics, Tracer};
 use crate::vault::{Beacon, Keyring, Vault, now_seconds};
 
 /// How often files are looked at.
@@ -38,6 +39,8 @@ pub(super) struct House {
     pub(super) ring: Arc<Keyring>,
     pub(super) store: Arc<dyn Store>,
     pub(super) resolver: Resolver,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) tracer: Option<Arc<Tracer>>,
 }
 
 impl House {
@@ -169,9 +172,8 @@ impl Reloader {
         let differing = self.start.differing(&config.at_start());
         let beacon = self.house.beacon(&config);
         let drain = config.drain;
-        let (ring, resolver) = (&self.house.ring, self.house.resolver.clone());
         let layer = self.served.listener.layer();
-        let serving = assemble::serving(config, ring, resolver, Some(&layer));
+        let serving = assemble::serving(config, &self.house, Some(&layer));
         let serving = serving.map_err(Failure::new)?;
         // Before the first request to a new server: a rotation must not pass by who serves it.
         let presence = Presence::start(beacon).await;

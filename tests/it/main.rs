@@ -18,3 +18,4 @@ mod rules;
 mod stopping;
 mod store_suite;
 mod support;
+mod telemetry;
