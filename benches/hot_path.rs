@@ -74,6 +74,7 @@ async fn house() -> House {
     let cache = Cache {
         cache_bytes: 64 << 20,
         stale_for: Duration::from_secs(60),
+        lag: None,
     };
     let resolver = Resolver::new(store, Reader::new(ring.clone()), &cache);
     let door = Door::open(&ring, server.clone(), slots()).unwrap();

@@ -12,6 +12,7 @@
 //! proxy::connection header of the PROXY protocol, TLS, then HTTP/1.1 or HTTP/2
 //! proxy::strict     below the library of HTTP/1.1: bytes with one reading only; deadlines
 //! proxy::visitor    whom the request comes from; wrong keys are slowed
+//! proxy::account    counted until its answer ends; a span and a line in the log, where wanted
 //! proxy::guard      in good form in any version; one Host, allowed; Origin, if any, allowed
 //! proxy::cors       a browser's question before a page's call is answered here
 //! layer             which server is asked for, in which profile, by which transport

@@ -29,7 +29,7 @@ fn main() -> ExitCode {
 fn serve(args: &Args, out: &Output) -> Result<(), Failure> {
     let source = open::Source::of(args.config.as_deref());
     let config = source.load()?;
-    telemetry::init(&config.log);
+    telemetry::init(&config.log, serve::log_format(&config));
     for warning in &config.warnings {
         out.note(warning);
     }

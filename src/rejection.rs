@@ -111,6 +111,51 @@ impl Kind {
         Self::BackendBroken,
     ];
 
+    /// Its name in metrics, logs and traces.
+    #[must_use]
+    #[rustfmt::skip]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NoSuchPath => "no_such_path",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::MalformedRequest => "malformed_request",
+            Self::HeadTooLarge => "head_too_large",
+            Self::ForeignHost => "foreign_host",
+            Self::ForeignOrigin => "foreign_origin",
+            Self::Unauthenticated => "unauthenticated",
+            Self::KeyExpired => "key_expired",
+            Self::KeyRevoked => "key_revoked",
+            Self::UserDisabled => "user_disabled",
+            Self::UnknownServer => "unknown_server",
+            Self::UnknownProfile => "unknown_profile",
+            Self::WrongTransport => "wrong_transport",
+            Self::BodyTooLarge => "body_too_large",
+            Self::BodyEncoded => "body_encoded",
+            Self::BodyUnreadable => "body_unreadable",
+            Self::NotJson => "not_json",
+            Self::NotUtf8 => "not_utf8",
+            Self::DuplicateKey => "duplicate_key",
+            Self::TooDeep => "too_deep",
+            Self::NotAMessage => "not_a_message",
+            Self::HeaderMismatch => "header_mismatch",
+            Self::UnknownSession => "unknown_session",
+            Self::UnknownEvent => "unknown_event",
+            Self::UnknownStream => "unknown_stream",
+            Self::TasksNotListed => "tasks_not_listed",
+            Self::SecretMissing => "secret_missing",
+            Self::SecretUnreadable => "secret_unreadable",
+            Self::RecordUnreadable => "record_unreadable",
+            Self::TooManyRequests => "too_many_requests",
+            Self::Overloaded => "overloaded",
+            Self::StoreUnreachable => "store_unreachable",
+            Self::BackendDown => "backend_down",
+            Self::BackendSilent => "backend_silent",
+            Self::BackendRedirects => "backend_redirects",
+            Self::BackendRefuses => "backend_refuses",
+            Self::BackendBroken => "backend_broken",
+        }
+    }
+
     /// The table.
     #[must_use]
     #[rustfmt::skip]
@@ -397,12 +442,19 @@ mod tests {
         (parts, String::from_utf8(body.to_bytes().to_vec()).unwrap())
     }
 
+    fn capitalised(word: &str) -> String {
+        let (first, rest) = word.split_at(1);
+        first.to_ascii_uppercase() + rest
+    }
+
     #[test]
     fn every_row_is_a_fit_answer() {
         let mut codes = std::collections::HashSet::new();
         for kind in Kind::ALL {
             let row = kind.row();
             assert!(codes.insert(row.code), "{kind:?}: a code of its own");
+            let pascal: String = kind.name().split('_').map(capitalised).collect();
+            assert_eq!(pascal, format!("{kind:?}"));
             if !matches!(kind, Kind::HeaderMismatch | Kind::TasksNotListed) {
                 assert!(!(-32768..=-32000).contains(&row.code), "{kind:?}");
             }

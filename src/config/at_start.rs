@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::{Config, Listen, Store};
+use super::{Config, Listen, LogFormat, Store, Telemetry};
 use crate::tls::ServerFiles;
 
 impl Config {
@@ -17,6 +17,8 @@ impl Config {
             health_listen: self.health_listen.clone(),
             admin_listen: self.admin_listen,
             log: self.log.clone(),
+            log_format: self.log_format,
+            telemetry: self.telemetry.clone(),
             threads: self.threads,
             connections: self.limits.connections,
             store: self.store.clone(),
@@ -33,6 +35,8 @@ pub struct AtStart {
     health_listen: Option<Listen>,
     admin_listen: Option<SocketAddr>,
     log: String,
+    log_format: LogFormat,
+    telemetry: Telemetry,
     threads: usize,
     connections: Option<usize>,
     store: Store,
@@ -50,10 +54,12 @@ impl AtStart {
             ("health_listen", self.health_listen == other.health_listen),
             ("admin_listen", self.admin_listen == other.admin_listen),
             ("log", self.log == other.log),
+            ("log_format", self.log_format == other.log_format),
             ("threads", self.threads == other.threads),
             ("limits.connections", self.connections == other.connections),
             ("[store]", self.store == other.store),
             ("[keyring]", self.keyring_file == other.keyring_file),
+            ("[telemetry]", self.telemetry == other.telemetry),
         ];
         let differing = same.into_iter().filter(|(_, same)| !same);
         differing.map(|(key, _)| key).collect()

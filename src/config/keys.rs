@@ -9,6 +9,7 @@ pub(super) const ROOT: &[&str] = &[
     "admin_listen",
     "default_server",
     "log",
+    "log_format",
     "threads",
     "allowed_hosts",
     "allowed_origins",
@@ -56,12 +57,16 @@ pub(super) const LIMITS: &[&str] = &[
     "idle_timeout",
 ];
 
+/// `[telemetry]`
+pub(super) const TELEMETRY: &[&str] = &["otlp_endpoint", "service_name", "sample"];
+
 /// The tables with fixed keys.
 pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("tls", TLS),
     ("store", STORE),
     ("keyring", KEYRING),
     ("limits", LIMITS),
+    ("telemetry", TELEMETRY),
 ];
 
 /// `[servers.NAME]`: keys that hold one value.

@@ -24,6 +24,7 @@ mod reader;
 mod server;
 mod setup_url;
 mod slots;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -40,6 +41,7 @@ use http::Uri;
 pub use at_start::AtStart;
 pub use error::{ConfigError, ConfigErrors};
 pub use listen::{Listen, TrustedProxies};
+pub use telemetry::{LogFormat, Telemetry};
 
 use crate::inject::Slots;
 use crate::names::ServerName;
@@ -71,6 +73,10 @@ pub struct Config {
     pub default_server: Option<ServerName>,
     /// A level or filter that `tracing_subscriber::EnvFilter` accepts.
     pub log: String,
+    /// What its lines look like.
+    pub log_format: LogFormat,
+    /// Where traces go, and which.
+    pub telemetry: Telemetry,
     /// Threads that serve requests, at least 1.
     pub threads: usize,
     /// Hosts a request may name, in lower case, never empty. One without a port allows every port.

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::listen::{self, Listen};
 use super::reader::{Section, text};
 use super::{
-    Config, Drain, LoopbackNames, Store, keys, limits, optional, server, setup_url, tls, values,
+    Config, Drain, LoopbackNames, Store, keys, limits, optional, server, setup_url, telemetry, tls,
+    values,
 };
 use crate::store::{ClientCertificate, Login, Settings, StoreUrl};
 
@@ -30,6 +31,8 @@ pub(super) fn config(root: &Section<'_>, folder: &Path) -> Option<Config> {
     warn_of_plain_text(listen.as_ref(), tls.as_ref(), &mut warnings);
     let names = AllowedNames::read(root, listen.as_ref());
     let log = root.required("log", values::log_filter);
+    let log_format = telemetry::log_format(root);
+    let telemetry = telemetry::telemetry(root);
     let threads = optional(root, "threads", values::threads);
     let prefixes = root.list("key_prefixes", "[\"acme_\"]", values::key_prefix);
     let setup_url = optional(root, "setup_url", setup_url::parse);
@@ -54,6 +57,8 @@ pub(super) fn config(root: &Section<'_>, folder: &Path) -> Option<Config> {
         admin_listen: admin_listen?,
         default_server: default_server?,
         log: log?,
+        log_format: log_format?,
+        telemetry: telemetry?,
         threads: threads?.unwrap_or_else(cores),
         allowed_hosts: names.hosts,
         allowed_origins: names.origins,

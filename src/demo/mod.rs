@@ -41,7 +41,7 @@ const KEY_NAME: &str = "demo";
 pub fn run(args: &DemoArgs, out: &Output) -> Result<(), Failure> {
     let backend = server::start()
         .map_err(|error| Failure::new(format!("the demo's MCP server has no port: {error}")))?;
-    telemetry::init("warn");
+    telemetry::init("warn", telemetry::Format::Text);
     let (running, folder, guests) = start(args, backend)?;
     let shown = text::Shown {
         url: running.url(),

@@ -20,6 +20,7 @@ use super::failure::{self, BoxError};
 use super::inside::Inside;
 use super::merged::Names;
 use super::mirror::{Behalf, Mirrored};
+use super::observe;
 use super::rules::{Answering, Messages, Tasks};
 use super::setup::{Client, Reply, fitted, reply};
 use super::standing::Standing;
@@ -84,7 +85,15 @@ impl Exchange<'_> {
         // Before the backend is asked: on a stream of HTTP+SSE its list may come before its answer here.
         let merged = self.merged(&grant);
         let open = self.stream(&parts.method)?;
-        let (head, answer) = self.ask(inner, head, rewritten.bytes, &grant).await?;
+        let observer = observe::of(parts);
+        if let Some(observer) = observer {
+            observer.sending(&mut head.headers);
+        }
+        let asked = self.ask(inner, head, rewritten.bytes, &grant).await;
+        if let Some(observer) = observer {
+            observer.returned(asked.as_ref().ok().map(|(head, _)| head.status));
+        }
+        let (head, answer) = asked?;
         let place = self.place(&head, open, turn);
         let passed = self.pass_on(head, answer, &opened, &grant, merged).await?;
         Ok(passed.map(|body| body.counted(place)))

@@ -24,6 +24,7 @@ mod failure;
 mod inside;
 mod merged;
 mod mirror;
+mod observe;
 mod opening;
 mod route;
 mod rules;
@@ -45,6 +46,7 @@ use tower_layer::Layer;
 pub use body::AnswerBody;
 pub use budget::{Budget, Limits, Usage};
 pub use failure::{BoxError, Failure};
+pub use observe::{Observed, Observer, Seen};
 pub use route::{Endpoint, Route, Routes};
 pub use service::Cloakroom;
 

@@ -20,6 +20,7 @@ use super::call::{Holding, Judged, has_body};
 use super::exchange::Exchange;
 use super::failure::BoxError;
 use super::inside::Inside;
+use super::observe::{self, Seen};
 use super::way::Way;
 use crate::gate::Door;
 use crate::mcp::revision::Era;
@@ -92,6 +93,9 @@ async fn run<S: Inside, B: Body>(
         identity: caller.await?,
         at: Instant::now(),
     };
+    if let Some(observer) = observe::of(&parts) {
+        observer.authenticated(&caller.identity);
+    }
     let door = gate.door(&route.server).cloned();
     let door = door.ok_or_else(|| Rejection::new(Kind::UnknownServer))?;
     let holding = Holding {
@@ -157,6 +161,9 @@ async fn judge<S: Inside, B: Body>(
     if way != Way::Streamable {
         // Its clients name later revisions in their headers, and have none of what those bring.
         judged.era = Era::Legacy;
+    }
+    if let Some(observer) = observe::of(parts) {
+        observer.judged(&Seen::of(&judged));
     }
     let exchange = Exchange {
         shared: shared.clone(),

@@ -16,6 +16,7 @@ pub mod answer;
 pub mod edit;
 pub mod headers;
 pub mod ids;
+pub mod methods;
 pub mod revision;
 pub mod scan;
 pub mod tasks;

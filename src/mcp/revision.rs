@@ -86,6 +86,15 @@ pub enum Era {
 }
 
 impl Era {
+    /// Its name in logs and traces.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Legacy => "legacy",
+            Self::Modern => "modern",
+        }
+    }
+
     /// The era of one request.
     ///
     /// A version in the request's `_meta` decides, since a server of both eras goes by it

@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use crate::layer::Failure;
+use crate::telemetry::Counter;
 
 /// Bytes of an answer's head, and of what is read ahead of the client. An answer is passed on as it
 /// comes, so more would only be memory a slow client holds.
@@ -40,6 +41,8 @@ pub struct Backend {
     connect_timeout: Duration,
     /// How long it may be silent before the head of its answer.
     pub(super) answer_timeout: Duration,
+    /// Connections opened.
+    connects: Counter,
     /// It once sent bytes nobody had asked for.
     babbles: Arc<AtomicBool>,
 }
@@ -102,6 +105,7 @@ impl Backend {
             connect_timeout,
             answer_timeout,
             babbles: Arc::default(),
+            connects: Counter::default(),
         })
     }
 
@@ -115,6 +119,12 @@ impl Backend {
         }
     }
 
+    /// The same backend, which counts the connections opened to it.
+    #[must_use]
+    pub fn counting(self, connects: Counter) -> Self {
+        Self { connects, ..self }
+    }
+
     /// Whether a connection may serve another request. Not if the backend ever sent bytes nobody had
     /// asked for: what it sends a moment too late would be taken for the answer to the user's next
     /// request.
@@ -126,7 +136,10 @@ impl Backend {
     pub(super) async fn connect(&self) -> Result<Sender, Failure> {
         let connected = timeout(self.connect_timeout, self.open()).await;
         match connected {
-            Ok(Ok(sender)) => Ok(sender),
+            Ok(Ok(sender)) => {
+                self.connects.inc();
+                Ok(sender)
+            }
             Ok(Err(error)) => Err(Failure::Down(error.to_string())),
             Err(_) => Err(Failure::Down(format!(
                 "no connection within {:?}",

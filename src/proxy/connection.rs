@@ -24,8 +24,9 @@ use super::listener::Accepted;
 use super::serving::{Current, Stage};
 use super::socket::Stream;
 use super::strict::Strict;
-use super::visitor::{Visitor, own};
+use super::visitor::Visitor;
 use super::{http2, proxy_protocol};
+use crate::telemetry::Gauge;
 
 /// How long a proxy may take for the header of the PROXY protocol.
 const PROXY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -47,6 +48,7 @@ pub(super) async fn serve(
     stage: watch::Receiver<Stage>,
 ) -> Result<(), Broken> {
     let place = Arc::new(accepted.place);
+    let _open = Open::new(&current.get().serving.account.metrics().connections);
     let visitor = |current, peer| Visitor {
         current,
         peer,
@@ -75,6 +77,22 @@ pub(super) async fn serve(
                 http1(stream, visitor, stage).await
             }
         }
+    }
+}
+
+/// A connection counts for as long as it is open.
+struct Open(Gauge);
+
+impl Open {
+    fn new(count: &Gauge) -> Self {
+        count.inc();
+        Self(count.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 
@@ -115,10 +133,7 @@ where
         let (line, visitor, answering) = (line.clone(), visitor.clone(), line.busy());
         async move {
             let busy = visitor.place.busy();
-            let response = match line.refusal(request.uri()) {
-                Some(rejection) => visitor.parting(own(rejection)),
-                None => line.explain(visitor.answer(request).await, own),
-            };
+            let response = visitor.answer(request, Some(&line)).await;
             Ok::<_, Infallible>(response.map(|body| Keeping::new(body, (answering, busy))))
         }
     });
@@ -163,7 +178,7 @@ where
         let visitor = visitor.clone();
         async move {
             let busy = visitor.place.busy();
-            let response = visitor.answer(request).await;
+            let response = visitor.answer(request, None).await;
             Ok(response.map(|body| Keeping::new(body, busy)))
         }
     };

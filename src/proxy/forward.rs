@@ -19,6 +19,7 @@ use super::backend::{Backend, Sender};
 use super::pool::{Owner, Pool, Pooled};
 use crate::layer::{BackendPath, BoxError, Caller, Failure};
 use crate::names::ServerName;
+use crate::telemetry::Gauge;
 
 /// Sends what the layer granted to the server the [`Caller`] names. One per core.
 #[derive(Clone)]
@@ -28,12 +29,17 @@ pub struct Forward {
 }
 
 impl Forward {
-    /// A forward to these backends with so many idle connections of its own, at most.
+    /// A forward to these backends with so many idle connections of its own, at most, which `count`
+    /// counts.
     #[must_use]
-    pub fn new(backends: Arc<BTreeMap<ServerName, Backend>>, idle: usize) -> Self {
+    pub fn new(
+        backends: Arc<BTreeMap<ServerName, Backend>>,
+        most_idle: usize,
+        count: Gauge,
+    ) -> Self {
         Self {
             backends,
-            pool: Pool::new(idle),
+            pool: Pool::new(most_idle, count),
         }
     }
 

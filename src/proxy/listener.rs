@@ -71,7 +71,7 @@ impl Listener {
             .collect::<Result<Vec<_>, _>>();
         let (workers, threads) = started.map_err(StartError::Thread)?.into_iter().unzip();
         let places = Places::new(options.connections);
-        tokio::spawn(accept(socket, places, workers, stages));
+        tokio::spawn(accept(socket, places, workers, served, stages));
         Ok(Self {
             address,
             threads,
@@ -84,6 +84,12 @@ impl Listener {
     #[must_use]
     pub fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// What is served with, now and after every swap.
+    #[must_use]
+    pub fn served(&self) -> watch::Receiver<Arc<Serving>> {
+        self.serving.subscribe()
     }
 
     /// Serves every request that begins from now on with something else.
@@ -133,6 +139,7 @@ async fn accept(
     socket: Socket,
     places: Arc<Places>,
     workers: Vec<Worker>,
+    serving: watch::Receiver<Arc<Serving>>,
     mut stage: watch::Receiver<Stage>,
 ) {
     loop {
@@ -150,6 +157,7 @@ async fn accept(
                 hand_on(&workers, Accepted { stream, place });
             }
             Err(error) => {
+                serving.borrow().account.metrics().accept_failures.inc();
                 // Out of file descriptors: they come back when connections end, not at once.
                 tracing::warn!(%error, "a connection cannot be accepted");
                 tokio::time::sleep(Duration::from_millis(50)).await;

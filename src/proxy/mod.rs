@@ -9,6 +9,7 @@
 //! Measured per proxied request on two cores: a current-thread runtime per core with its own
 //! connections 12.7 to 13.6 µs of CPU, one multi-thread runtime with a shared client 16.0.
 
+mod account;
 mod backend;
 mod client;
 mod connection;
@@ -22,6 +23,7 @@ mod keeping;
 mod listener;
 mod places;
 mod pool;
+mod post;
 mod proxy_protocol;
 mod serving;
 mod socket;
@@ -29,6 +31,7 @@ pub mod strict;
 mod visitor;
 mod worker;
 
+pub use account::Account;
 pub use backend::{Backend, BackendError, BackendSocket};
 pub use client::{ClientAddress, TrustedProxies};
 pub use flood::{Flood, FloodFigures};
@@ -37,5 +40,6 @@ pub use guard::Guard;
 pub use health::Health;
 pub use listener::{Listener, Options, StartError};
 pub use pool::Pooled;
+pub use post::Poster;
 pub use serving::{Entrance, Serving};
 pub use socket::Address;

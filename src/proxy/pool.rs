@@ -17,6 +17,7 @@ use tokio::task::yield_now;
 
 use super::backend::Sender;
 use crate::names::{ProfileName, ServerName};
+use crate::telemetry::Gauge;
 use crate::vault::UserId;
 
 /// How long a connection may be idle.
@@ -33,6 +34,23 @@ pub(super) struct Owner {
 struct Idle {
     sender: Sender,
     since: Instant,
+    _counted: Counted,
+}
+
+/// An idle connection counts for as long as it is one.
+struct Counted(Gauge);
+
+impl Counted {
+    fn new(count: &Gauge) -> Self {
+        count.inc();
+        Self(count.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 /// The idle connections of one core.
@@ -41,12 +59,14 @@ pub(super) struct Pool {
     idle: Arc<Mutex<HashMap<Owner, Idle>>>,
     /// How many there may be; the one idle longest makes room.
     most: usize,
+    count: Gauge,
 }
 
 impl Pool {
-    pub(super) fn new(most: usize) -> Self {
+    /// None yet, and at most so many; `count` is how many there are in all pools.
+    pub(super) fn new(most: usize, count: Gauge) -> Self {
         let idle = Arc::default();
-        Self { idle, most }
+        Self { idle, most, count }
     }
 
     /// The owner's idle connection, if it is still good.
@@ -85,6 +105,7 @@ impl Pool {
             Idle {
                 sender,
                 since: Instant::now(),
+                _counted: Counted::new(&self.count),
             },
         );
     }

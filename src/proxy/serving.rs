@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use tower_layer::Layer as _;
 
+use super::account::Account;
 use super::backend::Backend;
 use super::client::TrustedProxies;
 use super::flood::Flood;
@@ -32,6 +33,8 @@ pub struct Serving {
     pub guard: Guard,
     /// What every request passes.
     pub layer: CloakroomLayer,
+    /// Where requests are counted.
+    pub account: Account,
     /// Where requests go.
     pub backends: Arc<BTreeMap<ServerName, Backend>>,
 }
@@ -75,7 +78,8 @@ pub(super) enum Stage {
 
 impl Core {
     fn new(serving: Arc<Serving>) -> Arc<Self> {
-        let forward = Forward::new(serving.backends.clone(), serving.idle_backends);
+        let count = serving.account.metrics().backend_idle.clone();
+        let forward = Forward::new(serving.backends.clone(), serving.idle_backends, count);
         Arc::new(Self {
             cloakroom: serving.layer.layer(forward.clone()),
             serving,

@@ -9,12 +9,13 @@ use hyper::body::Incoming;
 use tokio::time::sleep;
 use tower_service::Service as _;
 
-use super::client::ClientAddress;
+use super::account::{Accounted, Entry};
 use super::cors;
 use super::flood::Late;
 use super::places::Place;
 use super::pool::Pooled;
 use super::serving::{Core, Current};
+use super::strict::Line;
 use crate::layer::AnswerBody;
 use crate::rejection::Rejection;
 
@@ -30,57 +31,55 @@ pub(super) struct Visitor {
 }
 
 impl Visitor {
-    /// Answers a request by the configuration in force now.
-    pub(super) async fn answer(&self, mut request: Request<Incoming>) -> Answer {
+    /// Answers a request by the configuration in force now. `line` is that to the reader of a connection
+    /// of HTTP/1.1, which may have put this request in the place of another.
+    pub(super) async fn answer(
+        &self,
+        mut request: Request<Incoming>,
+        line: Option<&Line>,
+    ) -> Response<Accounted> {
         let core = self.current.get();
+        let entry = Entry::begin(&core, &mut request);
+        let refused = line.and_then(|line| line.refusal(request.uri()));
+        let mut response = match (refused, line) {
+            (Some(rejection), _) => own(rejection),
+            (None, Some(line)) => line.explain(self.admit(&core, request).await, own),
+            (None, None) => self.admit(&core, request).await,
+        };
+        // HTTP/2 has other words for it.
+        if line.is_some() && self.current.is_leaving() {
+            close(&mut response);
+        }
+        entry.answered(response)
+    }
+
+    /// Past the guard, which the answer to a page's browser needs as well, to the layer.
+    async fn admit(&self, core: &Core, mut request: Request<Incoming>) -> Answer {
+        if let Err(rejection) = core.serving.guard.check(&request) {
+            return own(rejection);
+        }
+        if let Some(answer) = cors::preflight(&request) {
+            return answer.map(AnswerBody::own);
+        }
+        let page = request.headers().get(ORIGIN).cloned();
         let proxies = &core.serving.entrance.trusted_proxies;
         let client = proxies.client(self.peer, request.headers());
         request.extensions_mut().insert(client);
-        let first = request.version() < Version::HTTP_2;
-        let response = answer(&core, request, client).await;
-        if first {
-            self.parting(response)
-        } else {
-            response
+        let is_first = request.version() < Version::HTTP_2;
+        let Ok(mut response) = core.cloakroom.clone().call(request).await;
+        if let Some(address) = client.0.filter(|_| is_wrong_key(&response)) {
+            match core.serving.flood.failed(address) {
+                Late::Not => {}
+                Late::By(delay, _holding) => sleep(delay).await,
+                Late::Cut if is_first => close(&mut response),
+                Late::Cut => {}
+            }
         }
-    }
-
-    /// The answer, which asks its client not to keep the connection if the process is about to stop.
-    pub(super) fn parting(&self, mut response: Answer) -> Answer {
-        if self.current.is_leaving() {
-            close(&mut response);
+        if let Some(origin) = page {
+            cors::share(response.headers_mut(), origin);
         }
         response
     }
-}
-
-/// Past the guard, which the answer to a page's browser needs as well, to the layer.
-async fn answer(
-    core: &Core,
-    request: Request<Incoming>,
-    ClientAddress(address): ClientAddress,
-) -> Answer {
-    if let Err(rejection) = core.serving.guard.check(&request) {
-        return own(rejection);
-    }
-    if let Some(answer) = cors::preflight(&request) {
-        return answer.map(AnswerBody::own);
-    }
-    let page = request.headers().get(ORIGIN).cloned();
-    let first = request.version() < Version::HTTP_2;
-    let Ok(mut response) = core.cloakroom.clone().call(request).await;
-    if let Some(address) = address.filter(|_| is_wrong_key(&response)) {
-        match core.serving.flood.failed(address) {
-            Late::Not => {}
-            Late::By(delay, _holding) => sleep(delay).await,
-            Late::Cut if first => close(&mut response),
-            Late::Cut => {}
-        }
-    }
-    if let Some(origin) = page {
-        cors::share(response.headers_mut(), origin);
-    }
-    response
 }
 
 fn is_wrong_key<B>(response: &Response<B>) -> bool {
@@ -89,7 +88,7 @@ fn is_wrong_key<B>(response: &Response<B>) -> bool {
 }
 
 /// One of our own answers.
-pub(super) fn own(rejection: Rejection) -> Answer {
+fn own(rejection: Rejection) -> Answer {
     rejection.into_response().map(AnswerBody::own)
 }
 

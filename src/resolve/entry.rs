@@ -1,7 +1,8 @@
 //! What the cache holds: records as they were read, keys and users opened, secrets still sealed.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 
@@ -82,6 +83,8 @@ pub(super) struct Entry {
     pub(super) stamp: Stamp,
     /// No longer right: kept only for what it tells of the record's past.
     outdated: AtomicBool,
+    /// When word came that the record changed, in microseconds since 1970; 0 if none came.
+    dropped: AtomicU64,
     /// Tells open streams that the record changed.
     changed: watch::Sender<()>,
     weight: u64,
@@ -127,6 +130,7 @@ impl Entry {
             kept: false,
             stamp,
             outdated: AtomicBool::new(false),
+            dropped: AtomicU64::new(0),
             changed: watch::Sender::new(()),
             weight: FIXED_WEIGHT,
         }
@@ -142,6 +146,21 @@ impl Entry {
     pub(super) fn outdate(&self) {
         self.outdated.store(true, Ordering::Release);
         self.changed.send_replace(());
+    }
+
+    /// As [`Entry::outdate`], for the record was changed.
+    pub(super) fn drop_now(&self) {
+        self.dropped.store(now_micros(), Ordering::Release);
+        self.outdate();
+    }
+
+    /// How long after `later` was written this entry was dropped for it. A version is the moment of its
+    /// writing. `None` if it was not, or another change was the one word came of.
+    pub(super) fn dropped_after(&self, later: &Self) -> Option<Duration> {
+        let dropped = self.dropped.load(Ordering::Acquire);
+        let (before, written) = (self.version?, later.version?);
+        let took = dropped.checked_sub(written).filter(|_| written > before);
+        took.map(Duration::from_micros)
     }
 
     pub(super) fn is_outdated(&self) -> bool {
@@ -161,6 +180,13 @@ impl Entry {
     pub(super) fn weight(&self) -> u64 {
         self.weight
     }
+}
+
+fn now_micros() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    })
 }
 
 impl LoadedUser {

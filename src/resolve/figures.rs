@@ -1,6 +1,10 @@
 //! What the resolver can tell of itself.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::entry::Entry;
 
 /// Whether changes of the store are heard of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,17 +30,41 @@ pub struct Figures {
     pub stale_answers: u64,
     /// Denials that an older state of the store would have taken back.
     pub denials_kept: u64,
+    /// Look-ups answered from the cache as it was.
+    pub hits: u64,
+    /// Look-ups for which the store was asked, or would have been had it answered.
+    pub misses: u64,
     /// Records in the cache that are there in the store.
     pub records: u64,
     /// What they take of the cache's bytes, about.
     pub bytes: u64,
 }
 
-/// Counts of what is rare: nothing on the path of a cached key.
+/// Counts of what happens.
 #[derive(Default)]
 pub(super) struct Counts {
+    pub(super) hits: Count,
+    pub(super) misses: Count,
     pub(super) stale_answers: Count,
     pub(super) denials_kept: Count,
+    lag: Option<Arc<dyn Fn(Duration) + Send + Sync>>,
+}
+
+impl Counts {
+    pub(super) fn new(lag: Option<Arc<dyn Fn(Duration) + Send + Sync>>) -> Self {
+        Self {
+            lag,
+            ..Self::default()
+        }
+    }
+
+    /// A record was read again: tells how late the word of its change was.
+    pub(super) fn tell_lag(&self, read: &Entry, known: Option<&Entry>) {
+        let took = known.and_then(|known| known.dropped_after(read));
+        if let (Some(lag), Some(took)) = (&self.lag, took) {
+            lag(took);
+        }
+    }
 }
 
 #[derive(Default)]

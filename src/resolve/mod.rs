@@ -50,6 +50,10 @@ pub struct Settings {
     pub cache_bytes: u64,
     /// How long what is cached is served while the store cannot be reached.
     pub stale_for: Duration,
+    /// Is told how long a change of a key or user took, from when it was written to when what was cached of
+    /// it was dropped; once the record is read again, for only then it is known when it was written. Clocks
+    /// that differ between who wrote and this process are in it; a change that was not pushed is not told.
+    pub lag: Option<Arc<dyn Fn(Duration) + Send + Sync>>,
 }
 
 impl Default for Settings {
@@ -57,6 +61,7 @@ impl Default for Settings {
         Self {
             cache_bytes: 64 << 20,
             stale_for: Duration::from_secs(60),
+            lag: None,
         }
     }
 }
@@ -111,7 +116,7 @@ impl Resolver {
         let events = store.watch();
         let inner = Arc::new(Inner {
             source: Source::new(store),
-            counts: Counts::default(),
+            counts: Counts::new(settings.lag.clone()),
             reader,
             entries: Entries::new(settings.cache_bytes),
             flights: Flights::default(),
@@ -144,7 +149,10 @@ impl Resolver {
         };
         let user_key = RecordKey::User(record.user);
         let user = match (inner.fresh(&user_key), wants) {
-            (Some(user), _) => user,
+            (Some(user), _) => {
+                inner.counts.hits.add();
+                user
+            }
             (None, None) => inner.entry(user_key).await?,
             (None, Some((server, profile))) => {
                 let profile = record.profile.as_deref().unwrap_or(profile);
@@ -264,6 +272,8 @@ impl Resolver {
             read_failures: inner.source.failures.get(),
             stale_answers: inner.counts.stale_answers.get(),
             denials_kept: inner.counts.denials_kept.get(),
+            hits: inner.counts.hits.get(),
+            misses: inner.counts.misses.get(),
             records: inner.entries.len(),
             bytes: inner.entries.weight(),
         }
@@ -292,7 +302,10 @@ impl Inner {
 
     async fn entry(self: &Arc<Self>, key: RecordKey) -> Result<Arc<Entry>, StoreError> {
         match self.fresh(&key) {
-            Some(entry) => Ok(entry),
+            Some(entry) => {
+                self.counts.hits.add();
+                Ok(entry)
+            }
             None => self.first_of([key]).await,
         }
     }
@@ -303,6 +316,7 @@ impl Inner {
         self: &Arc<Self>,
         keys: [RecordKey; N],
     ) -> Result<Arc<Entry>, StoreError> {
+        self.counts.misses.add();
         // While a store that is away is tried again, nobody waits for it who would be served all the same.
         if self.freshness.watch() == Watch::Down
             && self.source.is_away(|| ids(&keys))
@@ -400,6 +414,7 @@ impl Inner {
     fn remember(&self, keys: &[RecordKey], read: Vec<Entry>, dirty: bool) -> Arc<[Arc<Entry>]> {
         let entries = keys.iter().zip(read).map(|(key, read)| {
             let known = self.entries.known(key);
+            self.counts.tell_lag(&read, known.as_deref());
             let entry = Arc::new(believed(read, known.as_deref()));
             if entry.kept && !known.as_ref().is_some_and(|known| known.kept) {
                 self.counts.denials_kept.add();
@@ -428,7 +443,7 @@ impl Inner {
     fn forget(&self, key: &RecordKey) {
         self.flights.taint(key, || {
             if let Some(entry) = self.entries.outdated(key) {
-                entry.outdate();
+                entry.drop_now();
             }
         });
     }

@@ -67,6 +67,7 @@ impl House {
         Self::with(Settings {
             cache_bytes,
             stale_for: Duration::ZERO,
+            lag: None,
         })
         .await
     }

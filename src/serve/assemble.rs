@@ -4,38 +4,47 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::StartError;
+use super::reload::House;
 use crate::config::{self, Config, Listen, Server, Transport};
 use crate::gate::{Discovery, Door, Gate};
 use crate::layer::{CloakroomLayer, Limits, Routes};
 use crate::names::ServerName;
 use crate::proxy::{
-    Address, Backend, BackendSocket, Entrance, Flood, Guard, Serving, TrustedProxies, strict,
+    Account, Address, Backend, BackendSocket, Entrance, Flood, Guard, Serving, TrustedProxies,
+    strict,
 };
-use crate::resolve::Resolver;
 use crate::sys;
-use crate::tls::{self, ServerTls};
+use crate::tls;
 use crate::vault::Keyring;
 
 /// What requests are served with, as `config` says, in place of what they were served with `before`.
-/// A thread may keep so many idle connections to backends.
 ///
 /// # Errors
 /// A server that cannot be served as configured.
 pub(super) fn serving(
     config: Config,
-    ring: &Keyring,
-    resolver: Resolver,
-    tls: Option<Arc<ServerTls>>,
-    idle_backends: usize,
+    house: &House,
     before: Option<&Serving>,
 ) -> Result<Serving, StartError> {
+    let House { ring, metrics, .. } = house;
+    let account = Account::new(
+        metrics.clone(),
+        config.servers.keys(),
+        config.default_server.as_ref(),
+        house.tracer.clone(),
+    );
     let mut doors = Vec::with_capacity(config.servers.len());
     let mut backends = BTreeMap::new();
     for (name, server) in config.servers {
-        backends.insert(name.clone(), backend(&name, &server)?);
+        let connects = metrics.server(Some(&name)).connects;
+        backends.insert(name.clone(), backend(&name, &server)?.counting(connects));
         doors.push(door(ring, name, server)?);
     }
-    let gate = Arc::new(Gate::new(resolver, doors, config.key_prefixes));
+    let gate = Arc::new(Gate::new(
+        house.resolver.clone(),
+        doors,
+        config.key_prefixes,
+    ));
     let routes = Routes::ByPath {
         default_server: config.default_server,
     };
@@ -55,7 +64,7 @@ pub(super) fn serving(
         idle_timeout: config.limits.idle_timeout,
     };
     let entrance = Entrance {
-        tls,
+        tls: house.tls.clone(),
         proxy_protocol: config.proxy_protocol,
         trusted_proxies: TrustedProxies {
             networks: config.trusted_proxies.networks,
@@ -67,8 +76,9 @@ pub(super) fn serving(
         entrance,
         guard: Guard::new(config.allowed_hosts, config.allowed_origins),
         flood,
-        idle_backends,
+        idle_backends: house.descriptors.idle_backends,
         layer,
+        account,
         backends: Arc::new(backends),
     })
 }

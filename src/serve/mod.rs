@@ -11,6 +11,7 @@ mod metrics;
 mod presence;
 mod reload;
 mod stop;
+mod traces;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,13 +20,13 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::cli::Failure;
 use crate::cli::open::{self, Source};
-use crate::config::Config;
+use crate::config::{Config, LogFormat};
 use crate::gate::NoServerKey;
 use crate::names::ServerName;
 use crate::proxy::{self, Address, BackendError, Health, Listener, Options};
 use crate::resolve::{Resolver, Settings};
 use crate::sys;
-use crate::telemetry;
+use crate::telemetry::{self, Metrics};
 use crate::tls::{ServerTls, TlsError};
 use crate::vault::{Reader, Vault};
 use files::Files;
@@ -54,6 +55,9 @@ pub enum StartError {
     /// The listener does not start.
     #[error(transparent)]
     Listener(#[from] proxy::StartError),
+    /// Traces cannot be sent as configured.
+    #[error("telemetry.otlp_endpoint: {0}")]
+    Traces(String),
     /// The system gives no runtime.
     #[error("the system gives no event loop: {0}")]
     Runtime(std::io::Error),
@@ -64,6 +68,15 @@ pub struct Running {
     runtime: Runtime,
     reloader: Reloader,
     leaving: Leaving,
+}
+
+/// What lines of the log look like, as `config` says.
+#[must_use]
+pub fn log_format(config: &Config) -> telemetry::Format {
+    match config.log_format {
+        LogFormat::Text => telemetry::Format::Text,
+        LogFormat::Json => telemetry::Format::Json,
+    }
 }
 
 /// Starts to serve; returns once it listens. `source` is where `config` was read from, and is read again
@@ -107,6 +120,7 @@ impl Running {
             mut reloader,
             leaving,
         } = self;
+        let tracer = reloader.house.tracer.clone();
         runtime.block_on(async {
             let told = tokio::select! {
                 told = stop::told() => told,
@@ -116,6 +130,9 @@ impl Running {
             stop::go(&served, &leaving, told).await;
             served.presence.withdraw().await;
         });
+        if let Some(tracer) = &tracer {
+            tracer.finish();
+        }
         runtime.shutdown_timeout(Duration::from_millis(100));
     }
 }
@@ -130,7 +147,7 @@ async fn listen(
     let reloads = Arc::new(Reloads::begun());
     let uids = config.listen_uids.as_deref();
     if let Some(listen) = config.health_listen.clone() {
-        let health = health(&house, &reloads, leaving);
+        let health = health(&house, leaving);
         let health = health.serve(&assemble::address(listen, uids)).await;
         let bound = health.map_err(|error| Failure::new(StartError::from(error)))?;
         tracing::info!(%bound, "health");
@@ -143,7 +160,7 @@ async fn listen(
     let listen = assemble::address(config.listen.clone(), uids);
     let (threads, beacon) = (config.threads, house.beacon(&config));
     let connections = house.descriptors.connections;
-    let serving = house.serving(config, None);
+    let serving = assemble::serving(config, &house, None);
     let options = Options {
         listen,
         threads,
@@ -159,6 +176,7 @@ async fn listen(
             return Err(Failure::new(StartError::from(error)));
         }
     };
+    metrics::show(&house, listener.served(), reloads.clone());
     let served = Served {
         listener,
         presence,
@@ -184,9 +202,12 @@ async fn open_house(config: &Config) -> Result<House, Failure> {
     }
     let vault = Vault::new(store.clone(), ring.clone());
     vault.check_keyring().await?;
+    let metrics = Arc::new(Metrics::new());
+    let lag = metrics.revocation_lag.clone();
     let settings = Settings {
         cache_bytes: config.store.cache,
         stale_for: config.store.stale_for,
+        lag: Some(Arc::new(move |took| lag.observe(took))),
     };
     let resolver = Resolver::new(store.clone(), Reader::new(ring.clone()), &settings);
     let tls = match config.tls.clone() {
@@ -204,12 +225,14 @@ async fn open_house(config: &Config) -> Result<House, Failure> {
         resolver,
         tls,
         descriptors: descriptors::divide(config.limits.connections, config.threads),
+        metrics,
+        tracer: traces::tracer(&config.telemetry).map_err(Failure::new)?,
     })
 }
 
-fn health(house: &House, reloads: &Arc<Reloads>, leaving: &Leaving) -> Health {
+fn health(house: &House, leaving: &Leaving) -> Health {
     let (ready, leaving) = (house.resolver.clone(), leaving.clone());
-    let (figures, reloads, tls) = (house.resolver.clone(), reloads.clone(), house.tls.clone());
+    let metrics = house.metrics.clone();
     Health {
         unready: Box::new(move || {
             if leaving.is_so() {
@@ -218,7 +241,7 @@ fn health(house: &House, reloads: &Arc<Reloads>, leaving: &Leaving) -> Health {
             (!ready.is_ready())
                 .then_some("the store has been out of reach for longer than store.stale_for\n")
         }),
-        metrics: Box::new(move || metrics::page(&figures.figures(), &reloads, tls.as_deref())),
+        metrics: Box::new(move || metrics.page()),
         metrics_type: telemetry::CONTENT_TYPE,
     }
 }

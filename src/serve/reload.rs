@@ -18,17 +18,18 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::assemble;
 use super::descriptors::Descriptors;
 use super::files::Files;
 use super::presence::Presence;
-use super::{StartError, assemble};
 use crate::cli::Failure;
 use crate::cli::open::Source;
 use crate::config::{AtStart, Config, Drain};
-use crate::proxy::{Listener, Serving};
+use crate::proxy::Listener;
 use crate::resolve::Resolver;
 use crate::store::Store;
 use crate::sys;
+use crate::telemetry::{Metrics, Tracer};
 use crate::tls::ServerTls;
 use crate::vault::{Beacon, Keyring, Vault, now_seconds};
 
@@ -43,6 +44,8 @@ pub(super) struct House {
     /// The listener's.
     pub(super) tls: Option<Arc<ServerTls>>,
     pub(super) descriptors: Descriptors,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) tracer: Option<Arc<Tracer>>,
 }
 
 impl House {
@@ -51,17 +54,6 @@ impl House {
         let servers: Vec<_> = config.servers.keys().cloned().collect();
         let vault = Vault::new(self.store.clone(), self.ring.clone());
         Beacon::new(vault, sys::host_name(), &servers)
-    }
-
-    /// What requests are served with, as `config` says, in place of what they were served with `before`.
-    pub(super) fn serving(
-        &self,
-        config: Config,
-        before: Option<&Serving>,
-    ) -> Result<Serving, StartError> {
-        let idle = self.descriptors.idle_backends;
-        let (resolver, tls) = (self.resolver.clone(), self.tls.clone());
-        assemble::serving(config, &self.ring, resolver, tls, idle, before)
     }
 }
 
@@ -186,7 +178,7 @@ impl Reloader {
         let beacon = self.house.beacon(&config);
         let drain = config.drain;
         let before = self.served.listener.serving();
-        let serving = self.house.serving(config, Some(&before));
+        let serving = assemble::serving(config, &self.house, Some(&before));
         let serving = serving.map_err(Failure::new)?;
         // Before the first request to a new server: a rotation must not pass by who serves it.
         let presence = Presence::start(beacon).await;

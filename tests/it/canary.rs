@@ -14,10 +14,11 @@ use memchr::memmem;
 
 use crate::cli::cloakroom;
 use crate::support::backend::Recorder;
-use crate::support::client::{Answer, call, listen, post};
+use crate::support::client::{Answer, Client, call, listen, post};
+use crate::support::collector::Collector;
 use crate::support::echo::{Manner, echo};
 use crate::support::proxy::{Lines, Place, Proxy};
-use crate::support::redis::Server;
+use crate::support::redis::{Server, free_port};
 use forms::Canary;
 
 /// Characters that look different in every form: some are escaped in URLs and JSON.
@@ -28,16 +29,16 @@ const SLOTS: &str = "Authorization = \"Basic ${base64(TOKEN:TOKEN)}\"\nX-Token =
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_of_a_secret_or_key_is_left_anywhere_on_sqlite() {
-    nothing_is_left(&Place::Sqlite).await;
+    nothing_is_left(&Place::Sqlite, "text").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_of_a_secret_or_key_is_left_anywhere_on_redis() {
     let redis = Server::plain();
-    nothing_is_left(&Place::Redis(&redis)).await;
+    nothing_is_left(&Place::Redis(&redis), "json").await;
 }
 
-async fn nothing_is_left(place: &Place<'_>) {
+async fn nothing_is_left(place: &Place<'_>, log_format: &str) {
     let (redirects, refuses) = (Recorder::start().await, Recorder::start().await);
     redirects.answers("302 Found", "Location: http://elsewhere/\r\n", "");
     refuses.answers("401 Unauthorized", "WWW-Authenticate: Basic\r\n", "no");
@@ -49,9 +50,12 @@ async fn nothing_is_left(place: &Place<'_>) {
         ("down", "http://127.0.0.1:1/mcp".to_owned()),
         ("unset", echo(Manner::Json).await),
     ];
+    let (collector, health) = (Collector::start().await, free_port());
     let lines = Lines {
-        root: "log = \"trace\"",
-        store: "",
+        root: &format!(
+            "log = \"trace\"\nlog_format = \"{log_format}\"\nhealth_listen = \"127.0.0.1:{health}\""
+        ),
+        store: &format!("[telemetry]\notlp_endpoint = \"{}\"", collector.url),
         slots: Some(SLOTS),
     };
     let proxy = Proxy::start(place, &lines, &servers).await;
@@ -82,7 +86,22 @@ async fn nothing_is_left(place: &Place<'_>) {
 
     let answers = traffic(&proxy, &servers.map(|(name, _)| name), keys).await;
     let shown = commands(proxy.folder.path(), keys);
-    let answers = answers.into_iter().flat_map(Answer::into_bytes).collect();
+    let requests = answers.len();
+    let page = http::Request::get("/metrics")
+        .body(Full::default())
+        .unwrap();
+    let page = Client::new(([127, 0, 0, 1], health).into())
+        .exchange(page)
+        .await;
+    let page = page.unwrap();
+    assert!(page.text().contains("cloakroom_requests_total"), "{page:?}");
+    let answers = answers.into_iter().chain([page]);
+    let mut answers: Vec<_> = answers.flat_map(Answer::into_bytes).collect();
+    // A span for each request, and one more for each that reached a server.
+    collector.spans(requests + 1).await;
+    answers.extend(collector.messages().iter().map(|message| message.to_vec()));
+    let said = proxy.printed();
+    assert!(memmem::find(&said, b"cloakroom::access").is_some());
     nowhere(&proxy, place, &canaries, answers, &shown).await;
 }
 
@@ -155,6 +174,9 @@ async fn traffic(proxy: &Proxy, servers: &[&str], keys: [&str; 4]) -> Vec<Answer
             format!(r#"{{"jsonrpc":"2.0","id":1,"method":"x","params":{{"{key}":1,"{key}":2}}}}"#),
             key.to_owned(),
             format!("\"{key}\""),
+            format!(
+                r#"{{"jsonrpc":"2.0","id":1,"method":"{key}","params":{{"name":"{key}","_meta":{{"traceparent":"{key}","tracestate":"{key}=1"}}}}}}"#
+            ),
             format!("[{}\"{key}\"{}]", "[".repeat(99), "]".repeat(99)),
         ] {
             let mut request = post("json", keys[0], body);
@@ -178,6 +200,8 @@ async fn traffic(proxy: &Proxy, servers: &[&str], keys: [&str; 4]) -> Vec<Answer
             "origin",
             "host",
             "mcp-name",
+            "traceparent",
+            "tracestate",
             "x-token",
         ] {
             let mut request = call("events", key, 1, "canary");

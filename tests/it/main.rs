@@ -22,3 +22,4 @@ mod sockets;
 mod stopping;
 mod store_suite;
 mod support;
+mod telemetry;

@@ -282,3 +282,57 @@ fn a_stores_certificates_are_for_tls_and_its_own_come_with_their_key() {
     let identity = both.ok().unwrap().store.settings.identity.unwrap();
     assert_eq!((identity.cert_file, identity.key_file), (cert, key));
 }
+
+#[test]
+fn what_is_told_of_requests_has_its_errors() {
+    bad_line(
+        "log_format = 'xml'",
+        "14: log_format: write \"text\" or \"json\"",
+    );
+    let wrong = |line: &str| bad(&format!("{GITHUB}\n[telemetry]\n{line}\n"));
+    for (endpoint, why) in [
+        ("127.0.0.1:4318", "not"),
+        ("http://", "not"),
+        ("ftp://a", "not http:// or https://"),
+        ("http://a:0", "not a host and port"),
+        ("http://user:pass@a", "a user or password cannot be in it"),
+        ("http://a/?key=x", "a query or fragment cannot be in it"),
+        ("", "not http:// or https://"),
+    ] {
+        let said = wrong(&format!("otlp_endpoint = '{endpoint}'"));
+        assert!(
+            said.contains("telemetry.otlp_endpoint: ") && said.contains(why),
+            "{said}"
+        );
+        assert!(!said.contains("user:pass"), "{said}");
+    }
+    for sample in ["1.1", "-0.1", "NaN", "half", ""] {
+        let said = wrong(&format!("sample = '{sample}'"));
+        assert!(
+            said.contains("a text from \"0\" to \"1\""),
+            "{sample}: {said}"
+        );
+    }
+    assert!(wrong("service_name = ''").contains("1 to 128 characters"));
+    let none = good(GITHUB);
+    assert_eq!(
+        (none.log_format, none.telemetry.otlp_endpoint),
+        (LogFormat::Text, None)
+    );
+    for (written, sent) in [
+        ("http://127.0.0.1:4318", "http://127.0.0.1:4318/v1/traces"),
+        (
+            "https://c.example/otlp/",
+            "https://c.example/otlp/v1/traces",
+        ),
+        ("https://c.example/v1/traces", "https://c.example/v1/traces"),
+    ] {
+        let config = good(&format!(
+            "log_format = 'json'\n{GITHUB}\n[telemetry]\notlp_endpoint = '{written}'\nsample = '0.25'\nservice_name = 'a b'"
+        ));
+        let telemetry = config.telemetry;
+        assert_eq!(telemetry.otlp_endpoint.unwrap(), sent);
+        assert_eq!((telemetry.sample, &*telemetry.service_name), (0.25, "a b"));
+        assert_eq!(config.log_format, LogFormat::Json);
+    }
+}

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::error::{Errors, Place};
 use super::{
-    Backend, Config, ConfigErrors, DEFAULT_TOML, Discovery, Server, Transport, Variables, keys,
-    load, load_store, read,
+    Backend, Config, ConfigErrors, DEFAULT_TOML, Discovery, LogFormat, Server, Transport,
+    Variables, keys, load, load_store, read,
 };
 
 const GITHUB: &str = "[servers.github]\nurl = \"http://127.0.0.1:9001/mcp\"\n";
@@ -169,6 +169,7 @@ fn the_default_file_has_every_key_and_its_examples_are_the_defaults() {
         .chain(keys::KEYRING)
         .chain(keys::LIMITS)
         .chain(keys::TLS)
+        .chain(keys::TELEMETRY)
     {
         assert!(has(key), "{key} is not in config/default.toml");
     }

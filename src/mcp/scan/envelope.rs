@@ -30,6 +30,8 @@ pub(super) enum Slot {
     MetaCapabilities,
     MetaElicitation,
     MetaElicitationUrl,
+    MetaTraceParent,
+    MetaTraceState,
     Other,
 }
 
@@ -73,7 +75,7 @@ impl Slot {
         match self {
             Slot::Message => known(MESSAGE, text, key),
             Slot::Params => known(PARAMS, text, key),
-            Slot::Meta => known(META, text, key),
+            Slot::Meta => known(META, text, key).map(|slot| traced(slot, text, key)),
             Slot::InitializeCapabilities if is(text, key, "elicitation") => {
                 Ok(Slot::InitializeElicitation)
             }
@@ -84,6 +86,15 @@ impl Slot {
             Slot::MetaElicitation if is(text, key, "url") => Ok(Slot::MetaElicitationUrl),
             _ => Ok(Slot::Other),
         }
+    }
+}
+
+/// Nothing is decided by a trace context, so one in other letters is simply none.
+fn traced(slot: Slot, text: &str, key: Str) -> Slot {
+    match slot {
+        Slot::Other if is(text, key, "traceparent") => Slot::MetaTraceParent,
+        Slot::Other if is(text, key, "tracestate") => Slot::MetaTraceState,
+        slot => slot,
     }
 }
 
@@ -136,6 +147,8 @@ struct Draft {
     uri: Option<Str>,
     task_id: Option<Str>,
     meta_version: Option<Str>,
+    trace_parent: Option<Str>,
+    trace_state: Option<Str>,
     meta_capabilities: Option<Capabilities>,
     initialize_version: Option<Str>,
     initialize_capabilities: Capabilities,
@@ -233,6 +246,8 @@ impl<'a> Collector<'a> {
             (Slot::Uri, Kind::String(text)) => draft.uri = Some(text),
             (Slot::TaskId, Kind::String(text)) => draft.task_id = Some(text),
             (Slot::MetaVersion, Kind::String(text)) => draft.meta_version = Some(text),
+            (Slot::MetaTraceParent, Kind::String(text)) => draft.trace_parent = Some(text),
+            (Slot::MetaTraceState, Kind::String(text)) => draft.trace_state = Some(text),
             (Slot::InitializeVersion, Kind::String(text)) => draft.initialize_version = Some(text),
             (Slot::InitializeElicitationUrl, Kind::Object) => {
                 draft.initialize_capabilities.set_elicitation_url();
@@ -280,6 +295,8 @@ impl<'a> Collector<'a> {
             uri: decode(draft.uri),
             task_id: decode(draft.task_id),
             protocol_version: decode(draft.meta_version),
+            trace_parent: decode(draft.trace_parent),
+            trace_state: decode(draft.trace_state),
             // What the request says of itself wins over what only a handshake would say.
             capabilities: match draft.meta_capabilities {
                 Some(own) => own,

@@ -93,6 +93,10 @@ pub struct Message<'a> {
     pub task_id: Option<Cow<'a, str>>,
     /// `params._meta["io.modelcontextprotocol/protocolVersion"]` (MCP 2026-07-28, basic "_meta").
     pub protocol_version: Option<Cow<'a, str>>,
+    /// `params._meta.traceparent` (MCP SEP-414), whatever is written there.
+    pub trace_parent: Option<Cow<'a, str>>,
+    /// `params._meta.tracestate`, likewise.
+    pub trace_state: Option<Cow<'a, str>>,
     /// What the client can do: from `params._meta["io.modelcontextprotocol/clientCapabilities"]`,
     /// else from the `params.capabilities` of `initialize`.
     pub capabilities: Capabilities,

@@ -80,6 +80,32 @@ fn capabilities_come_from_initialize_unless_the_request_has_its_own() {
     }
 }
 
+// Fails when a trace context is looked for anywhere but in `_meta`, and when one in other letters is refused.
+#[test]
+fn a_trace_context_is_read_in_meta_alone_and_refuses_nothing() {
+    for (meta, parent, state) in [
+        (
+            r#""traceparent":"a\u002db","tracestate":"c""#,
+            Some("a-b"),
+            Some("c"),
+        ),
+        (r#""traceparent":7,"tracestate":null"#, None, None),
+        (r#""Traceparent":"a","TRACESTATE":"b""#, None, None),
+        (r#""x":{"traceparent":"a"}"#, None, None),
+    ] {
+        let params = format!(r#"{{"traceparent":"no","_meta":{{{meta}}}}}"#);
+        let body = with_params(&params);
+        let message = one(&body);
+        let read = (
+            message.trace_parent.as_deref(),
+            message.trace_state.as_deref(),
+        );
+        assert_eq!(read, (parent, state), "{meta}");
+    }
+    let twice = r#"{"_meta":{"traceparent":"a","traceparent":"b"}}"#;
+    assert_eq!(refused(with_params(twice)), DuplicateKey);
+}
+
 #[test]
 fn shapes_follow_json_rpc_and_mcp() {
     for (members, shape) in [

@@ -85,7 +85,7 @@ fn probers_and_scrapers_are_answered_on_a_listener_of_their_own() {
     let page = get(&health, "/metrics");
     assert!(page.starts_with("HTTP/1.1 200 OK"), "{page}");
     assert!(
-        page.contains("content-type: text/plain; version=0.0.4"),
+        page.contains("content-type: application/openmetrics-text; version=1.0.0"),
         "{page}"
     );
     assert!(

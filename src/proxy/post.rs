@@ -1,0 +1,66 @@
+//! Posts something to an address of the configuration, on a connection of its own.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::HOST;
+use http::{Request, StatusCode, Uri};
+use http_body_util::Full;
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+
+use super::backend::{Backend, BackendError};
+
+/// Who posts to one address.
+pub struct Poster {
+    backend: Backend,
+    runtime: Handle,
+}
+
+impl Poster {
+    /// To `url`, on the runtime this is made on; `tls` is what certificates are checked with, needed for
+    /// `https`. An answer's head may take `patience`.
+    ///
+    /// # Errors
+    /// When the URL names no host or `https` comes without `tls`.
+    pub fn new(
+        url: &Uri,
+        tls: Option<rustls::ClientConfig>,
+        patience: Duration,
+    ) -> Result<Self, BackendError> {
+        Ok(Self {
+            backend: Backend::new(url, tls, patience, patience)?,
+            runtime: Handle::current(),
+        })
+    }
+
+    /// Posts `request`, whatever its URL, from whatever thread; gives the status of the answer, whose body
+    /// is not read.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn post(
+        self: std::sync::Arc<Self>,
+        request: Request<Bytes>,
+    ) -> Result<StatusCode, String> {
+        let runtime = self.runtime.clone();
+        let sent = runtime.spawn(async move {
+            let patience = self.backend.answer_timeout;
+            let sent = timeout(patience, self.send(request)).await;
+            sent.unwrap_or_else(|_| Err(format!("no answer within {patience:?}")))
+        });
+        sent.await.unwrap_or_else(|error| Err(error.to_string()))
+    }
+
+    async fn send(&self, request: Request<Bytes>) -> Result<StatusCode, String> {
+        let (mut head, body) = request.into_parts();
+        head.uri = self.backend.target.clone().into();
+        head.headers.insert(HOST, self.backend.authority.clone());
+        let mut sender = self.backend.connect().await.map_err(|e| e.to_string())?;
+        let request = Request::from_parts(head, Full::new(body));
+        let answer = sender.send_request(request).await;
+        answer
+            .map(|answer| answer.status())
+            .map_err(|e| e.to_string())
+    }
+}
