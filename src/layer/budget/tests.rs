@@ -220,8 +220,8 @@ async fn requests_that_end_at_any_moment_leave_nothing_behind() {
     };
     let (budget, mut finished) = (small(), 0);
     for _ in 0..500 {
-        let mut running: Vec<Pin<Box<dyn Future<Output = Result<(), Rejection>>>>> = (0..12)
-            .map(|n| Box::pin(request(budget.clone(), n % 2)) as _)
+        let mut running: Vec<Pin<Box<_>>> = (0..12)
+            .map(|n| Box::pin(request(budget.clone(), n % 2)))
             .collect();
         while !running.is_empty() {
             // What is polled here must not use up what the runtime lets a task do at once.
