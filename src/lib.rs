@@ -7,9 +7,13 @@
 //! # The way of one request
 //!
 //! ```text
-//! proxy::listener   accepts within proxy::places, hands the connection to the core that serves fewest
-//! proxy::worker     reads the head (limits, deadline)
-//! proxy::guard      one Host, allowed; Origin, if any, allowed
+//! proxy::listener   accepts within proxy::places (a Unix socket asks who connects), hands the connection
+//!                   to the core that serves fewest
+//! proxy::connection header of the PROXY protocol, TLS, then HTTP/1.1 or HTTP/2
+//! proxy::strict     below the library of HTTP/1.1: bytes with one reading only; deadlines
+//! proxy::visitor    whom the request comes from; wrong keys are slowed
+//! proxy::guard      in good form in any version; one Host, allowed; Origin, if any, allowed
+//! proxy::cors       a browser's question before a page's call is answered here
 //! layer             which server is asked for, in which profile, by which transport
 //! gate              key -> checksum, digest (no I/O) -> resolve -> policy: does the key stand?
 //! layer::budget     the user's share: too many requests under way wait in line, before the body
@@ -47,7 +51,7 @@
 //!
 //! Edges: [`layer`] (a tower Layer around any service), [`proxy`] (the listener and the service that
 //! reaches backends; `cloakroom serve` is the layer around it), [`tls`] (of its and the store's
-//! connections), [`cli`], [`demo`], [`config`], [`telemetry`], [`sys`]; [`serve`] wires all.
+//! connections, and the listener's certificate), [`cli`], [`demo`], [`config`], [`telemetry`], [`sys`]; [`serve`] wires all.
 //! `tests/architecture.rs` holds who may use whom.
 //!
 //! # Invariants, mostly of what is absent
@@ -85,6 +89,9 @@
 //! - A refused message of HTTP+SSE is answered on the stream its sender listens to, if this process
 //!   holds the stream: a client would wait for ever otherwise. The list of open streams is the one
 //!   thing a process knows that another replica does not.
+//! - HTTP/1.1 is narrower than RFC 9112 allows a server to be: no chunk extensions, no trailer fields in
+//!   requests, no text outside ASCII, no `OPTIONS *`; [`proxy::strict`] has the list. A name with `_`
+//!   passes after `Mcp-Param-` only, where MCP 2026-07-28 lets a server choose it.
 //! - An answer of JSON has no Content-Length: what is hidden or sealed in it changes its length, and
 //!   it is not held back to be measured.
 //! - A record's version is the clock's microseconds, forced upward, so that a record deleted and
@@ -95,6 +102,12 @@
 //!   `store::redis::cluster` says why.
 //! - A majority of the Sentinels named in the URL must answer, or the store counts as out of reach: fewer
 //!   may be cut off together with a master that was deposed, and which knows of no revocation since.
+//! - HTTP/2 is spoken over TLS only, where both sides agreed on it: a proxy in front that takes what it
+//!   passes on for HTTP/1.1 would not see the requests in it (h2c smuggling).
+//! - A Unix socket's file has mode 0666 when others than our own user may connect: they are asked for their
+//!   uid, which a mode cannot name. For our own user alone it is 0600.
+//! - A server behind a Unix socket runs as our own user or root unless `socket_uid` says otherwise: whoever
+//!   can put a file there could otherwise collect secrets.
 //! - A Redis that does not report changes is no reason not to start: it is read again every two seconds.
 
 pub mod cli;

@@ -21,6 +21,8 @@ pub enum Kind {
     MethodNotAllowed,
     ForeignHost,
     ForeignOrigin,
+    MalformedRequest,
+    HeadTooLarge,
     Unauthenticated,
     KeyExpired,
     KeyRevoked,
@@ -69,11 +71,13 @@ pub struct Row {
 
 impl Kind {
     /// Every kind, in the order of the table.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 37] = [
         Self::NoSuchPath,
         Self::MethodNotAllowed,
         Self::ForeignHost,
         Self::ForeignOrigin,
+        Self::MalformedRequest,
+        Self::HeadTooLarge,
         Self::Unauthenticated,
         Self::KeyExpired,
         Self::KeyRevoked,
@@ -116,6 +120,8 @@ impl Kind {
             Self::MethodNotAllowed => (405, 4050, "use POST, GET or DELETE"),
             Self::ForeignHost => (421, 4210, "this host is not served here; the operator can add it to `allowed_hosts`"),
             Self::ForeignOrigin => (403, 4030, "pages of this origin may not call; the operator can add it to `allowed_origins`"),
+            Self::MalformedRequest => (400, 4007, "this is not HTTP as it is accepted here"),
+            Self::HeadTooLarge => (431, 4310, "the request line and headers are larger than the operator's `limits.headers`"),
             Self::Unauthenticated => (401, 4010, "no valid API key: send `Authorization: Bearer clk_…` (or `X-API-Key`) with a key your administrator issued"),
             Self::KeyExpired => (401, 4011, "this API key has expired: ask your administrator for a new one (cloakroom key issue USER)"),
             Self::KeyRevoked => (401, 4012, "this API key was revoked: ask your administrator for a new one (cloakroom key issue USER)"),

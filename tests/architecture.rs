@@ -19,7 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("names", &[]),
     ("rejection", &[]),
     ("identity", &[]),
-    ("tls", &[]),
+    ("tls", &["sys"]),
     ("store", &["tls"]),
     ("vault", &["identity", "names", "store"]),
     ("policy", &["vault"]),
@@ -45,11 +45,13 @@ const ARROWS: &[(&str, &[&str])] = &[
         "layer",
         &["gate", "mcp", "names", "rejection", "resolve", "vault"],
     ),
-    ("proxy", &["layer", "names", "rejection", "vault"]),
-    ("config", &["inject", "names", "store"]),
+    ("proxy", &["layer", "names", "rejection", "tls", "vault"]),
+    ("config", &["inject", "names", "store", "tls"]),
     (
         "cli",
-        &["config", "identity", "inject", "names", "store", "vault"],
+        &[
+            "config", "identity", "inject", "names", "store", "tls", "vault",
+        ],
     ),
     (
         "serve",
@@ -61,6 +63,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "names",
             "proxy",
             "resolve",
+            "store",
             "sys",
             "telemetry",
             "tls",
@@ -88,7 +91,10 @@ const ONLY: &[(&str, &str, &[&str])] = &[
     ("mcp", "vault", &["Sealer"]),
     ("layer", "resolve", &["Identity"]),
     ("layer", "vault", &["UserId", "now_seconds"]),
+    ("proxy", "tls", &["ServerTls"]),
     ("proxy", "vault", &["UserId"]),
+    ("cli", "tls", &["ServerFiles", "ServerTls"]),
+    ("config", "tls", &["ServerFiles"]),
     ("cli", "inject", &["Place", "Slot"]),
 ];
 
@@ -102,7 +108,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "vault/crypto.rs",
             "identity/api_key.rs",
             // Which provider TLS uses has to be said.
-            "tls.rs",
+            "tls/",
             // Stands for somebody else's server, which has a hash of its own.
             "demo/server.rs",
         ],
@@ -110,8 +116,9 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hyper", &["proxy/", "demo/server.rs"]),
     ("hyper_util", &["proxy/", "demo/server.rs"]),
     ("tokio_rustls", &["proxy/", "store/redis/"]),
-    ("rustls", &["proxy/", "store/redis/", "tls.rs"]),
+    ("rustls", &["proxy/", "store/redis/", "tls/"]),
     ("clap", &["cli/", "main.rs"]),
+    ("ipnet", &["config/listen.rs", "proxy/client.rs"]),
     ("indicatif", &["cli/progress.rs"]),
     ("pingora_limits", &["proxy/flood.rs"]),
     ("tempfile", &["store/backup.rs", "cli/keyring_file.rs"]),

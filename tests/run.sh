@@ -89,6 +89,7 @@ install_packages() {
     have cc || wanted+=(build-essential)
     have redis-server || wanted+=(redis-server)
     have npm || wanted+=(npm)
+    have slowhttptest || wanted+=(slowhttptest)
     python3 -c 'import ensurepip, venv' 2>/dev/null || wanted+=(python3-venv)
     [ "${#wanted[@]}" -gt 0 ] || { echo 'nothing is missing'; return; }
     have apt-get || give_up "please install: ${wanted[*]}"
@@ -156,6 +157,7 @@ check_tools() {
 }
 
 cargo_test() { cargo test --quiet; }
+slow_clients() { cargo build --quiet --bin cloakroom && exec python3 "$here/slow.py"; }
 run_peers() { PYTHONDONTWRITEBYTECODE=1 exec "$work/venv/bin/python" "$peers/run.py" --count "$1"; }
 
 cd "$root"
@@ -166,10 +168,11 @@ if [ "$only" != peers ]; then
     part 'cargo fmt' cargo fmt --check
     part 'cargo clippy' cargo clippy --quiet --all-targets -- -D warnings
     part 'cargo test' cargo_test
+    part 'slow clients' slow_clients
 fi
 
 if [ "$only" = rust ]; then
-    counted='3 passed, 0 failed'
+    counted='4 passed, 0 failed'
     exit 0
 fi
 

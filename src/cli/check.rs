@@ -1,6 +1,7 @@
 //! `check`: everything `serve` would stumble over, found before.
 
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -8,6 +9,7 @@ use super::open::{self, Source};
 use super::{Failure, Output};
 use crate::config::{self, Config};
 use crate::names::ServerName;
+use crate::tls::{ServerFiles, ServerTls};
 use crate::vault::{Keyring, Vault};
 
 /// What was looked at, and what was found: nothing, something to know, or something to mend.
@@ -41,6 +43,7 @@ pub(super) async fn run(from: &Source, out: &Output) -> Result<(), Failure> {
             .iter()
             .map(|text| warning("config", text.clone())),
     );
+    findings.extend(config.tls.as_ref().map(certificate));
     let ring = open::keyring(&config.keyring_file);
     findings.push(match &ring {
         Ok(_) => well("keyring", config.keyring_file.display().to_string()),
@@ -69,6 +72,17 @@ pub(super) async fn run(from: &Source, out: &Output) -> Result<(), Failure> {
         }
     };
     report(&findings, code, out)
+}
+
+fn certificate(files: &ServerFiles) -> Finding {
+    match ServerTls::load(files.clone()) {
+        Ok(tls) => {
+            let expires = UNIX_EPOCH + Duration::from_secs(tls.figures().expires);
+            let expires = humantime::format_rfc3339_seconds(expires);
+            well("tls", format!("the certificate expires {expires}"))
+        }
+        Err(why) => error("tls", why),
+    }
 }
 
 /// Begins no store: one that is looked at may be there to be copied to.

@@ -9,7 +9,7 @@ use super::client_config::{Connection, PLACEHOLDER, json_for_all, text_for_all};
 use super::open::Source;
 use super::secret::unknown_server;
 use super::{Failure, Output, input};
-use crate::config::{Backend, Config, Transport};
+use crate::config::{Backend, Config, Listen, Transport};
 use crate::identity::KeyDigest;
 use crate::names::{ProfileName, ServerName, UserName};
 
@@ -26,10 +26,11 @@ pub(super) fn run(args: &ClientConfigArgs, from: &Source, out: &Output) -> Resul
             "put a key where it says {PLACEHOLDER}; a new one: cloakroom key issue {user}"
         ));
     }
-    if args.url.is_none() && !config.listen.ip().is_loopback() {
+    if args.url.is_none() && reached_otherwise(&config.listen) {
         out.note("the address is this machine's own: say how others reach it with --url BASE");
     }
-    let base = args.url.clone().unwrap_or_else(|| base_url(config.listen));
+    let of_listener = || base_url(&config.listen, config.tls.is_some());
+    let base = args.url.clone().unwrap_or_else(of_listener);
     let Backend::Http { transport, .. } = &settings.backend;
     let connection = Connection {
         name: &name(&server, args.profile.as_ref()),
@@ -60,14 +61,23 @@ fn path(server: &ServerName, profile: Option<&ProfileName>, transport: Transport
     }
 }
 
+/// Whether clients must be told another address: few can call a Unix socket.
+fn reached_otherwise(listen: &Listen) -> bool {
+    !listen.is_local() || matches!(listen, Listen::Unix(_))
+}
+
 /// How a client on this machine reaches what listens there.
-pub(crate) fn base_url(listen: SocketAddr) -> String {
-    let ip = match listen.ip() {
+fn base_url(listen: &Listen, secure: bool) -> String {
+    let scheme = if secure { "https" } else { "http" };
+    let Listen::Tcp(address) = listen else {
+        return format!("{scheme}://localhost");
+    };
+    let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         ip => ip,
     };
-    format!("http://{}", SocketAddr::new(ip, listen.port()))
+    format!("{scheme}://{}", SocketAddr::new(ip, address.port()))
 }
 
 fn names(names: &[String]) -> Result<(Option<UserName>, ServerName), Failure> {
@@ -110,7 +120,10 @@ mod tests {
             ("[::]:80", "http://[::1]:80"),
             ("[2001:db8::1]:80", "http://[2001:db8::1]:80"),
         ] {
-            assert_eq!(base_url(listen.parse().unwrap()), url);
+            let listen = Listen::Tcp(listen.parse().unwrap());
+            assert_eq!(base_url(&listen, false), url);
+            let secure = url.replace("http:", "https:");
+            assert_eq!(base_url(&listen, true), secure);
         }
     }
 }

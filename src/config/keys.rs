@@ -4,6 +4,7 @@
 /// Keys outside any table that hold one value or a list.
 pub(super) const ROOT: &[&str] = &[
     "listen",
+    "listen_uids",
     "health_listen",
     "admin_listen",
     "default_server",
@@ -13,6 +14,10 @@ pub(super) const ROOT: &[&str] = &[
     "allowed_origins",
     "key_prefixes",
     "setup_url",
+    "drain_delay",
+    "drain_timeout",
+    "proxy_protocol",
+    "trusted_proxies",
 ];
 
 /// `[store]`
@@ -31,6 +36,9 @@ pub(super) const STORE: &[&str] = &[
 /// `[keyring]`
 pub(super) const KEYRING: &[&str] = &["file"];
 
+/// `[tls]`
+pub(super) const TLS: &[&str] = &["cert_file", "key_file", "client_ca_file"];
+
 /// `[limits]`
 pub(super) const LIMITS: &[&str] = &[
     "body",
@@ -44,16 +52,24 @@ pub(super) const LIMITS: &[&str] = &[
     "user_streams",
     "connections",
     "failed_keys",
+    "read_timeout",
+    "idle_timeout",
 ];
 
 /// The tables with fixed keys.
-pub(super) const SECTIONS: &[(&str, &[&str])] =
-    &[("store", STORE), ("keyring", KEYRING), ("limits", LIMITS)];
+pub(super) const SECTIONS: &[(&str, &[&str])] = &[
+    ("tls", TLS),
+    ("store", STORE),
+    ("keyring", KEYRING),
+    ("limits", LIMITS),
+];
 
 /// `[servers.NAME]`: keys that hold one value.
 pub(super) const SERVER: &[&str] = &[
     "url",
     "sse_url",
+    "socket",
+    "socket_uid",
     "ca_file",
     "connect_timeout",
     "answer_timeout",

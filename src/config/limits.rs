@@ -1,5 +1,7 @@
 //! `[limits]`: what clients may send and have under way, and what backends may answer.
 
+use std::time::Duration;
+
 use super::document::Value;
 use super::reader::Section;
 use super::{Limits, keys, optional, values};
@@ -37,6 +39,12 @@ pub(super) fn read(root: &Section<'_>) -> Option<Limits> {
         values::number(value, 1, 1_000_000)
     });
     let failed_keys = number("failed_keys", 1_000_000);
+    let time = |key, max| {
+        let min = Duration::from_millis(100);
+        section.required(key, |value| values::duration(value, min, max))
+    };
+    let read_timeout = time("read_timeout", Duration::from_secs(300));
+    let idle_timeout = time("idle_timeout", Duration::from_secs(3600));
     Some(Limits {
         body: body?,
         in_flight: in_flight?,
@@ -49,6 +57,8 @@ pub(super) fn read(root: &Section<'_>) -> Option<Limits> {
         user_streams: user_streams?,
         connections: connections?,
         failed_keys: failed_keys?,
+        read_timeout: read_timeout?,
+        idle_timeout: idle_timeout?,
     })
 }
 

@@ -12,11 +12,13 @@
 //!
 //! Nothing else of the house knows TOML or the environment.
 
+mod at_start;
 mod document;
 mod env;
 mod error;
 mod keys;
 mod limits;
+mod listen;
 mod parse;
 mod reader;
 mod server;
@@ -24,6 +26,7 @@ mod setup_url;
 mod slots;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod values;
 
 use std::collections::BTreeMap;
@@ -34,10 +37,13 @@ use std::time::Duration;
 
 use http::Uri;
 
+pub use at_start::AtStart;
 pub use error::{ConfigError, ConfigErrors};
+pub use listen::{Listen, TrustedProxies};
 
 use crate::inject::Slots;
 use crate::names::ServerName;
+use crate::tls::ServerFiles;
 use env::Variables;
 use error::{Errors, Place};
 use reader::{Section, optional};
@@ -48,9 +54,17 @@ pub const DEFAULT_TOML: &str = include_str!("../../config/default.toml");
 /// A configuration without a mistake.
 pub struct Config {
     /// Where clients connect.
-    pub listen: SocketAddr,
+    pub listen: Listen,
+    /// The users who may connect to Unix sockets listened on; Cloakroom's own unless said.
+    pub listen_uids: Option<Vec<u32>>,
+    /// The certificate shown where clients connect, if TLS is spoken there.
+    pub tls: Option<ServerFiles>,
+    /// Whether every connection there begins with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
+    /// Who is believed when told a client's address.
+    pub trusted_proxies: TrustedProxies,
     /// Where `/livez`, `/readyz` and `/metrics` are served, if anywhere.
-    pub health_listen: Option<SocketAddr>,
+    pub health_listen: Option<Listen>,
     /// Where the admin API is served, if anywhere.
     pub admin_listen: Option<SocketAddr>,
     /// The server behind `/mcp`; one of `servers`.
@@ -67,6 +81,8 @@ pub struct Config {
     pub key_prefixes: Vec<String>,
     /// Where users are sent to set a missing secret: a URL with places for `{server}` and `{profile}`.
     pub setup_url: Option<String>,
+    /// How a process that is told to stop goes on its way out.
+    pub drain: Drain,
     /// Where records are kept.
     pub store: Store,
     /// The file that holds the keyring; it may not exist yet.
@@ -81,7 +97,27 @@ pub struct Config {
     pub warnings: Vec<String>,
 }
 
+impl Config {
+    /// The files, besides its own, whose content counts anew each time the configuration is read.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.servers.values().filter_map(|server| {
+            let Backend::Http { ca_file, .. } = &server.backend;
+            ca_file.as_deref()
+        })
+    }
+}
+
+/// How a process that is told to stop goes on its way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drain {
+    /// How long it goes on taking connections while it says that it is not ready: at most 10 minutes.
+    pub delay: Duration,
+    /// How long requests may take to finish after that: at most an hour.
+    pub timeout: Duration,
+}
+
 /// Where records are kept, and what is kept of them in memory.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Store {
     /// What the store is opened with.
     pub settings: crate::store::Settings,
@@ -91,7 +127,8 @@ pub struct Store {
     pub cache: u64,
 }
 
-/// Bounds on what clients send and have under way, and on what backends answer; sizes in bytes.
+/// Bounds on what clients send and have under way, on what backends answer, and on how long clients may
+/// take; sizes in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// The largest body of a request: 1 KiB to 1 GiB.
@@ -116,6 +153,11 @@ pub struct Limits {
     pub connections: Option<usize>,
     /// Wrong keys from one address in ten seconds, before their answers are slowed.
     pub failed_keys: usize,
+    /// How long a client may be silent at the beginning of a connection and within a body, and take
+    /// for a head: 100 ms to 5 minutes.
+    pub read_timeout: Duration,
+    /// How long a connection may lie idle, and an answer untaken: 100 ms to 1 hour.
+    pub idle_timeout: Duration,
 }
 
 /// An MCP server behind the proxy.
@@ -148,11 +190,22 @@ pub enum Backend {
         transport: Transport,
         /// Absolute, `http` or `https`, without user, password or fragment.
         url: Uri,
+        /// The Unix socket it is reached through, if not by the URL's host and port.
+        socket: Option<BackendSocket>,
         /// Certificates (PEM) to trust instead of the system's; with `https` only.
         ca_file: Option<PathBuf>,
         /// How long opening a connection may take.
         connect_timeout: Duration,
     },
+}
+
+/// The Unix socket of a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackendSocket {
+    /// Its file.
+    pub path: PathBuf,
+    /// The user the server must run as; Cloakroom's own or root unless said.
+    pub uid: Option<u32>,
 }
 
 /// What is spoken at a URL.

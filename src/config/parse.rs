@@ -1,30 +1,39 @@
 //! The tree -> the validated types.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::listen::{self, Listen};
 use super::reader::{Section, text};
-use super::{Config, LoopbackNames, Store, keys, limits, optional, server, setup_url, values};
+use super::{
+    Config, Drain, LoopbackNames, Store, keys, limits, optional, server, setup_url, tls, values,
+};
 use crate::store::{ClientCertificate, Login, Settings, StoreUrl};
 
 /// Reads everything, noting all that is wrong; `None` when anything was.
 pub(super) fn config(root: &Section<'_>, folder: &Path) -> Option<Config> {
     let mut warnings = Vec::new();
-    let listen = root.required("listen", values::socket);
-    let extra = |key| optional(root, key, values::socket);
-    let (health_listen, admin_listen) = (extra("health_listen"), extra("admin_listen"));
+    let listen = root.required("listen", |value| listen::listen(value, folder));
+    let health_listen = optional(root, "health_listen", |v| listen::listen(v, folder));
+    let admin_listen = optional(root, "admin_listen", values::socket);
+    let health = health_listen.as_ref().map(Option::as_ref);
     refuse_shared_address(
         root,
-        listen,
-        health_listen.flatten(),
-        admin_listen.flatten(),
+        listen.as_ref(),
+        health.flatten(),
+        admin_listen.flatten().map(Listen::Tcp).as_ref(),
     );
-    let names = AllowedNames::read(root, listen);
+    let listen_uids = listen::uids(root, listen.as_ref(), health);
+    let tls = tls::read(root, listen.as_ref(), folder);
+    let proxy_protocol = root.required("proxy_protocol", listen::proxy_protocol);
+    let trusted_proxies = listen::trusted_proxies(root);
+    warn_of_plain_text(listen.as_ref(), tls.as_ref(), &mut warnings);
+    let names = AllowedNames::read(root, listen.as_ref());
     let log = root.required("log", values::log_filter);
     let threads = optional(root, "threads", values::threads);
     let prefixes = root.list("key_prefixes", "[\"acme_\"]", values::key_prefix);
     let setup_url = optional(root, "setup_url", setup_url::parse);
+    let drain = drain(root);
     let store = store(root, folder);
     let keyring_file = keyring_file(root, folder);
     let limits = limits::read(root);
@@ -37,6 +46,10 @@ pub(super) fn config(root: &Section<'_>, folder: &Path) -> Option<Config> {
     let names = names?;
     Some(Config {
         listen: listen?,
+        listen_uids: listen_uids?,
+        tls: tls?,
+        proxy_protocol: proxy_protocol?,
+        trusted_proxies: trusted_proxies?,
         health_listen: health_listen?,
         admin_listen: admin_listen?,
         default_server: default_server?,
@@ -46,6 +59,7 @@ pub(super) fn config(root: &Section<'_>, folder: &Path) -> Option<Config> {
         allowed_origins: names.origins,
         key_prefixes: prefixes?,
         setup_url: setup_url?,
+        drain: drain?,
         store: store?,
         keyring_file: keyring_file?,
         limits: limits?,
@@ -55,17 +69,45 @@ pub(super) fn config(root: &Section<'_>, folder: &Path) -> Option<Config> {
     })
 }
 
+fn drain(root: &Section<'_>) -> Option<Drain> {
+    let read = |key, max| {
+        root.required(key, |value| {
+            values::duration(value, Duration::ZERO, Duration::from_secs(max))
+        })
+    };
+    let (delay, timeout) = (read("drain_delay", 600), read("drain_timeout", 3600));
+    Some(Drain {
+        delay: delay?,
+        timeout: timeout?,
+    })
+}
+
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// `tls` is none when it is wrong, which is told already.
+fn warn_of_plain_text(
+    listen: Option<&Listen>,
+    tls: Option<&Option<crate::tls::ServerFiles>>,
+    warnings: &mut Vec<String>,
+) {
+    if let (Some(listen), Some(None)) = (listen, tls)
+        && !listen.is_local()
+    {
+        let warning = "listen: keys travel unencrypted unless something in front terminates TLS; set \
+                       cert_file and key_file under [tls], or listen on loopback or a Unix socket";
+        warnings.push(warning.to_owned());
+    }
+}
+
 fn refuse_shared_address(
     root: &Section<'_>,
-    listen: Option<SocketAddr>,
-    health: Option<SocketAddr>,
-    admin: Option<SocketAddr>,
+    listen: Option<&Listen>,
+    health: Option<&Listen>,
+    admin: Option<&Listen>,
 ) {
-    let mut seen: Vec<(&str, SocketAddr)> = Vec::new();
+    let mut seen: Vec<(&str, &Listen)> = Vec::new();
     for (key, address) in [
         ("listen", listen),
         ("health_listen", health),
@@ -74,7 +116,7 @@ fn refuse_shared_address(
         let Some(address) = address else { continue };
         let taken = seen
             .iter()
-            .find(|(_, other)| *other == address && address.port() != 0);
+            .find(|(_, other)| *other == address && !listen::is_any(address));
         if let Some((other, _)) = taken {
             root.fail(
                 key,
@@ -91,8 +133,8 @@ struct AllowedNames {
 }
 
 impl AllowedNames {
-    fn read(root: &Section<'_>, listen: Option<SocketAddr>) -> Option<Self> {
-        let public = listen.is_some_and(|address| !address.ip().is_loopback());
+    fn read(root: &Section<'_>, listen: Option<&Listen>) -> Option<Self> {
+        let public = listen.is_some_and(|listen| !listen.is_local());
         let hosts = Self::one(
             root,
             public,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::Uri;
 
 use super::reader::{Section, text};
-use super::{Backend, Discovery, Server, Transport, keys, slots, values};
+use super::{Backend, BackendSocket, Discovery, Server, Transport, keys, listen, slots, values};
 use crate::inject::Place;
 use crate::names::ServerName;
 
@@ -65,6 +65,7 @@ fn read_one(section: &Section<'_>, folder: &Path, warnings: &mut Vec<String>) ->
     });
     let url = urls.into_iter().flatten().next();
     let ca_file = read_ca_file(section, url.as_ref(), folder);
+    let socket = read_socket(section, url.as_ref(), folder);
     let duration = |key, min, max, default| {
         if !section.has(key) {
             return Some(default);
@@ -94,6 +95,7 @@ fn read_one(section: &Section<'_>, folder: &Path, warnings: &mut Vec<String>) ->
         backend: Backend::Http {
             transport,
             url,
+            socket: socket?,
             ca_file: ca_file?,
             connect_timeout: connect_timeout?,
         },
@@ -178,6 +180,38 @@ fn read_ca_file(
         .map(Some)
 }
 
+/// The outer `None` is an error, the inner one a server that is reached by its URL.
+fn read_socket(
+    section: &Section<'_>,
+    url: Option<&(&str, Transport, Uri)>,
+    folder: &Path,
+) -> Option<Option<BackendSocket>> {
+    const WANTED: &str = "the path of a Unix socket, such as \"/run/server.sock\"";
+    if !section.has("socket") {
+        if section.has("socket_uid") {
+            section.fail_key("socket_uid", "is for a `socket` only; remove it");
+            return None;
+        }
+        return Some(None);
+    }
+    if let Some((key, _, url)) = url
+        && url.scheme_str() == Some("https")
+    {
+        let message =
+            format!("has no TLS; write `{key}` with http:// (its host is what the server is told)");
+        section.fail_key("socket", message);
+        return None;
+    }
+    let path = section.read("socket", |value| {
+        listen::socket_path(text(value, WANTED)?, folder)
+    });
+    let uid = super::reader::optional(section, "socket_uid", listen::uid);
+    Some(Some(BackendSocket {
+        path: path?,
+        uid: uid?,
+    }))
+}
+
 const FILE: &str = "the path of a PEM file, such as \"ca.pem\"";
 
 /// A path, relative to `folder`, of a file that can be read.
@@ -202,7 +236,12 @@ pub(super) fn file(path: &str, folder: &Path) -> Result<PathBuf, String> {
 }
 
 fn warn(section: &Section<'_>, server: &Server, warnings: &mut Vec<String>) {
-    let Backend::Http { url, transport, .. } = &server.backend;
+    let Backend::Http {
+        url,
+        transport,
+        socket,
+        ..
+    } = &server.backend;
     let host = url.host().unwrap_or_default();
     let key = URLS
         .iter()
@@ -210,6 +249,7 @@ fn warn(section: &Section<'_>, server: &Server, warnings: &mut Vec<String>) {
         .map_or("url", |(key, _)| key);
     if server.slots.need_secrets()
         && url.scheme_str() == Some("http")
+        && socket.is_none()
         && !super::is_loopback_name(host)
     {
         warnings.push(format!(

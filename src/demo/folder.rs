@@ -148,6 +148,7 @@ fn refreshed(text: &str, listen: SocketAddr, backend: SocketAddr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Listen;
 
     fn address(port: u16) -> SocketAddr {
         ([127, 0, 0, 1], port).into()
@@ -159,14 +160,17 @@ mod tests {
         let path = root.path().join("demo");
         let folder = Folder::prepare(&path, address(1), address(2)).unwrap();
         let load = || crate::config::load(Some(&folder.config()), std::iter::empty()).unwrap();
-        assert_eq!(load().listen, address(1));
+        assert_eq!(load().listen, Listen::Tcp(address(1)));
         assert!(load().warnings.is_empty(), "{:?}", load().warnings);
         let mut text = fs::read_to_string(folder.config()).unwrap();
         text.push_str("[servers.mine]\nurl = \"http://127.0.0.1:9/mcp\" # mine\n");
         fs::write(folder.config(), text).unwrap();
         Folder::prepare(&path, address(3), address(4)).unwrap();
         let config = load();
-        assert_eq!((config.listen, config.servers.len()), (address(3), 2));
+        assert_eq!(
+            (config.listen, config.servers.len()),
+            (Listen::Tcp(address(3)), 2)
+        );
         let text = fs::read_to_string(folder.config()).unwrap();
         assert!(
             text.contains("127.0.0.1:4/mcp") && text.contains("127.0.0.1:9/mcp"),

@@ -1,7 +1,6 @@
 //! What a demo prints: lines to paste.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -17,7 +16,8 @@ const CALL: &str =
 
 /// A demo that runs.
 pub(super) struct Shown<'a> {
-    pub(super) address: SocketAddr,
+    /// `http://HOST:PORT`
+    pub(super) url: String,
     pub(super) folder: &'a Folder,
     pub(super) guests: &'a [Guest],
 }
@@ -50,8 +50,8 @@ impl Shown<'_> {
     fn write(&self, out: &mut String) -> std::fmt::Result {
         writeln!(
             out,
-            "Cloakroom listens on http://{}, for this machine only.",
-            self.address
+            "Cloakroom listens on {}, for this machine only.",
+            self.url
         )?;
         writeln!(
             out,
@@ -94,8 +94,8 @@ Then give alice a secret for it (asked for, not shown) and a key, and serve:
 {program} key issue alice --config {config}
 {program} serve --config {config}
 
-Clients call http://{}/mine/mcp; more users: cloakroom user add --help",
-            self.address
+Clients call {}/mine/mcp; more users: cloakroom user add --help",
+            self.url
         )
     }
 
@@ -109,7 +109,7 @@ Clients call http://{}/mine/mcp; more users: cloakroom user add --help",
     }
 
     fn url(&self) -> String {
-        format!("http://{}/{SERVER}/mcp", self.address)
+        format!("{}/{SERVER}/mcp", self.url)
     }
 
     /// One line for any shell, with nothing to set before.

@@ -1,6 +1,7 @@
 //! How one server is reached, and opening a connection to it.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
@@ -30,6 +31,7 @@ pub(super) type Sender = SendRequest<Full<Bytes>>;
 pub struct Backend {
     host: String,
     port: u16,
+    socket: Option<BackendSocket>,
     tls: Option<(TlsConnector, ServerName<'static>)>,
     /// The `Host` of every request.
     pub(super) authority: HeaderValue,
@@ -40,6 +42,15 @@ pub struct Backend {
     pub(super) answer_timeout: Duration,
     /// It once sent bytes nobody had asked for.
     babbles: Arc<AtomicBool>,
+}
+
+/// The Unix socket of a server.
+#[derive(Debug, Clone)]
+pub struct BackendSocket {
+    /// Its file.
+    pub path: PathBuf,
+    /// The users as one of whom the server must run; anybody may have put the file there.
+    pub uids: Vec<u32>,
 }
 
 /// Why a URL cannot be a backend's.
@@ -80,6 +91,7 @@ impl Backend {
                 .port_u16()
                 .unwrap_or(if secure { 443 } else { 80 }),
             host,
+            socket: None,
             tls,
             authority: HeaderValue::from_str(authority.as_str())
                 .map_err(|_| error("the URL's host cannot stand in a header"))?,
@@ -91,6 +103,16 @@ impl Backend {
             answer_timeout,
             babbles: Arc::default(),
         })
+    }
+
+    /// The same backend, reached through a Unix socket. Without TLS.
+    #[must_use]
+    pub fn through(self, socket: BackendSocket) -> Self {
+        Self {
+            socket: Some(socket),
+            tls: None,
+            ..self
+        }
     }
 
     /// Whether a connection may serve another request. Not if the backend ever sent bytes nobody had
@@ -114,6 +136,9 @@ impl Backend {
     }
 
     async fn open(&self) -> io::Result<Sender> {
+        if let Some(socket) = &self.socket {
+            return self.handshake(socket.connect().await?).await;
+        }
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
         stream.set_nodelay(true)?;
         match &self.tls {
@@ -148,6 +173,26 @@ impl Backend {
             }
         });
         Ok(sender)
+    }
+}
+
+impl BackendSocket {
+    /// Opens a connection to a process of a user that is named, or none.
+    async fn connect(&self) -> io::Result<UnixStream> {
+        let place = |error: io::Error| {
+            io::Error::new(error.kind(), format!("{}: {error}", self.path.display()))
+        };
+        let stream = UnixStream::connect(&self.path).await.map_err(place)?;
+        let uid = stream.peer_cred().map_err(place)?.uid();
+        if self.uids.contains(&uid) {
+            return Ok(stream);
+        }
+        let message = format!(
+            "the process there runs as uid {uid}, not as {:?}; if that is the server, set \
+             socket_uid = {uid}",
+            self.uids
+        );
+        Err(place(io::Error::other(message)))
     }
 }
 

@@ -1,80 +1,140 @@
-//! One connection of a client, from its first byte to its last.
+//! One connection of a client, from its first byte to its last: whom it comes from, TLS, and then
+//! HTTP/1.1 or HTTP/2.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONNECTION, HeaderValue};
-use http::{Request, Response, StatusCode};
+use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
-use tower_service::Service as _;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 
-use super::flood::Late;
+use super::keeping::Keeping;
 use super::listener::Accepted;
-use super::places::Keeping;
-use super::pool::Pooled;
-use super::serving::Current;
-use crate::layer::AnswerBody;
-use crate::rejection::Rejection;
+use super::serving::{Current, Stage};
+use super::socket::Stream;
+use super::strict::Strict;
+use super::visitor::{Visitor, own};
+use super::{http2, proxy_protocol};
 
-/// How long a client may take for a request's head, and be silent between two requests.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
-/// Most headers of a request.
-const HEADERS: usize = 100;
-
-/// How long a connection may take to end once somebody else is to have its place, if it is idle.
+/// How long a proxy may take for the header of the PROXY protocol.
+const PROXY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a client may take for TLS to be agreed on.
+const TLS_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection without a request may take to end once somebody else is to have its place.
 const ROOM: Duration = Duration::from_millis(250);
+/// The same once the process stops: a first request may be on its way.
+const LAST_REQUEST: Duration = Duration::from_secs(1);
 
-/// Whom a request comes from, if that is known. In the request's extensions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ClientAddress(pub Option<IpAddr>);
+/// Why a connection ended that was not done.
+pub(super) type Broken = Box<dyn std::error::Error + Send + Sync>;
 
-/// Serves a connection until it ends, or until `drain` is true or another is to have its place, and it
+/// Serves a connection until it ends, or until the process stops or another is to have its place, and it
 /// is not within a request.
 pub(super) async fn serve(
     accepted: Accepted,
     current: Arc<Current>,
-    mut drain: watch::Receiver<bool>,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let stream = TcpStream::from_std(accepted.stream)?;
-    stream.set_nodelay(true)?;
-    let head_max = current.get().serving.head_max;
-    let (peer, place) = (accepted.peer, accepted.place);
-    let service = service_fn(|mut request: Request<Incoming>| {
-        let (current, busy) = (current.clone(), place.busy());
-        request.extensions_mut().insert(ClientAddress(Some(peer)));
+    stage: watch::Receiver<Stage>,
+) -> Result<(), Broken> {
+    let place = Arc::new(accepted.place);
+    let visitor = |current, peer| Visitor {
+        current,
+        peer,
+        place,
+    };
+    match accepted.stream {
+        Stream::Unix(stream) => {
+            let mut stream = UnixStream::from_std(stream)?;
+            let peer = peer(&mut stream, None, &current).await?;
+            http1(stream, visitor(current, peer), stage).await
+        }
+        Stream::Tcp(stream, address) => {
+            let mut stream = TcpStream::from_std(stream)?;
+            stream.set_nodelay(true)?;
+            let peer = peer(&mut stream, Some(address), &current).await?;
+            let tls = current.get().serving.entrance.tls.clone();
+            let visitor = visitor(current, peer);
+            let Some(tls) = tls else {
+                return http1(stream, visitor, stage).await;
+            };
+            let agreed = TlsAcceptor::from(tls.current()).accept(stream);
+            let stream = timeout(TLS_TIMEOUT, agreed).await??;
+            if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+                http2(stream, visitor, stage).await
+            } else {
+                http1(stream, visitor, stage).await
+            }
+        }
+    }
+}
+
+/// Whom a connection comes from, by the PROXY protocol if that is spoken.
+async fn peer<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    peer: Option<IpAddr>,
+    current: &Current,
+) -> io::Result<Option<IpAddr>> {
+    let core = current.get();
+    let entrance = &core.serving.entrance;
+    if !entrance.proxy_protocol {
+        return Ok(peer);
+    }
+    let told = timeout(PROXY_TIMEOUT, proxy_protocol::read(stream)).await??;
+    let trusted = &entrance.trusted_proxies;
+    // Where nobody is named, whoever can connect is believed: that is what the setting asks for.
+    let believed = trusted.is_empty() || trusted.contain(peer);
+    Ok(match told {
+        proxy_protocol::Source::Address(address) if believed => Some(address.to_canonical()),
+        _ => peer,
+    })
+}
+
+async fn http1<S>(
+    stream: S,
+    visitor: Visitor,
+    mut stage: watch::Receiver<Stage>,
+) -> Result<(), Broken>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let settings = visitor.current.get().serving.clients;
+    let place = visitor.place.clone();
+    // It has the deadlines too, so the library needs none.
+    let (stream, line) = Strict::new(stream, settings);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (line, visitor, answering) = (line.clone(), visitor.clone(), line.busy());
         async move {
-            let response = answer(current, request).await;
-            Ok::<_, Infallible>(response.map(|body| Keeping::new(body, busy)))
+            let busy = visitor.place.busy();
+            let response = match line.refusal(request.uri()) {
+                Some(rejection) => visitor.parting(own(rejection)),
+                None => line.explain(visitor.answer(request).await, own),
+            };
+            Ok::<_, Infallible>(response.map(|body| Keeping::new(body, (answering, busy))))
         }
     });
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_headers(HEADERS)
-        .max_header_size(head_max)
-        .max_buf_size(head_max.max(64 * 1024))
+        .max_header_size(settings.head_max)
+        .max_buf_size(settings.head_max.max(64 * 1024))
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
-    let draining = tokio::select! {
+    let patience = tokio::select! {
         done = connection.as_mut() => return Ok(done?),
-        _ = drain.wait_for(|&now| now) => true,
-        () = place.wanted() => false,
+        _ = stage.wait_for(|&now| now == Stage::Stopping) => LAST_REQUEST,
+        () = place.wanted() => ROOM,
     };
     connection.as_mut().graceful_shutdown();
-    if draining {
-        return Ok(connection.await?);
-    }
     loop {
-        match timeout(ROOM, connection.as_mut()).await {
+        match timeout(patience, connection.as_mut()).await {
             Ok(done) => return Ok(done?),
             // It has sent part of a head, or does not read its last answer.
             Err(_) if place.is_idle() => return Ok(()),
@@ -83,36 +143,29 @@ pub(super) async fn serve(
     }
 }
 
-async fn answer(current: Arc<Current>, request: Request<Incoming>) -> Response<AnswerBody<Pooled>> {
-    let core = current.get();
-    if let Err(rejection) = core.serving.guard.check(request.uri(), request.headers()) {
-        return rejection.into_response().map(AnswerBody::own);
-    }
-    let address = request.extensions().get::<ClientAddress>();
-    let address = address.and_then(|ClientAddress(address)| *address);
-    let Ok(response) = core.cloakroom.clone().call(request).await;
-    match address {
-        Some(address) if is_wrong_key(&response) => {
-            hold_back(response, core.serving.flood.failed(address)).await
+async fn http2<S>(
+    stream: S,
+    visitor: Visitor,
+    mut stage: watch::Receiver<Stage>,
+) -> Result<(), Broken>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let head_max = visitor.current.get().serving.clients.head_max;
+    let place = visitor.place.clone();
+    let leave = async move {
+        tokio::select! {
+            _ = stage.wait_for(|&now| now >= Stage::Leaving) => {}
+            () = place.wanted() => {}
         }
-        _ => response,
-    }
-}
-
-fn is_wrong_key<B>(response: &Response<B>) -> bool {
-    let rejection = response.extensions().get::<Rejection>();
-    rejection.is_some_and(|rejection| rejection.status() == StatusCode::UNAUTHORIZED)
-}
-
-/// The answer to a wrong key, in its time.
-async fn hold_back<B>(mut response: Response<B>, late: Late) -> Response<B> {
-    match late {
-        Late::Not => {}
-        Late::By(delay, _holding) => sleep(delay).await,
-        Late::Cut => {
-            let close = HeaderValue::from_static("close");
-            response.headers_mut().insert(CONNECTION, close);
+    };
+    let answer = move |request| {
+        let visitor = visitor.clone();
+        async move {
+            let busy = visitor.place.busy();
+            let response = visitor.answer(request).await;
+            Ok(response.map(|body| Keeping::new(body, busy)))
         }
-    }
-    response
+    };
+    http2::serve(stream, head_max, answer, leave).await
 }

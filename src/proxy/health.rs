@@ -2,10 +2,10 @@
 //!
 //! Alive: the process answers. Ready: requests of known users will be served, which is so while
 //! the store is heard, and for `store.stale_for` after: every replica shares that store, and were all
-//! of them taken out, nobody would be served what is cached.
+//! of them taken out, nobody would be served what is cached. A process that is about to stop is not
+//! ready.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,10 +17,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 
-use super::listener::StartError;
-use super::places::{Keeping, Place, Places};
+use super::keeping::Keeping;
+use super::listener::{StartError, bind};
+use super::places::{Place, Places};
+use super::socket::{Address, Stream};
 
 /// How long a prober may take for a request's head, and be silent between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -30,8 +33,8 @@ const PROBERS: usize = 32;
 
 /// What probers and scrapers are told.
 pub struct Health {
-    /// Whether requests would be served.
-    pub ready: Box<dyn Fn() -> bool + Send + Sync>,
+    /// Why requests should go elsewhere, if they should.
+    pub unready: Box<dyn Fn() -> Option<&'static str> + Send + Sync>,
     /// The page of figures.
     pub metrics: Box<dyn Fn() -> String + Send + Sync>,
     /// Its media type.
@@ -43,29 +46,42 @@ impl Health {
     ///
     /// # Errors
     /// When the address cannot be had.
-    pub async fn serve(self, listen: SocketAddr) -> Result<SocketAddr, StartError> {
-        let bind = |why| StartError::Bind {
-            address: listen,
-            why,
-        };
-        let listener = TcpListener::bind(listen).await.map_err(bind)?;
-        let address = listener.local_addr().map_err(bind)?;
+    pub async fn serve(self, listen: &Address) -> Result<Address, StartError> {
+        let (socket, address) = bind(listen).await?;
         let health = Arc::new(self);
         tokio::spawn(async move {
             let places = Places::new(PROBERS);
             loop {
-                let Ok((stream, _)) = listener.accept().await else {
+                let Ok(accepted) = socket.accept().await else {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     continue;
                 };
                 let place = places.take().await;
-                tokio::spawn(health.clone().connection(stream, place));
+                tokio::spawn(health.clone().accepted(accepted, place));
             }
         });
         Ok(address)
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, place: Place) {
+    async fn accepted(self: Arc<Self>, stream: Stream, place: Place) {
+        match stream {
+            Stream::Tcp(stream, _) => {
+                if let Ok(stream) = TcpStream::from_std(stream) {
+                    self.connection(stream, place).await;
+                }
+            }
+            Stream::Unix(stream) => {
+                if let Ok(stream) = UnixStream::from_std(stream) {
+                    self.connection(stream, place).await;
+                }
+            }
+        }
+    }
+
+    async fn connection<S>(self: Arc<Self>, stream: S, place: Place)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let service = service_fn(|request| {
             let (answer, busy) = (self.answer(&request), place.busy());
             let answer = answer.map(|body| Keeping::new(body, busy));
@@ -91,11 +107,10 @@ impl Health {
         };
         match request.uri().path() {
             "/livez" if asked => text(StatusCode::OK, "ok\n"),
-            "/readyz" if asked && (self.ready)() => text(StatusCode::OK, "ok\n"),
-            "/readyz" if asked => text(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "the store has been out of reach for longer than store.stale_for\n",
-            ),
+            "/readyz" if asked => match (self.unready)() {
+                None => text(StatusCode::OK, "ok\n"),
+                Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, why),
+            },
             "/metrics" if asked => {
                 let mut response = Response::new(Full::from((self.metrics)()));
                 let kind = HeaderValue::from_static(self.metrics_type);

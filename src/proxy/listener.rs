@@ -1,22 +1,23 @@
 //! Accepts connections and hands each to the core that serves fewest.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
-use tokio::net::TcpListener;
+use futures_util::FutureExt as _;
 use tokio::sync::watch;
 
 use super::places::{Place, Places};
-use super::serving::Serving;
+use super::serving::{Serving, Stage};
+use super::socket::{Address, Socket, Stream};
 use super::worker::Worker;
 
 /// What the listener needs.
 pub struct Options {
     /// Where to listen.
-    pub listen: SocketAddr,
+    pub listen: Address,
     /// How many cores serve.
     pub threads: usize,
     /// How many connections of clients may be open.
@@ -27,9 +28,7 @@ pub struct Options {
 
 /// A connection nobody has read from.
 pub(super) struct Accepted {
-    pub(super) stream: TcpStream,
-    /// Whom it comes from.
-    pub(super) peer: IpAddr,
+    pub(super) stream: Stream,
     /// One of those there are.
     pub(super) place: Place,
 }
@@ -41,7 +40,7 @@ pub enum StartError {
     #[error("cannot listen on {address}: {why}; choose another `listen`, or stop what uses it")]
     Bind {
         /// The address.
-        address: SocketAddr,
+        address: Address,
         /// The system's words.
         why: io::Error,
     },
@@ -52,10 +51,10 @@ pub enum StartError {
 
 /// Everything that serves clients.
 pub struct Listener {
-    address: SocketAddr,
-    workers: Arc<Vec<Worker>>,
+    address: Address,
+    threads: Vec<JoinHandle<()>>,
     serving: watch::Sender<Arc<Serving>>,
-    drain: watch::Sender<bool>,
+    stage: watch::Sender<Stage>,
 }
 
 impl Listener {
@@ -64,33 +63,27 @@ impl Listener {
     /// # Errors
     /// When the address or a thread cannot be had.
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        let bind = |why| StartError::Bind {
-            address: options.listen,
-            why,
-        };
-        let listener = TcpListener::bind(options.listen).await.map_err(bind)?;
-        let address = listener.local_addr().map_err(bind)?;
-        let (drain, draining) = watch::channel(false);
+        let (socket, address) = bind(&options.listen).await?;
+        let (stage, stages) = watch::channel(Stage::Serving);
         let (serving, served) = watch::channel(Arc::new(options.serving));
-        let workers = (0..options.threads.max(1))
-            .map(|index| Worker::start(index, served.clone(), draining.clone()))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(StartError::Thread)?;
-        let workers = Arc::new(workers);
+        let started = (0..options.threads.max(1))
+            .map(|index| Worker::start(index, served.clone(), stages.clone()))
+            .collect::<Result<Vec<_>, _>>();
+        let (workers, threads) = started.map_err(StartError::Thread)?.into_iter().unzip();
         let places = Places::new(options.connections);
-        tokio::spawn(accept(listener, places, workers.clone(), draining));
+        tokio::spawn(accept(socket, places, workers, stages));
         Ok(Self {
             address,
-            workers,
+            threads,
             serving,
-            drain,
+            stage,
         })
     }
 
     /// Where it listens.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn address(&self) -> &Address {
+        &self.address
     }
 
     /// Serves every request that begins from now on with something else.
@@ -98,57 +91,63 @@ impl Listener {
         self.serving.send_replace(Arc::new(serving));
     }
 
-    /// Stops accepting, lets requests finish, and gives up on what is left after `grace`: open
-    /// streams have no end to wait for. `true` when everything finished.
-    pub async fn drain(self, grace: Duration) -> bool {
-        self.drain.send_replace(true);
-        let deadline = Instant::now() + grace;
-        while Instant::now() < deadline {
-            if self
-                .workers
-                .iter()
-                .all(|worker| worker.thread.is_finished())
-            {
-                return true;
-            }
+    /// Asks every client, with the answer to its next request, not to keep its connection; goes on
+    /// taking connections.
+    pub fn leave(&self) {
+        self.stage.send_replace(Stage::Leaving);
+    }
+
+    /// Takes no connection any more, and keeps none but for the request that is on it.
+    pub fn stop(&self) {
+        self.stage.send_replace(Stage::Stopping);
+    }
+
+    /// Resolves once it was stopped and everything has finished.
+    pub async fn finished(&self) {
+        while !self.threads.iter().all(JoinHandle::is_finished) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        false
+    }
+
+    /// What requests are served with now.
+    #[must_use]
+    pub fn serving(&self) -> Arc<Serving> {
+        self.serving.borrow().clone()
     }
 }
 
+/// Binds `address`, and gives it with its port.
+pub(super) async fn bind(address: &Address) -> Result<(Socket, Address), StartError> {
+    let error = |why| StartError::Bind {
+        address: address.clone(),
+        why,
+    };
+    let socket = Socket::bind(address).await.map_err(error)?;
+    let bound = socket.address(address).map_err(error)?;
+    Ok((socket, bound))
+}
+
+/// Takes connections until the process stops, then those that wait already, as far as there are places:
+/// dropped, they would be reset. The workers end once this does and what they serve is done.
 async fn accept(
-    listener: TcpListener,
+    socket: Socket,
     places: Arc<Places>,
-    workers: Arc<Vec<Worker>>,
-    mut drain: watch::Receiver<bool>,
+    workers: Vec<Worker>,
+    mut stage: watch::Receiver<Stage>,
 ) {
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = drain.wait_for(|&now| now) => return,
+            accepted = socket.accept() => accepted,
+            _ = stage.wait_for(|&now| now == Stage::Stopping) => break,
         };
-        let accepted = accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer.ip())));
         match accepted {
-            Ok((stream, peer)) => {
+            Ok(stream) => {
                 // Who comes meanwhile waits with the system.
                 let place = tokio::select! {
                     place = places.take() => place,
-                    _ = drain.wait_for(|&now| now) => return,
+                    _ = stage.wait_for(|&now| now == Stage::Stopping) => break,
                 };
-                let accepted = Accepted {
-                    stream,
-                    peer,
-                    place,
-                };
-                let least = workers
-                    .iter()
-                    .min_by_key(|worker| worker.open.load(Ordering::Relaxed));
-                if let Some(worker) = least {
-                    worker.open.fetch_add(1, Ordering::Relaxed);
-                    // Fails only while the worker ends, and the connection with it.
-                    let _ = worker.connections.send(accepted);
-                }
+                hand_on(&workers, Accepted { stream, place });
             }
             Err(error) => {
                 // Out of file descriptors: they come back when connections end, not at once.
@@ -156,5 +155,21 @@ async fn accept(
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
+    }
+    while let Some(Ok(stream)) = socket.accept().now_or_never() {
+        if let Some(place) = places.try_take() {
+            hand_on(&workers, Accepted { stream, place });
+        }
+    }
+}
+
+fn hand_on(workers: &[Worker], accepted: Accepted) {
+    let least = workers
+        .iter()
+        .min_by_key(|worker| worker.open.load(Ordering::Relaxed));
+    if let Some(worker) = least {
+        worker.open.fetch_add(1, Ordering::Relaxed);
+        // Fails only when its thread is gone.
+        let _ = worker.connections.send(accepted);
     }
 }

@@ -3,14 +3,10 @@
 //! room for the next; while none is idle the next waits, which costs nothing.
 
 use std::collections::HashMap;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http_body::{Body, Frame, SizeHint};
-use pin_project_lite::pin_project;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
@@ -79,7 +75,8 @@ impl Places {
         }
     }
 
-    fn try_take(self: &Arc<Self>) -> Option<Place> {
+    /// A place, if there is one.
+    pub(super) fn try_take(self: &Arc<Self>) -> Option<Place> {
         let seat = Arc::new(Seat {
             busy: AtomicUsize::new(0),
             idle_since: AtomicU64::new(self.now()),
@@ -161,41 +158,6 @@ impl Drop for Busy {
         let now = self.places.now();
         self.seat.idle_since.store(now, Ordering::Relaxed);
         self.seat.busy.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-pin_project! {
-    /// A body whose connection is not idle before its end.
-    pub(super) struct Keeping<B> {
-        #[pin]
-        body: B,
-        busy: Busy,
-    }
-}
-
-impl<B> Keeping<B> {
-    pub(super) fn new(body: B, busy: Busy) -> Self {
-        Self { body, busy }
-    }
-}
-
-impl<B: Body> Body for Keeping<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        self.project().body.poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

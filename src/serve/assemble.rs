@@ -4,26 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::StartError;
-use crate::config::{self, Config, Server, Transport};
+use crate::config::{self, Config, Listen, Server, Transport};
 use crate::gate::{Discovery, Door, Gate};
-use crate::layer::{Budget, CloakroomLayer, Limits, Routes};
+use crate::layer::{CloakroomLayer, Limits, Routes};
 use crate::names::ServerName;
-use crate::proxy::{Backend, Flood, Guard, Serving};
+use crate::proxy::{
+    Address, Backend, BackendSocket, Entrance, Flood, Guard, Serving, TrustedProxies, strict,
+};
 use crate::resolve::Resolver;
-use crate::tls;
+use crate::sys;
+use crate::tls::{self, ServerTls};
 use crate::vault::Keyring;
 
-/// What outlives a configuration.
-pub(super) struct Shared {
-    /// What users have under way.
-    pub(super) budget: Budget,
-    /// Wrong keys.
-    pub(super) flood: Flood,
-    /// How many idle connections to backends a thread may keep.
-    pub(super) idle_backends: usize,
-}
-
-/// What requests are served with, as `config` says.
+/// What requests are served with, as `config` says, in place of what they were served with `before`.
+/// A thread may keep so many idle connections to backends.
 ///
 /// # Errors
 /// A server that cannot be served as configured.
@@ -31,7 +25,9 @@ pub(super) fn serving(
     config: Config,
     ring: &Keyring,
     resolver: Resolver,
-    shared: Shared,
+    tls: Option<Arc<ServerTls>>,
+    idle_backends: usize,
+    before: Option<&Serving>,
 ) -> Result<Serving, StartError> {
     let mut doors = Vec::with_capacity(config.servers.len());
     let mut backends = BTreeMap::new();
@@ -44,21 +40,52 @@ pub(super) fn serving(
         default_server: config.default_server,
     };
     let limits = limits(&config.limits);
-    let layer = CloakroomLayer::new(gate, routes, limits)
-        .with_budget(shared.budget.with_limits(limits))
-        .with_setup_url(config.setup_url);
-    Ok(Serving {
+    let layer = match before {
+        Some(before) => before.layer.succeeded_by(gate, routes, limits),
+        None => CloakroomLayer::new(gate, routes, limits),
+    };
+    let flood = match before {
+        Some(before) => before.flood.with_allowed(config.limits.failed_keys),
+        None => Flood::new(config.limits.failed_keys),
+    };
+    let layer = layer.with_setup_url(config.setup_url);
+    let clients = strict::Settings {
         head_max: config.limits.headers,
+        read_timeout: config.limits.read_timeout,
+        idle_timeout: config.limits.idle_timeout,
+    };
+    let entrance = Entrance {
+        tls,
+        proxy_protocol: config.proxy_protocol,
+        trusted_proxies: TrustedProxies {
+            networks: config.trusted_proxies.networks,
+            unix: config.trusted_proxies.unix,
+        },
+    };
+    Ok(Serving {
+        clients,
+        entrance,
         guard: Guard::new(config.allowed_hosts, config.allowed_origins),
-        flood: shared.flood.with_allowed(config.limits.failed_keys),
-        idle_backends: shared.idle_backends,
+        flood,
+        idle_backends,
         layer,
         backends: Arc::new(backends),
     })
 }
 
+/// Where to listen. `uids` may connect to a Unix socket; unless said, only this process's own user.
+pub(super) fn address(listen: Listen, uids: Option<&[u32]>) -> Address {
+    match listen {
+        Listen::Tcp(address) => Address::Tcp(address),
+        Listen::Unix(path) => Address::Unix {
+            path,
+            uids: uids.map_or_else(|| vec![sys::user()], <[u32]>::to_vec),
+        },
+    }
+}
+
 /// What the layer is to hold clients to.
-pub(super) fn limits(limits: &config::Limits) -> Limits {
+fn limits(limits: &config::Limits) -> Limits {
     Limits {
         body: limits.body,
         in_flight: limits.in_flight,
@@ -87,6 +114,7 @@ fn door(ring: &Keyring, name: ServerName, server: Server) -> Result<Door, StartE
 fn backend(name: &ServerName, server: &Server) -> Result<Backend, StartError> {
     let config::Backend::Http {
         url,
+        socket,
         ca_file,
         connect_timeout,
         ..
@@ -98,6 +126,15 @@ fn backend(name: &ServerName, server: &Server) -> Result<Backend, StartError> {
         }
         _ => None,
     };
-    Backend::new(url, tls, *connect_timeout, server.answer_timeout)
-        .map_err(|error| StartError::Backend(name.clone(), error))
+    let backend = Backend::new(url, tls, *connect_timeout, server.answer_timeout)
+        .map_err(|error| StartError::Backend(name.clone(), error))?;
+    Ok(match socket {
+        None => backend,
+        Some(socket) => backend.through(BackendSocket {
+            path: socket.path.clone(),
+            uids: socket
+                .uid
+                .map_or_else(|| vec![sys::user(), 0], |uid| vec![uid]),
+        }),
+    })
 }

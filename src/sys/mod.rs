@@ -2,6 +2,10 @@
 //!
 //! The one module where `unsafe` would be allowed; there is none yet.
 
+mod files;
+
+pub use files::{PrivateFileError, open_private};
+
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
 };
@@ -29,6 +33,12 @@ pub fn raise_descriptors() -> usize {
     limit.map_or(usize::MAX, |limit| {
         usize::try_from(limit).unwrap_or(usize::MAX)
     })
+}
+
+/// The number of the user this process runs as.
+#[must_use]
+pub fn user() -> u32 {
+    rustix::process::geteuid().as_raw()
 }
 
 /// Keeps this process's memory to itself: no core dump holds it, and other processes of the same

@@ -4,7 +4,7 @@ use super::*;
 fn root_keys_have_their_errors() {
     bad_line(
         "listen = 8080",
-        "10: listen: is a number; write an IP address and a port, such as \"127.0.0.1:8080\" or \"[::1]:8080\"",
+        "10: listen: is a number; write an IP address and a port, such as \"127.0.0.1:8080\" or \"[::1]:8080\", or a Unix socket, such as \"unix:/run/cloakroom/mcp.sock\"",
     );
     bad_line(
         "admin_listen = '127.0.0.1:8080'",
@@ -162,6 +162,10 @@ fn limits_and_durations_hold_at_their_edges() {
         "failed_keys = 1",
         "in_flight = '8MiB'",
         "body = '1GiB'",
+        "read_timeout = '100ms'",
+        "read_timeout = '5m'",
+        "idle_timeout = '100ms'",
+        "idle_timeout = '1h'",
     ] {
         assert!(limit(fits), "{fits}");
     }
@@ -181,6 +185,10 @@ fn limits_and_durations_hold_at_their_edges() {
         "streams = '64'",
         "connections = 0",
         "failed_keys = 0",
+        "read_timeout = '99ms'",
+        "read_timeout = '301s'",
+        "idle_timeout = '0s'",
+        "idle_timeout = '3601s'",
         "body = -1",
         "body = 1.5",
         "body = '18446744073709551616'",

@@ -1,3 +1,4 @@
+mod keys_of_listeners;
 mod keys_of_servers;
 mod keys_of_the_root;
 mod variables;
@@ -131,6 +132,8 @@ fn two_lines_are_enough_and_the_rest_are_the_defaults() {
     let own = (limits.user_requests, limits.user_streams);
     assert_eq!(own, (64, 128));
     assert_eq!((limits.connections, limits.failed_keys), (None, 10));
+    let times = (config.limits.read_timeout, config.limits.idle_timeout);
+    assert_eq!(times, (Duration::from_secs(10), Duration::from_secs(60)));
     assert!(config.setup_url.is_none());
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     let server = config.servers.values().next().unwrap();
@@ -139,8 +142,9 @@ fn two_lines_are_enough_and_the_rest_are_the_defaults() {
         url,
         ca_file,
         connect_timeout,
+        socket,
     } = &server.backend;
-    assert_eq!((url.path(), ca_file), ("/mcp", &None));
+    assert_eq!((url.path(), ca_file, socket), ("/mcp", &None, &None));
     assert_eq!(
         (*transport, server.discovery),
         (Transport::Streamable, Discovery::Secret)
@@ -164,6 +168,7 @@ fn the_default_file_has_every_key_and_its_examples_are_the_defaults() {
         .chain(keys::STORE)
         .chain(keys::KEYRING)
         .chain(keys::LIMITS)
+        .chain(keys::TLS)
     {
         assert!(has(key), "{key} is not in config/default.toml");
     }
@@ -183,13 +188,19 @@ fn the_default_file_has_every_key_and_its_examples_are_the_defaults() {
         "redis-client.pem",
         "redis-client.key",
         "backend-ca.pem",
+        "tls.crt",
+        "tls.key",
+        "client-ca.pem",
     ] {
         std::fs::write(folder.path().join(file), "").unwrap();
     }
     let file = folder.path().join("cloakroom.toml");
     std::fs::write(&file, all).unwrap();
-    let redis = [("CLOAKROOM_STORE__URL", "rediss+sentinel://127.0.0.1/main")];
-    let examples = load(Some(&file), environment(&redis)).unwrap_or_else(|e| panic!("{e}"));
+    let set = [
+        ("CLOAKROOM_STORE__URL", "rediss+sentinel://127.0.0.1/main"),
+        ("CLOAKROOM_HEALTH_LISTEN", "unix:health.sock"),
+    ];
+    let examples = load(Some(&file), environment(&set)).unwrap_or_else(|e| panic!("{e}"));
     let defaults = good(GITHUB);
     assert_eq!(examples.allowed_hosts, defaults.allowed_hosts);
     assert_eq!(examples.allowed_origins, defaults.allowed_origins);
@@ -228,7 +239,7 @@ Authorization = "Bearer ${TOKEN"
 sse_url = "http://127.0.0.1:9002/sse#x"
 "#;
     let expected = r#"
-cloakroom.toml:1:10: listen: not an address; write an IP address and a port, such as "127.0.0.1:8080" or "[::1]:8080"
+cloakroom.toml:1:10: listen: not an address; write an IP address and a port, such as "127.0.0.1:8080" or "[::1]:8080", or a Unix socket, such as "unix:/run/cloakroom/mcp.sock"
 cloakroom.toml:2:1: lgo: unknown key; did you mean `log`?
 cloakroom.toml:3:24: key_prefixes[1]: `clk_` and `cla_` are Cloakroom's own prefixes; leave it out
 cloakroom.toml:3:32: key_prefixes[2]: is a number; write a text in quotes, as in ["acme_"]

@@ -10,6 +10,8 @@ use tokio::task::{JoinSet, yield_now};
 
 use super::*;
 
+type Running = Pin<Box<dyn Future<Output = Result<(), Rejection>>>>;
+
 fn user(number: u8) -> UserId {
     UserId::from_hex(&format!("{number:02x}").repeat(16)).unwrap()
 }
@@ -220,8 +222,8 @@ async fn requests_that_end_at_any_moment_leave_nothing_behind() {
     };
     let (budget, mut finished) = (small(), 0);
     for _ in 0..500 {
-        let mut running: Vec<Pin<Box<_>>> = (0..12)
-            .map(|n| Box::pin(request(budget.clone(), n % 2)))
+        let mut running: Vec<Running> = (0..12)
+            .map(|n| Box::pin(request(budget.clone(), n % 2)) as _)
             .collect();
         while !running.is_empty() {
             // What is polled here must not use up what the runtime lets a task do at once.

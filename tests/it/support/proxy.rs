@@ -70,6 +70,9 @@ pub(crate) struct Proxy {
 
 /// One process that serves.
 pub(crate) struct Serving {
+    /// As it says itself.
+    pub(crate) url: String,
+    /// Port 0 when it listens on a Unix socket.
     pub(crate) address: SocketAddr,
     pub(crate) child: Child,
     printed: Arc<Mutex<Vec<u8>>>,
@@ -115,7 +118,7 @@ impl Proxy {
         let vault = Vault::new(store.clone(), ring);
         vault.check_keyring().await.unwrap();
         Self {
-            serving: Serving::start(&folder, None),
+            serving: Serving::start(&folder, &[]),
             vault: Arc::new(vault),
             store,
             folder,
@@ -124,7 +127,13 @@ impl Proxy {
 
     /// Starts a further replica, which finds the store under this URL if one is named.
     pub(crate) fn replica(&self, store: Option<&str>) -> Serving {
-        Serving::start(&self.folder, store)
+        let store = store.map(|url| ("CLOAKROOM_STORE__URL", url));
+        Serving::start(&self.folder, store.as_slice())
+    }
+
+    /// Starts a further replica with these variables.
+    pub(crate) fn replica_with(&self, variables: &[(&str, &str)]) -> Serving {
+        Serving::start(&self.folder, variables)
     }
 
     /// Starts a further replica, which may have so many file descriptors.
@@ -259,7 +268,12 @@ pub(crate) async fn alone() -> MutexGuard<'static, ()> {
 
 fn config(url: &str, lines: &Lines<'_>, servers: &str) -> String {
     let Lines { root, store, .. } = lines;
-    format!("listen = \"127.0.0.1:0\"\n{root}\n[store]\nurl = \"{url}\"\n{store}\n{servers}")
+    let listen = if root.starts_with("listen = ") {
+        ""
+    } else {
+        "listen = \"127.0.0.1:0\"\n"
+    };
+    format!("{listen}{root}\n[store]\nurl = \"{url}\"\n{store}\n{servers}")
 }
 
 impl Serving {
@@ -267,19 +281,31 @@ impl Serving {
         self.child.id()
     }
 
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
     /// Asks it to stop, and waits until it has.
     pub(crate) async fn stop(&mut self) {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
-        let until = Instant::now() + Duration::from_secs(20);
-        while self.child.try_wait().unwrap().is_none() {
+        self.signal(Signal::TERM);
+        self.gone(Duration::from_secs(20)).await;
+    }
+
+    /// Waits until it has stopped; its exit code.
+    pub(crate) async fn gone(&mut self, patience: Duration) -> Option<i32> {
+        let until = Instant::now() + patience;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
             assert!(Instant::now() < until, "it does not stop");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
-    fn start(folder: &TempDir, store: Option<&str>) -> Self {
+    fn start(folder: &TempDir, variables: &[(&str, &str)]) -> Self {
         let mut command = cloakroom();
-        command.envs(store.map(|url| ("CLOAKROOM_STORE__URL", url)));
+        command.envs(variables.iter().copied());
         Self::run(command, folder)
     }
 
@@ -310,9 +336,12 @@ impl Serving {
         }
         let document: serde_json::Value = serde_json::from_str(&line).unwrap();
         let url = document["listening"].as_str().unwrap();
-        let address = url.strip_prefix("http://").unwrap().parse().unwrap();
+        let of_port = url.split_once("://").map(|(_, address)| address);
+        let address = of_port.unwrap_or("0.0.0.0:0").parse().unwrap();
+        let url = url.to_owned();
         collect(out, printed.clone());
         Self {
+            url,
             address,
             child,
             printed,

@@ -1,16 +1,13 @@
-//! TLS as a client, for backends and for the store: whom to trust, and what to show.
-//!
-//! The provider of ciphers is named here, so that no other crate's choice of a default matters.
+//! TLS as a client, for backends and for the store.
 
-use std::fs::File;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::{self, PemObject as _};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
+
+use super::TlsError;
+use super::pem::{authorities, certificates, private_key};
 
 /// What a server that asks who connects is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,44 +16,6 @@ pub struct ClientCertificate {
     pub cert_file: PathBuf,
     /// `key_file`: PEM, the certificate's private key, for its owner's eyes alone.
     pub key_file: PathBuf,
-}
-
-/// Why there can be no TLS, and what to do about it. Each begins with the setting's name.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum TlsError {
-    /// The file of `ca_file` cannot be used.
-    #[error("ca_file {}: {why}; write PEM certificates into it", path.display())]
-    Authorities {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// The file of `cert_file` cannot be used.
-    #[error("cert_file {}: {why}; write the client's certificate into it, as PEM", path.display())]
-    Certificate {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// The file of `key_file` cannot be used.
-    #[error("key_file {}: {why}; write the private key of cert_file into it, as PEM", path.display())]
-    Key {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// Others on the machine may read or write the private key.
-    #[error("key_file {0} is open to other users of this machine (mode {1:04o}): chmod 600 {0}")]
-    KeyMode(String, u32),
-    /// The system has no certificates.
-    #[error("this system has no certificates to trust: install ca-certificates, or set ca_file")]
-    NoRoots,
-    /// The TLS library refuses.
-    #[error(transparent)]
-    Tls(#[from] rustls::Error),
 }
 
 /// A client's TLS that trusts the certificates in `ca_file`, or else the system's, and shows
@@ -69,7 +28,7 @@ pub fn client_config(
     identity: Option<&ClientCertificate>,
 ) -> Result<ClientConfig, TlsError> {
     let roots = match ca_file {
-        Some(path) => from_file(path)?,
+        Some(path) => authorities("ca_file", path)?,
         None => of_the_system()?,
     };
     let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -93,19 +52,6 @@ pub fn client_config(
     })
 }
 
-fn from_file(path: &Path) -> Result<RootCertStore, TlsError> {
-    let error = |why| TlsError::Authorities {
-        path: path.to_owned(),
-        why,
-    };
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(path).map_err(error)? {
-        let added = roots.add(certificate);
-        added.map_err(|refused| error(refused.to_string()))?;
-    }
-    Ok(roots)
-}
-
 /// What the system's store has that can be read: one odd certificate there is no reason to stop.
 fn of_the_system() -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
@@ -116,43 +62,10 @@ fn of_the_system() -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
-/// At least one.
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let found = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-    let found: Vec<_> = found.map_err(|error| words(&error))?;
-    if found.is_empty() {
-        return Err("it holds no PEM certificate".to_owned());
-    }
-    Ok(found)
-}
-
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    let error = |why| TlsError::Key {
-        path: path.to_owned(),
-        why,
-    };
-    let file = File::open(path).map_err(|why| error(why.to_string()))?;
-    // Of the open file, not of the path: what is checked is what is read.
-    let metadata = file.metadata().map_err(|why| error(why.to_string()))?;
-    let mode = metadata.permissions().mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        return Err(TlsError::KeyMode(path.display().to_string(), mode));
-    }
-    PrivateKeyDer::from_pem_reader(file).map_err(|why| error(words(&why)))
-}
-
-/// The library's own words for what is malformed repeat it, and it may be a key.
-fn words(error: &pem::Error) -> String {
-    match error {
-        pem::Error::Io(error) => error.to_string(),
-        pem::Error::NoItemsFound => "it holds nothing of the kind".to_owned(),
-        _ => "it is damaged".to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
 
@@ -181,7 +94,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let own = identity(folder.path(), "own");
         assert!(client_config(Some(&own.cert_file), Some(&own)).is_ok());
-        for mode in [0o640, 0o604, 0o620] {
+        for mode in [0o644, 0o604, 0o620] {
             std::fs::set_permissions(&own.key_file, Permissions::from_mode(mode)).unwrap();
             let error = refusal(&own.cert_file, &own).to_string();
             let remedy = format!("chmod 600 {}", own.key_file.display());

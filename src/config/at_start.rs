@@ -1,0 +1,61 @@
+//! What of a configuration counts only when a process starts: a reload leaves it as it was.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::{Config, Listen, Store};
+use crate::tls::ServerFiles;
+
+impl Config {
+    /// What of it counts only when a process starts.
+    #[must_use]
+    pub fn at_start(&self) -> AtStart {
+        AtStart {
+            listen: self.listen.clone(),
+            listen_uids: self.listen_uids.clone(),
+            tls: self.tls.clone(),
+            health_listen: self.health_listen.clone(),
+            admin_listen: self.admin_listen,
+            log: self.log.clone(),
+            threads: self.threads,
+            connections: self.limits.connections,
+            store: self.store.clone(),
+            keyring_file: self.keyring_file.clone(),
+        }
+    }
+}
+
+/// What of a configuration counts only when a process starts.
+pub struct AtStart {
+    listen: Listen,
+    listen_uids: Option<Vec<u32>>,
+    tls: Option<ServerFiles>,
+    health_listen: Option<Listen>,
+    admin_listen: Option<SocketAddr>,
+    log: String,
+    threads: usize,
+    connections: Option<usize>,
+    store: Store,
+    keyring_file: PathBuf,
+}
+
+impl AtStart {
+    /// The keys and tables in which `other` differs.
+    #[must_use]
+    pub fn differing(&self, other: &Self) -> Vec<&'static str> {
+        let same = [
+            ("listen", self.listen == other.listen),
+            ("listen_uids", self.listen_uids == other.listen_uids),
+            ("[tls]", self.tls == other.tls),
+            ("health_listen", self.health_listen == other.health_listen),
+            ("admin_listen", self.admin_listen == other.admin_listen),
+            ("log", self.log == other.log),
+            ("threads", self.threads == other.threads),
+            ("limits.connections", self.connections == other.connections),
+            ("[store]", self.store == other.store),
+            ("[keyring]", self.keyring_file == other.keyring_file),
+        ];
+        let differing = same.into_iter().filter(|(_, same)| !same);
+        differing.map(|(key, _)| key).collect()
+    }
+}

@@ -1,0 +1,63 @@
+//! `[tls]`: the certificate the listener shows.
+
+use std::path::Path;
+
+use super::listen::Listen;
+use super::reader::optional;
+use super::reader::{Section, text};
+use super::{keys, server};
+use crate::tls::ServerFiles;
+
+/// The outer `None` is an error, the inner one a listener without TLS.
+#[allow(clippy::option_option, reason = "a mistake is not the same as no TLS")]
+pub(super) fn read(
+    root: &Section<'_>,
+    listen: Option<&Listen>,
+    folder: &Path,
+) -> Option<Option<ServerFiles>> {
+    if !root.has("tls") {
+        return Some(None);
+    }
+    let section = root.section("tls", keys::TLS)?;
+    let used = keys::TLS.iter().find(|key| section.has(key));
+    if let (Some(key), Some(Listen::Unix(_))) = (used, listen) {
+        let message = "a Unix socket has no TLS: nobody but the two processes sees what passes; \
+                       remove it, or listen on an address";
+        section.fail_key(key, message);
+        return None;
+    }
+    let file = |key, example| {
+        optional(&section, key, |value| {
+            let wanted = format!("the path of a PEM file, such as \"{example}\"");
+            server::existing_file(text(value, &wanted)?, folder)
+        })
+    };
+    let cert_file = file("cert_file", "tls.crt");
+    let key_file = file("key_file", "tls.key");
+    let client_ca_file = file("client_ca_file", "client-ca.pem");
+    let (cert_file, key_file, client_ca_file) = (cert_file?, key_file?, client_ca_file?);
+    match (cert_file, key_file) {
+        (Some(cert_file), Some(key_file)) => Some(Some(ServerFiles {
+            cert_file,
+            key_file,
+            client_ca_file,
+        })),
+        (None, None) if client_ca_file.is_none() => Some(None),
+        (Some(_), None) => {
+            let message = "needs `key_file` too: the path of its private key";
+            section.fail_key("cert_file", message);
+            None
+        }
+        (None, Some(_)) => {
+            let message = "needs `cert_file` too: the path of the certificate it belongs to";
+            section.fail_key("key_file", message);
+            None
+        }
+        (None, None) => {
+            let message = "needs `cert_file` and `key_file` too: clients show a certificate only to a \
+                           server that shows one";
+            section.fail_key("client_ca_file", message);
+            None
+        }
+    }
+}

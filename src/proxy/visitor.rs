@@ -1,0 +1,100 @@
+//! Who sends the requests of a connection, and what becomes of each.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::header::{CONNECTION, HeaderValue, ORIGIN};
+use http::{Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+use tokio::time::sleep;
+use tower_service::Service as _;
+
+use super::client::ClientAddress;
+use super::cors;
+use super::flood::Late;
+use super::places::Place;
+use super::pool::Pooled;
+use super::serving::{Core, Current};
+use crate::layer::AnswerBody;
+use crate::rejection::Rejection;
+
+type Answer = Response<AnswerBody<Pooled>>;
+
+/// Who sends the requests of a connection.
+#[derive(Clone)]
+pub(super) struct Visitor {
+    pub(super) current: Arc<Current>,
+    /// The other end of the connection, or whom it is passed on for; none on a Unix socket.
+    pub(super) peer: Option<IpAddr>,
+    pub(super) place: Arc<Place>,
+}
+
+impl Visitor {
+    /// Answers a request by the configuration in force now.
+    pub(super) async fn answer(&self, mut request: Request<Incoming>) -> Answer {
+        let core = self.current.get();
+        let proxies = &core.serving.entrance.trusted_proxies;
+        let client = proxies.client(self.peer, request.headers());
+        request.extensions_mut().insert(client);
+        let first = request.version() < Version::HTTP_2;
+        let response = answer(&core, request, client).await;
+        if first {
+            self.parting(response)
+        } else {
+            response
+        }
+    }
+
+    /// The answer, which asks its client not to keep the connection if the process is about to stop.
+    pub(super) fn parting(&self, mut response: Answer) -> Answer {
+        if self.current.is_leaving() {
+            close(&mut response);
+        }
+        response
+    }
+}
+
+/// Past the guard, which the answer to a page's browser needs as well, to the layer.
+async fn answer(
+    core: &Core,
+    request: Request<Incoming>,
+    ClientAddress(address): ClientAddress,
+) -> Answer {
+    if let Err(rejection) = core.serving.guard.check(&request) {
+        return own(rejection);
+    }
+    if let Some(answer) = cors::preflight(&request) {
+        return answer.map(AnswerBody::own);
+    }
+    let page = request.headers().get(ORIGIN).cloned();
+    let first = request.version() < Version::HTTP_2;
+    let Ok(mut response) = core.cloakroom.clone().call(request).await;
+    if let Some(address) = address.filter(|_| is_wrong_key(&response)) {
+        match core.serving.flood.failed(address) {
+            Late::Not => {}
+            Late::By(delay, _holding) => sleep(delay).await,
+            Late::Cut if first => close(&mut response),
+            Late::Cut => {}
+        }
+    }
+    if let Some(origin) = page {
+        cors::share(response.headers_mut(), origin);
+    }
+    response
+}
+
+fn is_wrong_key<B>(response: &Response<B>) -> bool {
+    let rejection = response.extensions().get::<Rejection>();
+    rejection.is_some_and(|rejection| rejection.status() == StatusCode::UNAUTHORIZED)
+}
+
+/// One of our own answers.
+pub(super) fn own(rejection: Rejection) -> Answer {
+    rejection.into_response().map(AnswerBody::own)
+}
+
+/// Asks the client not to use the connection again; only HTTP/1.1 has words for it.
+fn close<B>(response: &mut Response<B>) {
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+}

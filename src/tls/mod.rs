@@ -1,0 +1,61 @@
+//! TLS: whom to trust, and what to show. `client` for backends and the store, `server` for the
+//! listener, whose files may change while it serves; `pem` reads the files of both.
+//!
+//! The provider of ciphers is named here, so that no other crate's choice of a default matters.
+
+mod client;
+mod pem;
+mod server;
+
+use std::path::PathBuf;
+
+pub use client::{ClientCertificate, client_config};
+pub use server::{Figures, ServerFiles, ServerTls};
+
+/// Why there can be no TLS, and what to do about it. Each begins with the setting's name.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum TlsError {
+    /// The file of certificates to trust cannot be used.
+    #[error("{setting} {}: {why}; write PEM certificates into it", path.display())]
+    Authorities {
+        /// What names it: `ca_file`, `client_ca_file`.
+        setting: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The file of `cert_file` cannot be used.
+    #[error("cert_file {}: {why}; write the certificate into it, as PEM", path.display())]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The file of `key_file` cannot be used.
+    #[error("key_file {}: {why}; write the private key of cert_file into it, as PEM", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Others on the machine may read or write the private key.
+    #[error("key_file {0} is open to other users of this machine (mode {1:04o}): chmod 600 {0}")]
+    KeyMode(String, u32),
+    /// The listener's certificate is of no use today.
+    #[error("cert_file {}: {why}; put a certificate there that is valid now", path.display())]
+    NotValidNow {
+        /// The file.
+        path: PathBuf,
+        /// Expired, or not valid yet.
+        why: String,
+    },
+    /// The system has no certificates.
+    #[error("this system has no certificates to trust: install ca-certificates, or set ca_file")]
+    NoRoots,
+    /// The TLS library refuses.
+    #[error(transparent)]
+    Tls(#[from] rustls::Error),
+}
