@@ -241,7 +241,13 @@ fn a_backend_that_answers_early_and_reads_no_more_keeps_nobody_waiting() {
             let mut stream = stream.unwrap();
             // The head, and a little of the body if it is long.
             let _ = stream.read(&mut [0; 4096]).unwrap();
-            stream.write_all(&json_answer("{}")).unwrap();
+            let mut headers = vec![("content-type", "application/json")];
+            // Only the first stays open, and is not read any more.
+            if !kept.is_empty() {
+                headers.push(("connection", "close"));
+            }
+            let answer = plain_answer("200 OK", &headers, "{}");
+            stream.write_all(&answer).unwrap();
             kept.push(stream);
         }
     });
