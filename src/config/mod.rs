@@ -18,6 +18,7 @@ mod error;
 mod keys;
 mod parse;
 mod reader;
+mod replicas;
 mod server;
 mod setup_url;
 mod slots;
@@ -34,6 +35,7 @@ use std::time::Duration;
 use http::Uri;
 
 pub use error::{ConfigError, ConfigErrors};
+pub use replicas::{HealthCheck, Replicas};
 
 use crate::inject::Slots;
 use crate::names::ServerName;
@@ -137,6 +139,10 @@ pub enum Backend {
         ca_file: Option<PathBuf>,
         /// How long opening a connection may take.
         connect_timeout: Duration,
+        /// The addresses that stand for the URL's host.
+        replicas: Replicas,
+        /// How they are checked; never set unless built with the feature `pingora-lb`.
+        health_check: Option<HealthCheck>,
     },
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::Uri;
 
 use super::reader::{Section, text};
-use super::{Backend, Discovery, Server, Transport, keys, slots, values};
+use super::{Backend, Discovery, Replicas, Server, Transport, keys, replicas, slots, values};
 use crate::inject::Place;
 use crate::names::ServerName;
 
@@ -84,6 +84,8 @@ fn read_one(section: &Section<'_>, folder: &Path, warnings: &mut Vec<String>) ->
         day,
         ANSWER_TIMEOUT,
     );
+    let replicas = replicas::read(section, url.as_ref().map(|(_, _, url)| url));
+    let health_check = replicas::read_check(section);
     let discovery = read_discovery(section);
     let slots = slots::read(section, url.as_ref().map(|(_, _, url)| url));
     if later || !backend_named {
@@ -96,6 +98,8 @@ fn read_one(section: &Section<'_>, folder: &Path, warnings: &mut Vec<String>) ->
             url,
             ca_file: ca_file?,
             connect_timeout: connect_timeout?,
+            replicas: replicas?,
+            health_check: health_check?,
         },
         slots: slots?,
         discovery: discovery?,
@@ -202,15 +206,28 @@ pub(super) fn file(path: &str, folder: &Path) -> Result<PathBuf, String> {
 }
 
 fn warn(section: &Section<'_>, server: &Server, warnings: &mut Vec<String>) {
-    let Backend::Http { url, transport, .. } = &server.backend;
-    let host = url.host().unwrap_or_default();
+    let Backend::Http {
+        url,
+        transport,
+        replicas,
+        ..
+    } = &server.backend;
+    let far = match replicas {
+        Replicas::Host | Replicas::Dns => url.host().filter(|host| !super::is_loopback_name(host)),
+        Replicas::Listed(all) => {
+            let hosts = all.iter().map(|(host, _)| host.as_str());
+            hosts
+                .into_iter()
+                .find(|host| !super::is_loopback_name(host))
+        }
+    };
     let key = URLS
         .iter()
         .find(|(_, spoken)| spoken == transport)
         .map_or("url", |(key, _)| key);
     if server.slots.need_secrets()
         && url.scheme_str() == Some("http")
-        && !super::is_loopback_name(host)
+        && let Some(host) = far
     {
         warnings.push(format!(
             "{}: secrets travel unencrypted to {host}; use https:// unless that network is yours alone",

@@ -1,4 +1,4 @@
-//! Idle connections of one core, each for one user, server and profile.
+//! Idle connections of one core, each for one user, server and profile, to one replica of the server.
 //!
 //! A connection is never shared between users, not even one after the other: a backend that writes
 //! one answer too many would hand it to whoever comes next (measured with a connection pool keyed by
@@ -15,6 +15,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::backend::Sender;
+use super::replicas::Address;
 use crate::names::{ProfileName, ServerName};
 use crate::vault::UserId;
 
@@ -23,12 +24,13 @@ const IDLE: Duration = Duration::from_secs(4);
 /// Idle connections of one core; the one idle longest makes room.
 const MOST: usize = 1024;
 
-/// Whom a connection serves: all of it, always.
+/// Whom a connection serves, and where it leads: all of it, always.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Owner {
     pub(super) user: UserId,
     pub(super) server: ServerName,
     pub(super) profile: ProfileName,
+    pub(super) replica: Address,
 }
 
 struct Idle {

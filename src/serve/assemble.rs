@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::StartError;
-use crate::config::{self, Config, Server, Transport};
+use crate::config::{self, Config, Replicas, Server, Transport};
 use crate::gate::{Discovery, Door, Gate};
 use crate::layer::{CloakroomLayer, Limits, Routes};
 use crate::names::ServerName;
-use crate::proxy::{Backend, Guard, Serving};
+use crate::proxy::{Address, Backend, Guard, Serving};
 use crate::resolve::Resolver;
 use crate::tls;
 use crate::vault::Keyring;
@@ -64,6 +64,7 @@ fn backend(name: &ServerName, server: &Server) -> Result<Backend, StartError> {
         url,
         ca_file,
         connect_timeout,
+        replicas,
         ..
     } = &server.backend;
     let tls = match url.scheme_str() {
@@ -73,6 +74,13 @@ fn backend(name: &ServerName, server: &Server) -> Result<Backend, StartError> {
         }
         _ => None,
     };
-    Backend::new(url, tls, *connect_timeout, server.answer_timeout)
-        .map_err(|error| StartError::Backend(name.clone(), error))
+    let backend = Backend::new(url, tls, *connect_timeout, server.answer_timeout)
+        .map_err(|error| StartError::Backend(name.clone(), error))?;
+    Ok(match replicas {
+        Replicas::Host => backend,
+        Replicas::Listed(all) => {
+            backend.with_replicas(all.iter().map(|(host, port)| Address::new(host, *port)))
+        }
+        Replicas::Dns => backend.with_named_replicas(),
+    })
 }

@@ -1,5 +1,6 @@
 mod keys_of_servers;
 mod keys_of_the_root;
+mod replicas;
 mod variables;
 
 use std::ffi::OsString;
@@ -8,8 +9,8 @@ use std::time::Duration;
 
 use super::error::{Errors, Place};
 use super::{
-    Backend, Config, ConfigErrors, DEFAULT_TOML, Discovery, Server, Transport, Variables, keys,
-    load, load_store, read,
+    Backend, Config, ConfigErrors, DEFAULT_TOML, Discovery, Replicas, Server, Transport, Variables,
+    keys, load, load_store, read,
 };
 
 const GITHUB: &str = "[servers.github]\nurl = \"http://127.0.0.1:9001/mcp\"\n";
@@ -133,8 +134,11 @@ fn two_lines_are_enough_and_the_rest_are_the_defaults() {
         url,
         ca_file,
         connect_timeout,
+        replicas,
+        health_check,
     } = &server.backend;
     assert_eq!((url.path(), ca_file), ("/mcp", &None));
+    assert!(*replicas == Replicas::Host && health_check.is_none());
     assert_eq!(
         (*transport, server.discovery),
         (Transport::Streamable, Discovery::Secret)
@@ -170,6 +174,7 @@ fn the_default_file_has_every_key_and_its_examples_are_the_defaults() {
     assert!(keys::SLOTS.iter().all(table));
     let named = |key: &&str| all.contains(&format!("`{key}`"));
     assert!(keys::SERVER_LATER.iter().all(named));
+    assert!(named(&"health_check") && keys::HEALTH_CHECK.iter().all(named));
 
     let folder = tempfile::tempdir().unwrap();
     for file in [
