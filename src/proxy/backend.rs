@@ -18,6 +18,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::replicas::{Address, ReplicaFigures, Replicas, Set};
+#[cfg(feature = "pingora-lb")]
+use super::replicas::{Check, run_checks};
 use crate::layer::Failure;
 
 /// Bytes of an answer's head, and of what is read ahead of the client. An answer is passed on as it
@@ -28,8 +30,9 @@ const READ_AHEAD: usize = 64 * 1024;
 pub(super) type Sender = SendRequest<Full<Bytes>>;
 
 /// One server, as configured.
+#[derive(Clone)]
 pub struct Backend {
-    replicas: Replicas,
+    replicas: Arc<Replicas>,
     tls: Option<(TlsConnector, ServerName<'static>)>,
     /// The `Host` of every request.
     pub(super) authority: HeaderValue,
@@ -40,7 +43,7 @@ pub struct Backend {
     pub(super) answer_timeout: Duration,
     /// It once sent bytes nobody had asked for.
     babbles: Arc<AtomicBool>,
-    failed_connects: AtomicU64,
+    failed_connects: Arc<AtomicU64>,
 }
 
 /// Why a URL cannot be a backend's.
@@ -79,7 +82,7 @@ impl Backend {
         let port = authority.port_u16();
         let port = port.unwrap_or(if secure { 443 } else { 80 });
         Ok(Self {
-            replicas: Replicas::one(Address::new(&host, port)),
+            replicas: Arc::new(Replicas::one(Address::new(&host, port))),
             tls,
             authority: HeaderValue::from_str(authority.as_str())
                 .map_err(|_| error("the URL's host cannot stand in a header"))?,
@@ -90,7 +93,7 @@ impl Backend {
             connect_timeout,
             answer_timeout,
             babbles: Arc::default(),
-            failed_connects: AtomicU64::new(0),
+            failed_connects: Arc::default(),
         })
     }
 
@@ -98,7 +101,7 @@ impl Backend {
     /// `Host` header and of certificates. There must be one at least.
     #[must_use]
     pub fn with_replicas(mut self, addresses: impl IntoIterator<Item = Address>) -> Self {
-        self.replicas = Replicas::listed(addresses);
+        self.replicas = Arc::new(Replicas::listed(addresses));
         self
     }
 
@@ -109,7 +112,25 @@ impl Backend {
     /// Outside of a tokio runtime.
     #[must_use]
     pub fn with_named_replicas(mut self) -> Self {
-        self.replicas = self.replicas.into_named();
+        self.replicas = Arc::new(self.replicas.to_named());
+        self
+    }
+
+    /// This backend, its replicas checked as long as it lives, by a task of the current runtime.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    #[cfg(feature = "pingora-lb")]
+    #[must_use]
+    pub fn with_checks(self, check: Check) -> Self {
+        // What checks do is counted apart, and must not keep the replicas alive.
+        let prober = Self {
+            replicas: Arc::new(Replicas::listed([])),
+            failed_connects: Arc::default(),
+            ..self.clone()
+        };
+        let replicas = Arc::downgrade(&self.replicas);
+        tokio::spawn(run_checks(check, prober, replicas));
         self
     }
 

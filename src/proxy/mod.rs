@@ -22,5 +22,7 @@ pub use guard::Guard;
 pub use health::Health;
 pub use listener::{Listener, Options, StartError};
 pub use pool::Pooled;
+#[cfg(feature = "pingora-lb")]
+pub use replicas::Check;
 pub use replicas::{Address, ReplicaFigures};
 pub use serving::Serving;

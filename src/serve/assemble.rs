@@ -76,11 +76,21 @@ fn backend(name: &ServerName, server: &Server) -> Result<Backend, StartError> {
     };
     let backend = Backend::new(url, tls, *connect_timeout, server.answer_timeout)
         .map_err(|error| StartError::Backend(name.clone(), error))?;
-    Ok(match replicas {
+    let backend = match replicas {
         Replicas::Host => backend,
         Replicas::Listed(all) => {
             backend.with_replicas(all.iter().map(|(host, port)| Address::new(host, *port)))
         }
         Replicas::Dns => backend.with_named_replicas(),
-    })
+    };
+    #[cfg(feature = "pingora-lb")]
+    if let config::Backend::Http {
+        health_check: Some(config::HealthCheck { every, path }),
+        ..
+    } = &server.backend
+    {
+        let (every, path) = (*every, path.clone());
+        return Ok(backend.with_checks(crate::proxy::Check { every, path }));
+    }
+    Ok(backend)
 }

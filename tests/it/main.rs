@@ -11,6 +11,7 @@ mod demo;
 mod faults;
 mod mix_up;
 mod moving;
+mod replicas;
 mod revocation;
 mod rotation;
 mod rules;

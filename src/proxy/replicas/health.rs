@@ -80,7 +80,7 @@ impl Health {
     }
 
     /// Its active checks pass from now on, or fail. Whether that is news.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "pingora-lb"))]
     pub(super) fn checked(&mut self, well: bool) -> bool {
         let was_up = self.is_up();
         self.failing_checks = !well;

@@ -5,10 +5,12 @@
 //!    every process with the same configuration names the same one). A session stays where it began.
 //! 2. A replica no connection can be opened to is left alone for a second, twice as long each time up to
 //!    30 s, then one request tries it. Its requests go to the next on the ring meanwhile; its sessions
-//!    are gone.
+//!    are gone. With the feature `pingora-lb`, active checks (`check`) say so too.
 //! 3. One replica alone is always tried. When all are down, the ring's choice is.
 
 mod address;
+#[cfg(feature = "pingora-lb")]
+mod check;
 mod dns;
 mod health;
 mod set;
@@ -18,6 +20,10 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 pub use address::Address;
+#[cfg(feature = "pingora-lb")]
+pub use check::Check;
+#[cfg(feature = "pingora-lb")]
+pub(super) use check::run as run_checks;
 pub(super) use set::{Attempt, Replica, Set};
 
 /// Replicas a backend may have.
@@ -54,12 +60,14 @@ impl Replicas {
     }
 
     /// All addresses of the host that was one until now. Needs a runtime.
-    pub(super) fn into_named(self) -> Self {
-        let name = match &self {
-            Self::One(set) => set.replicas().first().map(|one| one.address().clone()),
-            Self::Listed(_) | Self::Named(_) => None,
-        };
-        name.map_or(self, |name| Self::Named(dns::watch(name)))
+    pub(super) fn to_named(&self) -> Self {
+        match self {
+            Self::Named(sets) => Self::Named(sets.clone()),
+            Self::One(set) | Self::Listed(set) => match set.replicas() {
+                [only] => Self::Named(dns::watch(only.address().clone())),
+                _ => Self::Listed(set.clone()),
+            },
+        }
     }
 
     /// Whether what begins at one of them is to stay there.

@@ -51,6 +51,20 @@ impl Replica {
         self.health().is_up()
     }
 
+    /// Its active checks pass from now on, or fail.
+    #[cfg(feature = "pingora-lb")]
+    pub(super) fn checked(&self, well: bool) {
+        if !self.health().checked(well) {
+            return;
+        }
+        let replica = &self.address;
+        if well {
+            tracing::info!(%replica, "a replica passes its checks again");
+        } else {
+            tracing::warn!(%replica, "a replica fails its checks, and gets no requests");
+        }
+    }
+
     fn admit(self: &Arc<Self>, now: Instant) -> Option<Attempt> {
         let leave = Some(self.health().admit(now)?);
         let replica = self.clone();
