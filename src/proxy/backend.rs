@@ -17,9 +17,9 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::replicas::{Address, ReplicaFigures, Replicas, Set};
 #[cfg(feature = "pingora-lb")]
 use super::replicas::{Check, run_checks};
+use super::replicas::{ReplicaAddress, ReplicaFigures, Replicas, Set};
 use crate::layer::Failure;
 
 /// Bytes of an answer's head, and of what is read ahead of the client. An answer is passed on as it
@@ -82,7 +82,7 @@ impl Backend {
         let port = authority.port_u16();
         let port = port.unwrap_or(if secure { 443 } else { 80 });
         Ok(Self {
-            replicas: Arc::new(Replicas::one(Address::new(&host, port))),
+            replicas: Arc::new(Replicas::one(ReplicaAddress::new(&host, port))),
             tls,
             authority: HeaderValue::from_str(authority.as_str())
                 .map_err(|_| error("the URL's host cannot stand in a header"))?,
@@ -100,7 +100,7 @@ impl Backend {
     /// This backend, reached at these addresses instead of its URL's host, whose name stays that of the
     /// `Host` header and of certificates. There must be one at least.
     #[must_use]
-    pub fn with_replicas(mut self, addresses: impl IntoIterator<Item = Address>) -> Self {
+    pub fn with_replicas(mut self, addresses: impl IntoIterator<Item = ReplicaAddress>) -> Self {
         self.replicas = Arc::new(Replicas::listed(addresses));
         self
     }
@@ -160,7 +160,7 @@ impl Backend {
     }
 
     /// Opens a connection to a replica, driven by a task on the current runtime.
-    pub(super) async fn connect(&self, to: &Address) -> Result<Sender, ConnectError> {
+    pub(super) async fn connect(&self, to: &ReplicaAddress) -> Result<Sender, ConnectError> {
         let connected = timeout(self.connect_timeout, self.open(to)).await;
         let error = match connected {
             Ok(Ok(sender)) => return Ok(sender),
@@ -172,7 +172,7 @@ impl Backend {
         Err(error)
     }
 
-    async fn open(&self, to: &Address) -> io::Result<Sender> {
+    async fn open(&self, to: &ReplicaAddress) -> io::Result<Sender> {
         let stream = TcpStream::connect(to.pair()).await?;
         stream.set_nodelay(true)?;
         keep_alive(&stream)?;
@@ -185,7 +185,7 @@ impl Backend {
         }
     }
 
-    async fn handshake<T>(&self, stream: T, to: &Address) -> io::Result<Sender>
+    async fn handshake<T>(&self, stream: T, to: &ReplicaAddress) -> io::Result<Sender>
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {

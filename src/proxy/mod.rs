@@ -24,5 +24,5 @@ pub use listener::{Listener, Options, StartError};
 pub use pool::Pooled;
 #[cfg(feature = "pingora-lb")]
 pub use replicas::Check;
-pub use replicas::{Address, ReplicaFigures};
+pub use replicas::{ReplicaAddress, ReplicaFigures};
 pub use serving::Serving;

@@ -15,7 +15,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::backend::Sender;
-use super::replicas::Address;
+use super::replicas::ReplicaAddress;
 use crate::names::{ProfileName, ServerName};
 use crate::vault::UserId;
 
@@ -30,7 +30,7 @@ pub(super) struct Owner {
     pub(super) user: UserId,
     pub(super) server: ServerName,
     pub(super) profile: ProfileName,
-    pub(super) replica: Address,
+    pub(super) replica: ReplicaAddress,
 }
 
 struct Idle {

@@ -8,7 +8,7 @@ use crate::config::{self, Config, Replicas, Server, Transport};
 use crate::gate::{Discovery, Door, Gate};
 use crate::layer::{CloakroomLayer, Limits, Routes};
 use crate::names::ServerName;
-use crate::proxy::{Address, Backend, Guard, Serving};
+use crate::proxy::{Backend, Guard, ReplicaAddress, Serving};
 use crate::resolve::Resolver;
 use crate::tls;
 use crate::vault::Keyring;
@@ -78,9 +78,10 @@ fn backend(name: &ServerName, server: &Server) -> Result<Backend, StartError> {
         .map_err(|error| StartError::Backend(name.clone(), error))?;
     let backend = match replicas {
         Replicas::Host => backend,
-        Replicas::Listed(all) => {
-            backend.with_replicas(all.iter().map(|(host, port)| Address::new(host, *port)))
-        }
+        Replicas::Listed(all) => backend.with_replicas(
+            all.iter()
+                .map(|(host, port)| ReplicaAddress::new(host, *port)),
+        ),
         Replicas::Dns => backend.with_named_replicas(),
     };
     #[cfg(feature = "pingora-lb")]

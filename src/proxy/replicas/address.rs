@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 /// A name or IP address, and a port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Address {
+pub struct ReplicaAddress {
     host: Arc<str>,
     port: u16,
 }
@@ -15,7 +15,7 @@ pub struct Address {
 /// restart: it stays this one.
 const IDS: crc::Crc<u64> = crc::Crc::<u64>::new(&crc::CRC_64_XZ);
 
-impl Address {
+impl ReplicaAddress {
     /// An address; an IPv6 address may stand in brackets. Two spellings of one name or IP address are
     /// one address.
     #[must_use]
@@ -49,13 +49,13 @@ impl Address {
     }
 }
 
-impl From<SocketAddr> for Address {
+impl From<SocketAddr> for ReplicaAddress {
     fn from(address: SocketAddr) -> Self {
         Self::new(&address.ip().to_string(), address.port())
     }
 }
 
-impl fmt::Display for Address {
+impl fmt::Display for ReplicaAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (host, port) = self.pair();
         if host.contains(':') {
@@ -78,11 +78,11 @@ mod tests {
             ("[::0001]", "[::1]:9001", 0x7f6e_ca63_6da5_64eb),
             ("MCP-0.mcp", "mcp-0.mcp:9001", 0xe3b6_815a_624c_e318),
         ] {
-            let address = Address::new(host, 9001);
+            let address = ReplicaAddress::new(host, 9001);
             assert_eq!(address.to_string(), shown);
             assert_eq!(address.id(), id, "{:#x}", address.id());
         }
-        let ring = |host| Address::new(host, 9001).on_ring().to_string();
+        let ring = |host| ReplicaAddress::new(host, 9001).on_ring().to_string();
         assert_eq!(ring("10.0.0.1"), "10.0.0.1:9001");
         assert!(ring("mcp-0").starts_with("[fd00::") && ring("mcp-0") != ring("mcp-1"));
     }

@@ -64,7 +64,7 @@ impl ServiceDiscovery for Members {
             return Ok(Default::default());
         };
         let set = replicas.known();
-        let target = |replica: &Arc<Replica>| Target::new(&replica.address().on_ring().to_string());
+        let target = |replica: &Arc<Replica>| Target::new(&replica.on_ring().to_string());
         let targets: Result<_> = set.replicas().iter().map(target).collect();
         Ok((targets?, HashMap::new()))
     }
@@ -73,10 +73,7 @@ impl ServiceDiscovery for Members {
 impl Probe {
     fn replica(&self, target: &Target) -> Option<Arc<Replica>> {
         let set = self.replicas.upgrade()?.known();
-        let is_it = |replica: &&Arc<Replica>| {
-            target.addr.to_string() == replica.address().on_ring().to_string()
-        };
-        set.replicas().iter().find(is_it).cloned()
+        set.at(*target.addr.as_inet()?).cloned()
     }
 
     async fn ask(&self, replica: &Replica) -> std::result::Result<(), String> {

@@ -7,20 +7,20 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
-use super::{Address, MOST, Set};
+use super::{MOST, ReplicaAddress, Set};
 
 /// How often the name is asked for.
 const EVERY: Duration = Duration::from_secs(10);
 
 /// The replicas behind `name`, once it was asked for the first time; an empty set until then. Asked for
 /// until nobody looks any more, by a task of the current runtime.
-pub(super) fn watch(name: Address) -> watch::Receiver<Arc<Set>> {
+pub(super) fn watch(name: ReplicaAddress) -> watch::Receiver<Arc<Set>> {
     let (sender, receiver) = watch::channel(Arc::new(Set::new([], &[])));
     tokio::spawn(follow(name, sender));
     receiver
 }
 
-async fn follow(name: Address, sets: watch::Sender<Arc<Set>>) {
+async fn follow(name: ReplicaAddress, sets: watch::Sender<Arc<Set>>) {
     let mut clock = tokio::time::interval(EVERY);
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -56,7 +56,7 @@ fn next(set: &Set, found: impl IntoIterator<Item = SocketAddr>) -> Option<Set> {
         found.truncate(MOST);
     }
     let known = set.replicas().iter().map(|replica| replica.address());
-    let addresses: Vec<_> = found.into_iter().map(Address::from).collect();
+    let addresses: Vec<_> = found.into_iter().map(ReplicaAddress::from).collect();
     let same =
         known.len() == addresses.len() && known.into_iter().all(|one| addresses.contains(one));
     (!same && !addresses.is_empty()).then(|| Set::new(addresses, set.replicas()))

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-pub use address::Address;
+pub use address::ReplicaAddress;
 #[cfg(feature = "pingora-lb")]
 pub use check::Check;
 #[cfg(feature = "pingora-lb")]
@@ -51,11 +51,11 @@ pub struct ReplicaFigures {
 }
 
 impl Replicas {
-    pub(super) fn one(address: Address) -> Self {
+    pub(super) fn one(address: ReplicaAddress) -> Self {
         Self::One(Arc::new(Set::new([address], &[])))
     }
 
-    pub(super) fn listed(addresses: impl IntoIterator<Item = Address>) -> Self {
+    pub(super) fn listed(addresses: impl IntoIterator<Item = ReplicaAddress>) -> Self {
         Self::Listed(Arc::new(Set::new(addresses, &[])))
     }
 

@@ -1,17 +1,19 @@
 //! The replicas of one backend, and which of them a request goes to.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use pingora_ketama::{Bucket, Continuum};
 
-use super::Address;
+use super::ReplicaAddress;
 use super::health::{Health, Leave};
 
 /// One replica.
 pub(in crate::proxy) struct Replica {
-    address: Address,
+    address: ReplicaAddress,
     id: u64,
+    on_ring: SocketAddr,
     health: Mutex<Health>,
 }
 
@@ -30,21 +32,27 @@ pub(in crate::proxy) struct Set {
 }
 
 impl Replica {
-    fn new(address: Address) -> Arc<Self> {
+    fn new(address: ReplicaAddress) -> Arc<Self> {
         Arc::new(Self {
             id: address.id(),
+            on_ring: address.on_ring(),
             address,
             health: Mutex::default(),
         })
     }
 
-    pub(in crate::proxy) fn address(&self) -> &Address {
+    pub(in crate::proxy) fn address(&self) -> &ReplicaAddress {
         &self.address
     }
 
     /// What is sealed into the ids of what it holds.
     pub(in crate::proxy) fn id(&self) -> u64 {
         self.id
+    }
+
+    #[cfg(feature = "pingora-lb")]
+    pub(super) fn on_ring(&self) -> SocketAddr {
+        self.on_ring
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -109,18 +117,18 @@ impl Attempt {
 impl Set {
     /// Replicas at these addresses, each once. One that is in `before` keeps what is known of it.
     pub(super) fn new(
-        addresses: impl IntoIterator<Item = Address>,
+        addresses: impl IntoIterator<Item = ReplicaAddress>,
         before: &[Arc<Replica>],
     ) -> Self {
-        let replica = |address: Address| {
+        let replica = |address: ReplicaAddress| {
             let known = before.iter().find(|replica| replica.address == address);
             known.cloned().unwrap_or_else(|| Replica::new(address))
         };
         let mut replicas: Vec<_> = addresses.into_iter().map(replica).collect();
-        replicas.sort_by_key(|replica| replica.address.on_ring());
-        replicas.dedup_by_key(|replica| replica.address.on_ring());
+        replicas.sort_by_key(|replica| replica.on_ring);
+        replicas.dedup_by_key(|replica| replica.on_ring);
         // A weight of 0 would panic.
-        let bucket = |replica: &Arc<Replica>| Bucket::new(replica.address.on_ring(), 1);
+        let bucket = |replica: &Arc<Replica>| Bucket::new(replica.on_ring, 1);
         let buckets: Vec<_> = replicas.iter().map(bucket).collect();
         let ring = Continuum::new(&buckets);
         Self { replicas, ring }
@@ -190,8 +198,8 @@ impl Set {
         order
     }
 
-    fn at(&self, on_ring: std::net::SocketAddr) -> Option<&Arc<Replica>> {
-        let place = |replica: &Arc<Replica>| replica.address.on_ring();
+    pub(super) fn at(&self, on_ring: SocketAddr) -> Option<&Arc<Replica>> {
+        let place = |replica: &Arc<Replica>| replica.on_ring;
         let index = self.replicas.binary_search_by_key(&on_ring, place).ok()?;
         self.replicas.get(index)
     }
@@ -205,7 +213,7 @@ mod tests {
     use super::*;
 
     fn set(ports: impl IntoIterator<Item = u16>) -> Set {
-        let address = |port| Address::new("127.0.0.1", port);
+        let address = |port| ReplicaAddress::new("127.0.0.1", port);
         Set::new(ports.into_iter().map(address), &[])
     }
 
@@ -293,7 +301,7 @@ mod tests {
     #[test]
     fn what_belongs_to_a_replica_goes_nowhere_else() {
         let (two, now) = (set([1, 2]), Instant::now());
-        let one = two.find(Address::new("127.0.0.1", 1).id()).unwrap();
+        let one = two.find(ReplicaAddress::new("127.0.0.1", 1).id()).unwrap();
         assert!(two.find(7).is_none());
         two.only(one, now).unwrap().failed(now);
         assert!(two.only(one, now).is_none() && two.another_is_up(one));
@@ -317,7 +325,7 @@ mod tests {
     fn what_is_known_of_a_replica_stays_when_others_come_and_go() {
         let (two, now) = (set([1, 2]), Instant::now());
         two.choose(b"a", &[], now).unwrap().failed(now);
-        let addresses = [1, 2, 3, 3].map(|port| Address::new("127.0.0.1", port));
+        let addresses = [1, 2, 3, 3].map(|port| ReplicaAddress::new("127.0.0.1", port));
         let three = Set::new(addresses, two.replicas());
         let up = three.replicas().iter().filter(|replica| replica.is_up());
         assert_eq!((three.replicas().len(), up.count()), (3, 2));
