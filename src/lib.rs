@@ -23,7 +23,8 @@
 //! gate              secrets unsealed -> inject: the plan (data, not mutation), for the tools called
 //! layer             arguments spliced into the body, task ids opened, no other byte touched;
 //!                   the allow-list of headers, then the plan, nothing else of the client's
-//! proxy::forward    the backend, on a connection of this user, server and profile alone
+//! proxy::forward    which replica of the backend: the session's, or the user's place on the ring;
+//!                   a connection to it of this user, server and profile alone
 //! layer             the answer as it comes: allow-list of headers; mcp::answer: arguments hidden,
 //!                   session, event and task ids and message paths sealed;
 //!                   an open stream ends when its key no longer stands
@@ -75,6 +76,9 @@
 //!
 //! # Where this differs from the written design
 //!
+//! - Which of a backend's replicas serves a user is decided by a ring that every process has the same, and
+//!   which one holds a session is sealed into its id, so that nothing is kept of either. Which replicas are
+//!   down each process finds out for itself, and anew after a change of configuration.
 //! - The keyring has a sixth kind, `index`: the HMAC key that turns names into record ids. Were it
 //!   derived from a realm key, rotating that key would lose every record.
 //! - A `server` key of scope `*` is a root from which each server's key is derived, so that an

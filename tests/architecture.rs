@@ -127,6 +127,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ),
     ("hyper", &["proxy/", "demo/server.rs"]),
     ("hyper_util", &["proxy/", "demo/server.rs"]),
+    ("pingora_ketama", &["proxy/replicas/set.rs"]),
+    ("pingora_load_balancing", &["proxy/replicas/check.rs"]),
     ("tokio_rustls", &["proxy/", "store/redis/"]),
     ("rustls", &["proxy/", "store/redis/", "tls/"]),
     ("clap", &["cli/", "main.rs"]),

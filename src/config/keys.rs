@@ -79,7 +79,11 @@ pub(super) const SERVER: &[&str] = &[
     "connect_timeout",
     "answer_timeout",
     "discovery",
+    "replicas",
 ];
+
+/// `[servers.NAME.health_check]`
+pub(super) const HEALTH_CHECK: &[&str] = &["every", "path"];
 
 /// `[servers.NAME]`: tables of slots, whose keys are names of what a backend expects.
 pub(super) const SLOTS: &[&str] = &["headers", "query", "arguments"];
@@ -99,6 +103,7 @@ pub(super) fn server() -> Vec<&'static str> {
         .iter()
         .chain(SLOTS)
         .chain(SERVER_LATER)
+        .chain(&["health_check"])
         .copied()
         .collect()
 }

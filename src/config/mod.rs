@@ -21,6 +21,7 @@ mod limits;
 mod listen;
 mod parse;
 mod reader;
+mod replicas;
 mod server;
 mod setup_url;
 mod slots;
@@ -41,6 +42,7 @@ use http::Uri;
 pub use at_start::AtStart;
 pub use error::{ConfigError, ConfigErrors};
 pub use listen::{Listen, TrustedProxies};
+pub use replicas::{HealthCheck, Replicas};
 pub use telemetry::{LogFormat, Telemetry};
 
 use crate::inject::Slots;
@@ -202,6 +204,10 @@ pub enum Backend {
         ca_file: Option<PathBuf>,
         /// How long opening a connection may take.
         connect_timeout: Duration,
+        /// The addresses that stand for the URL's host.
+        replicas: Replicas,
+        /// How they are checked; never set unless built with the feature `pingora-lb`.
+        health_check: Option<HealthCheck>,
     },
 }
 

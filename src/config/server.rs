@@ -7,7 +7,10 @@ use std::time::Duration;
 use http::Uri;
 
 use super::reader::{Section, text};
-use super::{Backend, BackendSocket, Discovery, Server, Transport, keys, listen, slots, values};
+use super::{
+    Backend, BackendSocket, Discovery, Replicas, Server, Transport, keys, listen, replicas, slots,
+    values,
+};
 use crate::inject::Place;
 use crate::names::ServerName;
 
@@ -85,6 +88,8 @@ fn read_one(section: &Section<'_>, folder: &Path, warnings: &mut Vec<String>) ->
         day,
         ANSWER_TIMEOUT,
     );
+    let replicas = replicas::read(section, url.as_ref().map(|(_, _, url)| url));
+    let health_check = replicas::read_check(section);
     let discovery = read_discovery(section);
     let slots = slots::read(section, url.as_ref().map(|(_, _, url)| url));
     if later || !backend_named {
@@ -98,6 +103,8 @@ fn read_one(section: &Section<'_>, folder: &Path, warnings: &mut Vec<String>) ->
             socket: socket?,
             ca_file: ca_file?,
             connect_timeout: connect_timeout?,
+            replicas: replicas?,
+            health_check: health_check?,
         },
         slots: slots?,
         discovery: discovery?,
@@ -202,6 +209,16 @@ fn read_socket(
         section.fail_key("socket", message);
         return None;
     }
+    if let Some(key) = ["replicas", "health_check"]
+        .iter()
+        .find(|key| section.has(key))
+    {
+        section.fail_key(
+            key,
+            "is for servers that are reached by their URL; remove it, or `socket`",
+        );
+        return None;
+    }
     let path = section.read("socket", |value| {
         listen::socket_path(text(value, WANTED)?, folder)
     });
@@ -240,9 +257,18 @@ fn warn(section: &Section<'_>, server: &Server, warnings: &mut Vec<String>) {
         url,
         transport,
         socket,
+        replicas,
         ..
     } = &server.backend;
-    let host = url.host().unwrap_or_default();
+    let far = match replicas {
+        Replicas::Host | Replicas::Dns => url.host().filter(|host| !super::is_loopback_name(host)),
+        Replicas::Listed(all) => {
+            let hosts = all.iter().map(|(host, _)| host.as_str());
+            hosts
+                .into_iter()
+                .find(|host| !super::is_loopback_name(host))
+        }
+    };
     let key = URLS
         .iter()
         .find(|(_, spoken)| spoken == transport)
@@ -250,7 +276,7 @@ fn warn(section: &Section<'_>, server: &Server, warnings: &mut Vec<String>) {
     if server.slots.need_secrets()
         && url.scheme_str() == Some("http")
         && socket.is_none()
-        && !super::is_loopback_name(host)
+        && let Some(host) = far
     {
         warnings.push(format!(
             "{}: secrets travel unencrypted to {host}; use https:// unless that network is yours alone",

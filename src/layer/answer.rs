@@ -7,6 +7,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode, response};
 use http_body::Body;
 
+use super::ServedBy;
 use super::call::Holding;
 use super::failure::BoxError;
 use crate::gate::Door;
@@ -128,7 +129,7 @@ pub(super) fn head_for_client(
         let capabilities = sealing
             .known
             .map_or(sealing.capabilities, |known| known.capabilities);
-        let new = Session::new(
+        let mut new = Session::new(
             Some(id.as_bytes()),
             0,
             capabilities,
@@ -136,6 +137,8 @@ pub(super) fn head_for_client(
             now,
         )
         .ok_or_else(|| Rejection::new(Kind::BackendBroken))?;
+        let served_by = backend.extensions.get::<ServedBy>();
+        new.served_by = served_by.map(|ServedBy(replica)| *replica);
         let holder = sealing.holding.holder(sealing.door);
         parts.headers.insert(
             MCP_SESSION_ID,

@@ -25,7 +25,7 @@ use super::rules::{Answering, Messages, Tasks};
 use super::setup::{Client, Reply, fitted, reply};
 use super::standing::Standing;
 use super::way::Way;
-use super::{BackendPath, Caller, Shared, opening, splice};
+use super::{Affinity, BackendPath, Caller, ServedBy, Shared, opening, splice};
 use crate::gate::{Discovery, Door, Grant, Request as Asked};
 use crate::mcp::answer::{EventAnswer, JsonAnswer};
 use crate::mcp::edit::Edits;
@@ -82,6 +82,9 @@ impl Exchange<'_> {
             head.headers.insert(MCP_NAME, mirrored(task));
         }
         self.aim(&mut head, &mut grant)?;
+        if let Some(replica) = self.replica(&opened) {
+            head.extensions.insert(Affinity(replica));
+        }
         // Before the backend is asked: on a stream of HTTP+SSE its list may come before its answer here.
         let merged = self.merged(&grant);
         let open = self.stream(&parts.method)?;
@@ -262,6 +265,14 @@ impl Exchange<'_> {
         Ok(())
     }
 
+    /// The replica of the backend that holds what the request belongs to.
+    fn replica(&self, opened: &Opened) -> Option<u64> {
+        match &self.way {
+            Way::Message { served_by, .. } => *served_by,
+            Way::Streamable | Way::Stream { .. } => opened.session.as_ref()?.served_by,
+        }
+    }
+
     fn query_too_long(&self) -> Rejection {
         let server = self.door.server();
         let text = format!(
@@ -289,9 +300,18 @@ impl Exchange<'_> {
         }
         let request = Request::from_parts(head, Full::new(body));
         let answer = inner.ask(request).await;
-        let answer = answer.map_err(|e| failure::rejection(self.door.server(), &e))?;
+        let answer = answer.map_err(|error| self.failed(&error))?;
         let (head, body) = answer.into_parts();
         Ok((head, Arrived::coming(body)))
+    }
+
+    fn failed(&self, error: &BoxError) -> Rejection {
+        let rejection = failure::rejection(self.door.server(), error);
+        match (&self.way, rejection.kind()) {
+            // Its session is the stream.
+            (Way::Message { .. }, Kind::UnknownSession) => Rejection::new(Kind::UnknownStream),
+            _ => rejection,
+        }
     }
 
     async fn pass_on<R>(
@@ -323,6 +343,8 @@ impl Exchange<'_> {
                 if !is_stream || body.is_empty() {
                     return Err(opening::no_stream(self.door.server()));
                 }
+                let served_by = backend.extensions.get().map(|ServedBy(replica)| *replica);
+                let messages = self.messages(messages, served_by)?;
                 self.open_stream(body, rules, messages).await?
             }
             _ if body.is_empty() => AnswerBody::own(Full::default()),
@@ -364,14 +386,14 @@ impl Exchange<'_> {
         &self,
         body: Arrived<R>,
         mut rules: Answering,
-        messages: &str,
+        messages: Messages,
     ) -> Result<AnswerBody<R>, Rejection>
     where
         R: Body<Data = Bytes>,
         R::Error: Into<BoxError>,
     {
-        let sealed = Arc::new(OnceLock::new());
-        rules.messages = Some(self.messages(messages, sealed.clone())?);
+        let sealed = messages.sealed.clone();
+        rules.messages = Some(messages);
         let body = self.coming(body, self.rewriting(rules, true));
         opening::announced(body, &sealed, &self.shared.streams, self.door.server()).await
     }
@@ -393,13 +415,14 @@ impl Exchange<'_> {
         }
     }
 
-    fn messages(&self, path: &str, sealed: Arc<OnceLock<String>>) -> Result<Messages, Rejection> {
+    fn messages(&self, path: &str, served_by: Option<u64>) -> Result<Messages, Rejection> {
         let stream = self.door.sse_url().map(ToString::to_string);
         let stream = stream.and_then(|url| Url::parse(&url).ok());
         Ok(Messages {
             stream: stream.ok_or_else(|| Rejection::new(Kind::BackendBroken))?,
+            served_by,
             path: path.to_owned(),
-            sealed,
+            sealed: Arc::new(OnceLock::new()),
         })
     }
 }

@@ -13,6 +13,10 @@ pub enum Failure {
     /// No connection.
     #[error("cannot be reached: {0}")]
     Down(String),
+    /// The replica that holds the session or stream is not there any more, and another may be: the
+    /// client is to begin anew.
+    #[error("the replica it belongs to is gone")]
+    Gone,
     /// A connection, but no answer in time.
     #[error("did not answer within {0:?}")]
     Silent(std::time::Duration),
@@ -25,6 +29,11 @@ pub enum Failure {
 /// system errors are for the log.
 pub(super) fn rejection(server: &ServerName, error: &BoxError) -> Rejection {
     let failure = error.downcast_ref::<Failure>();
+    if let Some(Failure::Gone) = failure {
+        // Said when the replica went; its clients need not fill the log.
+        tracing::debug!(%server, "a session whose replica is gone");
+        return Rejection::new(Kind::UnknownSession);
+    }
     let (kind, text) = match failure {
         Some(Failure::Down(_)) => (
             Kind::BackendDown,
@@ -37,7 +46,7 @@ pub(super) fn rejection(server: &ServerName, error: &BoxError) -> Rejection {
                 after.as_secs_f32()
             ),
         ),
-        Some(Failure::Broken(_)) | None => (
+        Some(Failure::Broken(_) | Failure::Gone) | None => (
             Kind::BackendBroken,
             format!("the server `{server}` gave an answer that cannot be used"),
         ),

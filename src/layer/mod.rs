@@ -8,7 +8,9 @@
 //! 4. Answers stream through as they come. When the key is revoked, open streams end, and other
 //!    answers that are not there yet are cut.
 //! 5. What a slot sets as an argument is hidden from every list of tools, and spliced into every call.
-//! 6. Whatever goes wrong is one [`crate::rejection::Rejection`], also in the extensions of the
+//! 6. What a service that chooses among several replicas says it chose ([`ServedBy`]) leaves sealed in the
+//!    session's id, and comes back with every request of that session ([`Affinity`]).
+//! 7. Whatever goes wrong is one [`crate::rejection::Rejection`], also in the extensions of the
 //!    response.
 //!
 //! Deployment caveat: the layer does not check Host and Origin, which protect a listener on loopback
@@ -74,6 +76,18 @@ pub struct Caller {
 /// extensions of a request that is a message to a stream of HTTP+SSE.
 #[derive(Clone, Debug)]
 pub struct BackendPath(pub PathAndQuery);
+
+/// The replica of its backend that alone can answer a request, for it holds the session or stream the
+/// request belongs to: what [`ServedBy`] said when that began. In the request's extensions. A service
+/// whose replica is gone fails with [`Failure::Gone`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Affinity(pub u64);
+
+/// Which replica of its backend answered. In the extensions of a response, from a service that knows of
+/// several; sealed into the session or stream that begins with it. To be the same number for the same
+/// replica in every process that serves the same clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServedBy(pub u64);
 
 struct Shared {
     gate: Arc<Gate>,

@@ -10,7 +10,9 @@ use super::way::SESSION;
 use crate::gate::Door;
 use crate::mcp::answer::Rules;
 use crate::mcp::edit::same_ignoring_case;
-use crate::mcp::ids::{Holder, nobodys_task, open_task, seal_event, seal_message_path, seal_task};
+use crate::mcp::ids::{
+    Holder, MessagePath, nobodys_task, open_task, seal_event, seal_message_path, seal_task,
+};
 use crate::mcp::tasks::Open;
 
 /// The rules for one answer.
@@ -29,6 +31,8 @@ pub(super) struct Answering {
 pub(super) struct Messages {
     /// The stream, as it is reached by us.
     pub(super) stream: Url,
+    /// The replica that has it.
+    pub(super) served_by: Option<u64>,
     /// Our own path for messages.
     pub(super) path: String,
     /// What stands for the backend's path, once the backend has told it.
@@ -73,7 +77,10 @@ impl Rules for Answering {
 
     fn endpoint(&self, reference: &str) -> Option<String> {
         let messages = self.messages.as_ref()?;
-        let target = messages.target(reference)?;
+        let target = MessagePath {
+            path: messages.target(reference)?,
+            served_by: messages.served_by,
+        };
         let holder = self.holding.holder(&self.door);
         let sealed = seal_message_path(self.door.sealer(), &holder, &target)?;
         // One stream has one path; a second one would be a stream nobody can speak to.
@@ -106,6 +113,7 @@ mod tests {
     fn messages_go_to_the_origin_of_the_stream_only() {
         let messages = Messages {
             stream: Url::parse("http://127.0.0.1:9002/a/sse?x=1").unwrap(),
+            served_by: None,
             path: "/jira/message".into(),
             sealed: Arc::default(),
         };

@@ -28,6 +28,8 @@ pub(super) enum Way {
         sealed: String,
         /// Where the backend wants it.
         target: PathAndQuery,
+        /// The replica that has the stream.
+        served_by: Option<u64>,
     },
 }
 
@@ -79,10 +81,11 @@ fn message(query: Option<&str>, door: &Door, holding: &Holding) -> Result<Way, R
     let pairs = query.unwrap_or_default().split('&');
     let mut ids = pairs.filter_map(|pair| pair.strip_prefix(SESSION));
     let opened = ids.next().and_then(|sealed| {
-        let path = open_message_path(door.sealer(), &holding.holder(door), sealed)?;
+        let to = open_message_path(door.sealer(), &holding.holder(door), sealed)?;
         Some(Way::Message {
             sealed: sealed.to_owned(),
-            target: path.parse().ok()?,
+            target: to.path.parse().ok()?,
+            served_by: to.served_by,
         })
     });
     opened.ok_or_else(|| Rejection::new(Kind::UnknownStream))

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +18,9 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+#[cfg(feature = "pingora-lb")]
+use super::replicas::{Check, run_checks};
+use super::replicas::{ReplicaAddress, ReplicaFigures, Replicas, Set};
 use crate::layer::Failure;
 use crate::telemetry::Counter;
 
@@ -29,9 +32,9 @@ const READ_AHEAD: usize = 64 * 1024;
 pub(super) type Sender = SendRequest<Full<Bytes>>;
 
 /// One server, as configured.
+#[derive(Clone)]
 pub struct Backend {
-    host: String,
-    port: u16,
+    replicas: Arc<Replicas>,
     socket: Option<BackendSocket>,
     tls: Option<(TlsConnector, ServerName<'static>)>,
     /// The `Host` of every request.
@@ -45,6 +48,7 @@ pub struct Backend {
     connects: Counter,
     /// It once sent bytes nobody had asked for.
     babbles: Arc<AtomicBool>,
+    failed_connects: Arc<AtomicU64>,
 }
 
 /// The Unix socket of a server.
@@ -89,11 +93,10 @@ impl Backend {
                 Some((TlsConnector::from(Arc::new(config)), name))
             }
         };
+        let port = authority.port_u16();
+        let port = port.unwrap_or(if secure { 443 } else { 80 });
         Ok(Self {
-            port: authority
-                .port_u16()
-                .unwrap_or(if secure { 443 } else { 80 }),
-            host,
+            replicas: Arc::new(Replicas::one(ReplicaAddress::new(&host, port))),
             socket: None,
             tls,
             authority: HeaderValue::from_str(authority.as_str())
@@ -106,6 +109,7 @@ impl Backend {
             answer_timeout,
             babbles: Arc::default(),
             connects: Counter::default(),
+            failed_connects: Arc::default(),
         })
     }
 
@@ -125,6 +129,61 @@ impl Backend {
         Self { connects, ..self }
     }
 
+    /// This backend, reached at these addresses instead of its URL's host, whose name stays that of the
+    /// `Host` header and of certificates. There must be one at least.
+    #[must_use]
+    pub fn with_replicas(mut self, addresses: impl IntoIterator<Item = ReplicaAddress>) -> Self {
+        self.replicas = Arc::new(Replicas::listed(addresses));
+        self
+    }
+
+    /// This backend, reached at every address the host and port of its URL have, which is looked up
+    /// every 10 s as long as the backend lives, by a task of the current runtime.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    #[must_use]
+    pub fn with_named_replicas(mut self) -> Self {
+        self.replicas = Arc::new(self.replicas.to_named());
+        self
+    }
+
+    /// This backend, its replicas checked as long as it lives, by a task of the current runtime.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    #[cfg(feature = "pingora-lb")]
+    #[must_use]
+    pub fn with_checks(self, check: Check) -> Self {
+        // What checks do is counted apart, and must not keep the replicas alive.
+        let prober = Self {
+            replicas: Arc::new(Replicas::listed([])),
+            failed_connects: Arc::default(),
+            ..self.clone()
+        };
+        let replicas = Arc::downgrade(&self.replicas);
+        tokio::spawn(run_checks(check, prober, replicas));
+        self
+    }
+
+    /// How its replicas are.
+    #[must_use]
+    pub fn figures(&self) -> ReplicaFigures {
+        let failed_connects = self.failed_connects.load(Ordering::Relaxed);
+        self.replicas.figures(failed_connects)
+    }
+
+    /// Its replicas now.
+    pub(super) async fn replicas(&self) -> Result<Arc<Set>, Failure> {
+        let known = timeout(self.connect_timeout, self.replicas.now()).await;
+        known.map_err(|_| Failure::Down("its name has not resolved yet".to_owned()))
+    }
+
+    /// Whether what begins at one of its replicas is to stay there.
+    pub(super) fn has_replicas(&self) -> bool {
+        self.replicas.are_told_apart()
+    }
+
     /// Whether a connection may serve another request. Not if the backend ever sent bytes nobody had
     /// asked for: what it sends a moment too late would be taken for the answer to the user's next
     /// request.
@@ -132,38 +191,39 @@ impl Backend {
         !self.babbles.load(Ordering::Relaxed)
     }
 
-    /// Opens a connection, driven by a task on the current runtime.
-    pub(super) async fn connect(&self) -> Result<Sender, Failure> {
-        let connected = timeout(self.connect_timeout, self.open()).await;
-        match connected {
+    /// Opens a connection to a replica, driven by a task on the current runtime.
+    pub(super) async fn connect(&self, to: &ReplicaAddress) -> Result<Sender, ConnectError> {
+        let connected = timeout(self.connect_timeout, self.open(to)).await;
+        let error = match connected {
             Ok(Ok(sender)) => {
                 self.connects.inc();
-                Ok(sender)
+                return Ok(sender);
             }
-            Ok(Err(error)) => Err(Failure::Down(error.to_string())),
-            Err(_) => Err(Failure::Down(format!(
-                "no connection within {:?}",
-                self.connect_timeout
-            ))),
-        }
+            Ok(Err(error)) if is_ours(&error) => ConnectError::Ours(error),
+            Ok(Err(error)) => ConnectError::Theirs(error),
+            Err(_) => ConnectError::Late(self.connect_timeout),
+        };
+        self.failed_connects.fetch_add(1, Ordering::Relaxed);
+        Err(error)
     }
 
-    async fn open(&self) -> io::Result<Sender> {
+    async fn open(&self, to: &ReplicaAddress) -> io::Result<Sender> {
         if let Some(socket) = &self.socket {
-            return self.handshake(socket.connect().await?).await;
+            return self.handshake(socket.connect().await?, to).await;
         }
-        let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
+        let stream = TcpStream::connect(to.pair()).await?;
         stream.set_nodelay(true)?;
+        keep_alive(&stream)?;
         match &self.tls {
-            None => self.handshake(stream).await,
+            None => self.handshake(stream, to).await,
             Some((connector, name)) => {
                 let stream = connector.connect(name.clone(), stream).await?;
-                self.handshake(stream).await
+                self.handshake(stream, to).await
             }
         }
     }
 
-    async fn handshake<T>(&self, stream: T) -> io::Result<Sender>
+    async fn handshake<T>(&self, stream: T, to: &ReplicaAddress) -> io::Result<Sender>
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -172,14 +232,14 @@ impl Backend {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(io::Error::other)?;
-        let (babbles, host) = (self.babbles.clone(), self.host.clone());
+        let (babbles, host) = (self.babbles.clone(), to.clone());
         tokio::spawn(async move {
             // What goes wrong in an exchange reaches whoever waits for the answer; an idle
             // connection may end, but must not speak.
             let ended = connection.await;
             if ended.is_err_and(|error| unasked(&error)) && !babbles.swap(true, Ordering::Relaxed) {
                 tracing::warn!(
-                    host,
+                    %host,
                     "the server sent more than was asked for; from now on its connections serve \
                      one request each"
                 );
@@ -207,6 +267,44 @@ impl BackendSocket {
         );
         Err(place(io::Error::other(message)))
     }
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ConnectError {
+    /// This process or machine has none left to give, which says nothing of the other side.
+    #[error("no connection can be opened here: {0}")]
+    Ours(io::Error),
+    /// It was refused, or the handshake of TLS failed.
+    #[error("{0}")]
+    Theirs(io::Error),
+    /// It took longer than is waited for.
+    #[error("no connection within {0:?}")]
+    Late(Duration),
+}
+
+fn is_ours(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    const OURS: [Errno; 6] = [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOBUFS,
+        Errno::NOMEM,
+        Errno::ADDRNOTAVAIL,
+        Errno::AGAIN,
+    ];
+    Errno::from_io_error(error).is_some_and(|errno| OURS.contains(&errno))
+}
+
+/// A stream may be silent for hours. A machine that went away without a word is noticed after some two
+/// minutes, and the client's stream ends, instead of waiting for ever.
+fn keep_alive(stream: &TcpStream) -> io::Result<()> {
+    use rustix::net::sockopt;
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, Duration::from_secs(60))?;
+    sockopt::set_tcp_keepintvl(stream, Duration::from_secs(15))?;
+    sockopt::set_tcp_keepcnt(stream, 4)?;
+    Ok(())
 }
 
 /// Whether a connection ended because something came that no request was waiting for. hyper tells

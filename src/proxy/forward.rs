@@ -5,19 +5,22 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::HOST;
 use http::uri::{InvalidUri, PathAndQuery};
 use http::{Request, Response, Uri};
 use http_body_util::Full;
+use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
 use tower_service::Service;
 
-use super::backend::{Backend, Sender};
+use super::backend::{Backend, ConnectError, Sender};
 use super::pool::{Owner, Pool, Pooled};
-use crate::layer::{BackendPath, BoxError, Caller, Failure};
+use super::replicas::{Attempt, Replica, Set};
+use crate::layer::{Affinity, BackendPath, BoxError, Caller, Failure, ServedBy};
 use crate::names::ServerName;
 use crate::telemetry::Gauge;
 
@@ -58,19 +61,30 @@ impl Forward {
             .backends
             .get(&caller.server)
             .ok_or_else(|| lost("a server without a backend"))?;
+        let affinity = request.extensions_mut().remove::<Affinity>();
         aim(&mut request, backend)?;
-        let owner = Owner {
-            user: caller.identity.user_id(),
-            server: caller.server,
-            profile: caller.profile,
+        let exchange = async {
+            let replicas = backend.replicas().await?;
+            match affinity {
+                Some(Affinity(id)) => self.within(backend, &replicas, id, &caller, request).await,
+                None => self.anywhere(backend, &replicas, &caller, request).await,
+            }
         };
-        let exchange = self.exchange(backend, &owner, request);
-        let (sender, response) = match timeout(backend.answer_timeout, exchange).await {
+        let answered = match timeout(backend.answer_timeout, exchange).await {
             Ok(done) => done?,
             Err(_) => return Err(Failure::Silent(backend.answer_timeout).into()),
         };
+        let Answered {
+            replica,
+            sender,
+            mut response,
+        } = answered;
+        if backend.has_replicas() {
+            response.extensions_mut().insert(ServedBy(replica.id()));
+        }
         Ok(response.map(|body| {
             if backend.may_be_reused() {
+                let owner = owner(&caller, &replica);
                 Pooled::new(body, self.pool.clone(), owner, sender)
             } else {
                 Pooled::last(body)
@@ -78,30 +92,166 @@ impl Forward {
         }))
     }
 
-    /// Tries the idle connection first. Only a request that hyper hands back unsent is sent again:
-    /// nobody can know what a backend did with one that left.
-    async fn exchange(
+    /// Sends a request to the caller's place on the ring, and on along the ring for as long as nothing
+    /// of it was sent: nobody can know what a backend did with a request that left.
+    async fn anywhere(
         &self,
         backend: &Backend,
-        owner: &Owner,
+        replicas: &Set,
+        caller: &Caller,
         mut request: Request<Full<Bytes>>,
-    ) -> Result<(Sender, Response<hyper::body::Incoming>), Failure> {
-        if backend.may_be_reused()
-            && let Some(mut sender) = self.pool.take(owner).await
-        {
-            match sender.try_send_request(request).await {
-                Ok(response) => return Ok((sender, response)),
-                Err(mut error) => match error.take_message() {
-                    Some(unsent) => request = unsent,
-                    None => return Err(Failure::Broken(error.into_error().to_string())),
-                },
+    ) -> Result<Answered, Failure> {
+        let (key, mut tried) = (place(caller), Vec::new());
+        let mut failure = Failure::Down("it has no replica".to_owned());
+        while let Some(attempt) = replicas.choose(&key, &tried, Instant::now()) {
+            if !attempt.is_trial() {
+                match self
+                    .on_idle(backend, &attempt.replica, caller, request)
+                    .await
+                {
+                    Ok(answered) => return Ok(answered),
+                    Err(unanswered) => request = unanswered.unsent()?,
+                }
             }
+            match on_new(backend, &attempt, request).await {
+                Ok(answered) => return Ok(answered),
+                Err(unanswered) => {
+                    failure = unanswered.failure.clone();
+                    request = unanswered.unsent()?;
+                }
+            }
+            tried.push(attempt.replica);
         }
-        let mut sender = backend.connect().await?;
-        let response = sender.send_request(request).await;
-        let response = response.map_err(|error| Failure::Broken(error.to_string()))?;
-        Ok((sender, response))
+        Err(failure)
     }
+
+    /// Sends a request to the replica that holds what it belongs to, and to no other.
+    async fn within(
+        &self,
+        backend: &Backend,
+        replicas: &Set,
+        id: u64,
+        caller: &Caller,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Answered, Failure> {
+        let replica = replicas.find(id).ok_or(Failure::Gone)?;
+        // A connection that is open is good, whatever became of others.
+        let request = match self.on_idle(backend, replica, caller, request).await {
+            Ok(answered) => return Ok(answered),
+            Err(unanswered) => unanswered.unsent()?,
+        };
+        let attempt = replicas.only(replica, Instant::now());
+        let attempt = attempt.ok_or(Failure::Gone)?;
+        on_new(backend, &attempt, request).await.map_err(|error| {
+            let gone = error.is_down() && replicas.another_is_up(replica);
+            if gone { Failure::Gone } else { error.failure }
+        })
+    }
+
+    /// Sends a request on the idle connection its caller has to a replica, if there is one.
+    async fn on_idle(
+        &self,
+        backend: &Backend,
+        replica: &Arc<Replica>,
+        caller: &Caller,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Answered, Unanswered> {
+        let idle = if backend.may_be_reused() {
+            self.pool.take(&owner(caller, replica)).await
+        } else {
+            None
+        };
+        match idle {
+            Some(sender) => ask(replica, sender, request).await,
+            None => Err(Unanswered::down("no connection is idle", Some(request))),
+        }
+    }
+}
+
+/// An answer, and the connection it came on.
+struct Answered {
+    replica: Arc<Replica>,
+    sender: Sender,
+    response: Response<Incoming>,
+}
+
+/// Why there is no answer.
+struct Unanswered {
+    failure: Failure,
+    /// The request, if nothing of it was sent and it may succeed elsewhere.
+    unsent: Option<Box<Request<Full<Bytes>>>>,
+}
+
+impl Unanswered {
+    fn down(why: impl ToString, unsent: Option<Request<Full<Bytes>>>) -> Self {
+        Self {
+            failure: Failure::Down(why.to_string()),
+            unsent: unsent.map(Box::new),
+        }
+    }
+
+    /// Whether it is the replica that cannot be reached.
+    fn is_down(&self) -> bool {
+        self.unsent.is_some() && matches!(self.failure, Failure::Down(_))
+    }
+
+    fn unsent(self) -> Result<Request<Full<Bytes>>, Failure> {
+        self.unsent.map(|unsent| *unsent).ok_or(self.failure)
+    }
+}
+
+/// Sends a request on a connection of its own.
+async fn on_new(
+    backend: &Backend,
+    attempt: &Attempt,
+    request: Request<Full<Bytes>>,
+) -> Result<Answered, Unanswered> {
+    let replica = &attempt.replica;
+    match backend.connect(replica.address()).await {
+        Ok(sender) => {
+            attempt.succeeded();
+            ask(replica, sender, request).await
+        }
+        Err(error @ ConnectError::Ours(_)) => Err(Unanswered::down(error, None)),
+        Err(error) => {
+            attempt.failed(Instant::now());
+            Err(Unanswered::down(error, Some(request)))
+        }
+    }
+}
+
+async fn ask(
+    replica: &Arc<Replica>,
+    mut sender: Sender,
+    request: Request<Full<Bytes>>,
+) -> Result<Answered, Unanswered> {
+    match sender.try_send_request(request).await {
+        Ok(response) => Ok(Answered {
+            replica: replica.clone(),
+            sender,
+            response,
+        }),
+        Err(mut error) => Err(Unanswered {
+            unsent: error.take_message().map(Box::new),
+            failure: Failure::Broken(error.into_error().to_string()),
+        }),
+    }
+}
+
+fn owner(caller: &Caller, replica: &Replica) -> Owner {
+    Owner {
+        user: caller.identity.user_id(),
+        server: caller.server.clone(),
+        profile: caller.profile.clone(),
+        replica: replica.address().clone(),
+    }
+}
+
+/// Where a caller's requests stand on the ring.
+fn place(caller: &Caller) -> Vec<u8> {
+    let user = caller.identity.user_id();
+    let (server, profile) = (caller.server.as_str(), caller.profile.as_str());
+    [user.as_bytes(), server.as_bytes(), b"/", profile.as_bytes()].concat()
 }
 
 impl Service<Request<Full<Bytes>>> for Forward {

@@ -1,8 +1,8 @@
 //! From the listener to the backend: `listener` accepts on a `socket` and spreads connections over
 //! `worker`s, one per core; each serves its `connection`s (`proxy_protocol`, TLS, then `strict` and
 //! HTTP/1.1, or `http2`) with the layer around `forward`, over idle connections to backends of its own
-//! (`pool`). `visitor`, `guard` and `cors` come before the layer. What it serves with, `serving`, may be
-//! swapped at any moment.
+//! (`pool`); to one of several `replicas`, if the server has them. `visitor`, `guard` and `cors` come
+//! before the layer. What it serves with, `serving`, may be swapped at any moment.
 //!
 //! Who sends wrong keys is slowed by `flood`; how many connections may be open is bounded by `places`.
 //!
@@ -25,6 +25,7 @@ mod places;
 mod pool;
 mod post;
 mod proxy_protocol;
+mod replicas;
 mod serving;
 mod socket;
 pub mod strict;
@@ -41,5 +42,8 @@ pub use health::Health;
 pub use listener::{Listener, Options, StartError};
 pub use pool::Pooled;
 pub use post::Poster;
+#[cfg(feature = "pingora-lb")]
+pub use replicas::Check;
+pub use replicas::{ReplicaAddress, ReplicaFigures};
 pub use serving::{Entrance, Serving};
 pub use socket::Address;

@@ -1,4 +1,4 @@
-//! Idle connections of one core, each for one user, server and profile.
+//! Idle connections of one core, each for one user, server and profile, to one replica of the server.
 //!
 //! A connection is never shared between users, not even one after the other: a backend that writes
 //! one answer too many would hand it to whoever comes next (measured with a connection pool keyed by
@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use tokio::task::yield_now;
 
 use super::backend::Sender;
+use super::replicas::ReplicaAddress;
 use crate::names::{ProfileName, ServerName};
 use crate::telemetry::Gauge;
 use crate::vault::UserId;
@@ -23,12 +24,13 @@ use crate::vault::UserId;
 /// How long a connection may be idle.
 const IDLE: Duration = Duration::from_secs(4);
 
-/// Whom a connection serves: all of it, always.
+/// Whom a connection serves, and where it leads: all of it, always.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Owner {
     pub(super) user: UserId,
     pub(super) server: ServerName,
     pub(super) profile: ProfileName,
+    pub(super) replica: ReplicaAddress,
 }
 
 struct Idle {

@@ -4,16 +4,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HOST;
+use http::uri::Scheme;
 use http::{Request, StatusCode, Uri};
 use http_body_util::Full;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use super::backend::{Backend, BackendError};
+use super::replicas::ReplicaAddress;
 
 /// Who posts to one address.
 pub struct Poster {
     backend: Backend,
+    address: ReplicaAddress,
     runtime: Handle,
 }
 
@@ -28,8 +31,17 @@ impl Poster {
         tls: Option<rustls::ClientConfig>,
         patience: Duration,
     ) -> Result<Self, BackendError> {
+        let backend = Backend::new(url, tls, patience, patience)?;
+        let port = url.port_u16();
+        let default = if url.scheme() == Some(&Scheme::HTTPS) {
+            443
+        } else {
+            80
+        };
+        let address = ReplicaAddress::new(url.host().unwrap_or_default(), port.unwrap_or(default));
         Ok(Self {
-            backend: Backend::new(url, tls, patience, patience)?,
+            backend,
+            address,
             runtime: Handle::current(),
         })
     }
@@ -56,7 +68,8 @@ impl Poster {
         let (mut head, body) = request.into_parts();
         head.uri = self.backend.target.clone().into();
         head.headers.insert(HOST, self.backend.authority.clone());
-        let mut sender = self.backend.connect().await.map_err(|e| e.to_string())?;
+        let sender = self.backend.connect(&self.address).await;
+        let mut sender = sender.map_err(|error| error.to_string())?;
         let request = Request::from_parts(head, Full::new(body));
         let answer = sender.send_request(request).await;
         answer

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use super::StartError;
 use super::reload::House;
-use crate::config::{self, Config, Listen, Server, Transport};
+use crate::config::{self, Config, Listen, Replicas, Server, Transport};
 use crate::gate::{Discovery, Door, Gate};
 use crate::layer::{CloakroomLayer, Limits, Routes};
 use crate::names::ServerName;
 use crate::proxy::{
-    Account, Address, Backend, BackendSocket, Entrance, Flood, Guard, Serving, TrustedProxies,
-    strict,
+    Account, Address, Backend, BackendSocket, Entrance, Flood, Guard, ReplicaAddress, Serving,
+    TrustedProxies, strict,
 };
 use crate::sys;
 use crate::tls;
@@ -127,6 +127,7 @@ fn backend(name: &ServerName, server: &Server) -> Result<Backend, StartError> {
         socket,
         ca_file,
         connect_timeout,
+        replicas,
         ..
     } = &server.backend;
     let tls = match url.scheme_str() {
@@ -138,7 +139,7 @@ fn backend(name: &ServerName, server: &Server) -> Result<Backend, StartError> {
     };
     let backend = Backend::new(url, tls, *connect_timeout, server.answer_timeout)
         .map_err(|error| StartError::Backend(name.clone(), error))?;
-    Ok(match socket {
+    let backend = match socket {
         None => backend,
         Some(socket) => backend.through(BackendSocket {
             path: socket.path.clone(),
@@ -146,5 +147,23 @@ fn backend(name: &ServerName, server: &Server) -> Result<Backend, StartError> {
                 .uid
                 .map_or_else(|| vec![sys::user(), 0], |uid| vec![uid]),
         }),
-    })
+    };
+    let backend = match replicas {
+        Replicas::Host => backend,
+        Replicas::Listed(all) => backend.with_replicas(
+            all.iter()
+                .map(|(host, port)| ReplicaAddress::new(host, *port)),
+        ),
+        Replicas::Dns => backend.with_named_replicas(),
+    };
+    #[cfg(feature = "pingora-lb")]
+    if let config::Backend::Http {
+        health_check: Some(config::HealthCheck { every, path }),
+        ..
+    } = &server.backend
+    {
+        let (every, path) = (*every, path.clone());
+        return Ok(backend.with_checks(crate::proxy::Check { every, path }));
+    }
+    Ok(backend)
 }

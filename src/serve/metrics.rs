@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::watch;
 
 use super::reload::{House, Reloads};
+use crate::names::ServerName;
 use crate::proxy::Serving;
 use crate::resolve::{Figures, Watch};
 use crate::telemetry::Page;
@@ -19,6 +20,7 @@ pub(super) fn show(house: &House, served: watch::Receiver<Arc<Serving>>, reloads
         configuration(page, &reloads);
         let serving = served.borrow().clone();
         under_way(page, &serving);
+        replicas(page, &serving);
         if let Some(tls) = &tls {
             certificate(page, &tls.figures());
         }
@@ -66,6 +68,24 @@ fn under_way(page: &mut Page<'_, '_>, serving: &Serving) {
         "cloakroom_wrong_keys_slowed",
         "Answers to wrong keys that were held back",
         flood.slowed,
+    );
+}
+
+fn replicas(page: &mut Page<'_, '_>, serving: &Serving) {
+    let of = |name: &ServerName, state: &str| {
+        [("server", name.to_string()), ("state", state.to_owned())]
+    };
+    let figures = serving.backends.iter().flat_map(|(name, backend)| {
+        let figures = backend.figures();
+        [
+            (of(name, "healthy"), figures.healthy as u64),
+            (of(name, "unhealthy"), figures.unhealthy as u64),
+        ]
+    });
+    page.gauges(
+        "cloakroom_backend_replicas",
+        "Replicas of a server that get requests, and those that get none but to try them",
+        figures,
     );
 }
 

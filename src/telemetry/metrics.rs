@@ -234,6 +234,23 @@ impl Page<'_, '_> {
         });
     }
 
+    /// A figure of each of several things, by their labels, that rises and falls.
+    pub fn gauges<const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl IntoIterator<Item = ([(&'static str, String); N], u64)>,
+    ) {
+        self.write(|encoder| {
+            let mut metric =
+                encoder.encode_descriptor(name, &sentence(help), None, MetricType::Gauge)?;
+            for (labels, value) in values {
+                gauge(value).encode(metric.encode_family(&labels)?)?;
+            }
+            Ok(())
+        });
+    }
+
     /// One of several states: 1 for the one that is, 0 for the others.
     pub fn state(&mut self, name: &str, help: &str, states: &[&str], now: &str) {
         self.write(|encoder| {

@@ -15,6 +15,7 @@ mod moving;
 mod overload;
 mod pages;
 mod reload;
+mod replicas;
 mod revocation;
 mod rotation;
 mod rules;

@@ -11,7 +11,7 @@ use axum::routing::post;
 use bytes::Bytes;
 use cloakroom::gate::{Door, Gate, NoServerKey};
 use cloakroom::inject::Slots;
-use cloakroom::layer::{Caller, CloakroomLayer, Failure, Limits, Routes};
+use cloakroom::layer::{Affinity, Caller, CloakroomLayer, Failure, Limits, Routes, ServedBy};
 use cloakroom::names::{ProfileName, SecretName, ServerName, UserName};
 use cloakroom::rejection::{Kind, Rejection};
 use cloakroom::resolve::{Resolver, Settings};
@@ -174,4 +174,48 @@ fn a_server_without_a_key_has_no_door() {
         Door::open(&ring, other.clone(), slots()).err(),
         Some(NoServerKey(other))
     );
+}
+
+const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{}}}"#;
+
+// Mutations: `new.served_by` stays `None` in layer/answer.rs; `replica` of layer/exchange.rs always `None`.
+#[tokio::test]
+async fn around_a_service_that_chooses_among_replicas() {
+    let (layer, [alice, _]) = layer().await;
+    let service = layer.layer(service_fn(|request: Request<Full<Bytes>>| async move {
+        match request.extensions().get::<Affinity>() {
+            None => {
+                let began = Response::builder().header("mcp-session-id", "own");
+                let mut began = began.body(request.into_body()).unwrap();
+                began.extensions_mut().insert(ServedBy(7));
+                Ok(began)
+            }
+            Some(Affinity(7)) => Ok(Response::new(request.into_body())),
+            Some(_) => Err(Failure::Gone),
+        }
+    }));
+    let ask = async |session: Option<&http::HeaderValue>, body: &str| {
+        let mut request = call(&alice).map(|_| Body::from(body.to_owned()));
+        if let Some(session) = session {
+            request
+                .headers_mut()
+                .insert("mcp-session-id", session.clone());
+        }
+        service.clone().oneshot(request).await.unwrap()
+    };
+    let began = ask(None, INITIALIZE).await;
+    assert!(
+        began.extensions().get::<ServedBy>().is_none(),
+        "nobody else's business"
+    );
+    let session = began.headers().get("mcp-session-id").unwrap();
+    assert_eq!(ask(Some(session), CALL).await.status(), StatusCode::OK);
+
+    let gone = layer.layer(service_fn(|_: Request<Full<Bytes>>| async {
+        Err::<Response<Full<Bytes>>, _>(Failure::Gone)
+    }));
+    let refused = gone.oneshot(call(&alice)).await.unwrap();
+    assert_eq!(refused.status(), StatusCode::NOT_FOUND);
+    let kind = refused.extensions().get::<Rejection>().map(Rejection::kind);
+    assert_eq!(kind, Some(Kind::UnknownSession));
 }

@@ -1,6 +1,7 @@
 mod keys_of_listeners;
 mod keys_of_servers;
 mod keys_of_the_root;
+mod replicas;
 mod variables;
 
 use std::ffi::OsString;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use super::error::{Errors, Place};
 use super::{
-    Backend, Config, ConfigErrors, DEFAULT_TOML, Discovery, LogFormat, Server, Transport,
+    Backend, Config, ConfigErrors, DEFAULT_TOML, Discovery, LogFormat, Replicas, Server, Transport,
     Variables, keys, load, load_store, read,
 };
 
@@ -143,8 +144,11 @@ fn two_lines_are_enough_and_the_rest_are_the_defaults() {
         ca_file,
         connect_timeout,
         socket,
+        replicas,
+        health_check,
     } = &server.backend;
     assert_eq!((url.path(), ca_file, socket), ("/mcp", &None, &None));
+    assert!(*replicas == Replicas::Host && health_check.is_none());
     assert_eq!(
         (*transport, server.discovery),
         (Transport::Streamable, Discovery::Secret)
@@ -182,6 +186,7 @@ fn the_default_file_has_every_key_and_its_examples_are_the_defaults() {
     assert!(keys::SLOTS.iter().all(table));
     let named = |key: &&str| all.contains(&format!("`{key}`"));
     assert!(keys::SERVER_LATER.iter().all(named));
+    assert!(named(&"health_check") && keys::HEALTH_CHECK.iter().all(named));
 
     let folder = tempfile::tempdir().unwrap();
     for file in [

@@ -15,7 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 pub use event::{open_event, seal_event};
-pub use message::{MAX_MESSAGE_PATH, open_message_path, seal_message_path};
+pub use message::{MAX_MESSAGE_PATH, MessagePath, open_message_path, seal_message_path};
 pub use session::{Session, open_session, seal_session};
 pub use setup::{is_setup, seal_setup};
 pub use task::{nobodys_task, open_task, seal_task};

@@ -9,6 +9,8 @@ use crate::vault::Sealer;
 const PURPOSE: &str = "mcp session id";
 /// The first byte of the plaintext. Other forms get other numbers.
 const FORMAT: u8 = 1;
+/// As [`FORMAT`], with the replica of the backend after the expiry.
+const FORMAT_AT_REPLICA: u8 = 2;
 
 /// What a sealed `Mcp-Session-Id` carries. The proxy itself keeps nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +22,9 @@ pub struct Session {
     pub capabilities: Capabilities,
     /// The version of the secrets the backend was given.
     pub secret_version: u64,
+    /// Which replica of its backend holds it, in the words of whoever reaches them; `None` if the
+    /// backend is one.
+    pub served_by: Option<u64>,
     /// Unix time in seconds from which on the session is gone.
     expires: u64,
 }
@@ -47,6 +52,7 @@ impl Session {
             replica,
             capabilities,
             secret_version,
+            served_by: None,
             expires,
         })
     }
@@ -63,18 +69,23 @@ impl Session {
         self.expires
     }
 
-    /// Format, capabilities, replica, secret version, expiry (big endian), whether there is a
-    /// backend id, and the backend id to the end.
+    /// Format, capabilities, replica, secret version, expiry (big endian), the backend's replica if the
+    /// format has one, whether there is a backend id, and the backend id to the end.
     fn to_bytes(&self) -> Vec<u8> {
         let backend = self
             .backend_id
             .as_ref()
             .map_or(&b""[..], HeaderValue::as_bytes);
-        let mut bytes = Vec::with_capacity(21 + backend.len());
-        bytes.extend([FORMAT, self.capabilities.bits()]);
+        let format = match self.served_by {
+            None => FORMAT,
+            Some(_) => FORMAT_AT_REPLICA,
+        };
+        let mut bytes = Vec::with_capacity(29 + backend.len());
+        bytes.extend([format, self.capabilities.bits()]);
         bytes.extend(self.replica.to_be_bytes());
         bytes.extend(self.secret_version.to_be_bytes());
         bytes.extend(self.expires.to_be_bytes());
+        bytes.extend(self.served_by.iter().flat_map(|id| id.to_be_bytes()));
         bytes.push(u8::from(self.backend_id.is_some()));
         bytes.extend_from_slice(backend);
         bytes
@@ -86,17 +97,22 @@ impl Session {
         let replica = u16::from_be_bytes(take(&mut rest)?);
         let secret_version = u64::from_be_bytes(take(&mut rest)?);
         let expires = u64::from_be_bytes(take(&mut rest)?);
+        let served_by = match format {
+            FORMAT => None,
+            FORMAT_AT_REPLICA => Some(u64::from_be_bytes(take(&mut rest)?)),
+            _ => return None,
+        };
         let backend_id = match take(&mut rest)? {
             [0] if rest.is_empty() => None,
             [1] => Some(backend_value(rest)?),
             _ => return None,
         };
-        let capabilities = Capabilities::from_bits(capabilities);
-        (format == FORMAT).then_some(Self {
+        Some(Self {
             backend_id,
             replica,
-            capabilities,
+            capabilities: Capabilities::from_bits(capabilities),
             secret_version,
+            served_by,
             expires,
         })
     }
@@ -180,6 +196,13 @@ mod tests {
             profile: &main,
         };
         for backend in [None, Some(&b"abc"[..]), Some(&[b'~'; MAX_BACKEND_SESSION])] {
+            let mut at_replica = session(backend);
+            at_replica.served_by = Some(u64::MAX - 2);
+            let value = seal_session(&sealer, &holder, &at_replica);
+            assert!(value.len() <= MAX_SEALED);
+            let opened = open_session(&sealer, &holder, value.as_bytes(), NOW);
+            assert_eq!(opened, Some(at_replica));
+
             let value = seal_session(&sealer, &holder, &session(backend));
             assert!(value.as_bytes().iter().all(u8::is_ascii_graphic) && value.len() <= MAX_SEALED);
             let open =
@@ -250,7 +273,7 @@ mod tests {
             assert_eq!(open_session(&sealer, &holder, bad.as_bytes(), NOW), None);
         }
         let mut other_format = session(None).to_bytes();
-        other_format[0] = 2;
+        other_format[0] = 3;
         assert_eq!(Session::from_bytes(&other_format), None);
         let plain = session(None).to_bytes();
         assert_eq!(Session::from_bytes(&plain[..20]), None);
