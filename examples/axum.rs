@@ -51,7 +51,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 async fn cloakroom(room: PathBuf) -> Result<CloakroomLayer, Box<dyn Error>> {
     // Who there is and what they keep, sealed; and the keys that open it. A keyring that is not
     // this store's is refused here and not by every request.
-    let ring = Arc::new(open::keyring(&room.join("master.keys"))?);
+    let ring = Arc::new(open::keyring(&room.join("master.keys").into())?);
     let url = StoreUrl::parse("sqlite:cloakroom.db", &room)?;
     let store = store::open(&store::Settings::new(url)).await?;
     let vault = Vault::new(store.clone(), ring.clone());

@@ -120,7 +120,7 @@ async fn stop_signal() {
 }
 
 async fn listen(config: Config) -> Result<(Listener, Presence), Failure> {
-    let ring = Arc::new(open::keyring(&config.keyring_file)?);
+    let ring = Arc::new(open::keyring(&config.keyring)?);
     let store = open::store(&config).await?;
     for remark in store.remarks().await.unwrap_or_default() {
         tracing::warn!(%remark, "the store works, but not as well as it should");

@@ -79,7 +79,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "vault",
         ],
     ),
-    ("main", &["cli", "demo", "serve", "telemetry"]),
+    ("main", &["cli", "demo", "serve", "sys", "telemetry"]),
     ("lib", &[]),
 ];
 

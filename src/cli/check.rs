@@ -41,9 +41,9 @@ pub(super) async fn run(from: &Source, out: &Output) -> Result<(), Failure> {
             .iter()
             .map(|text| warning("config", text.clone())),
     );
-    let ring = open::keyring(&config.keyring_file);
+    let ring = open::keyring(&config.keyring);
     findings.push(match &ring {
-        Ok(_) => well("keyring", config.keyring_file.display().to_string()),
+        Ok(_) => well("keyring", config.keyring.to_string()),
         Err(why) => error("keyring", why),
     });
     if let Ok(ring) = &ring {

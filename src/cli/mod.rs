@@ -19,6 +19,7 @@ mod input;
 mod key;
 mod keyring;
 mod keyring_file;
+mod keyring_source;
 mod kinds;
 pub mod open;
 mod output;

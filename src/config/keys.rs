@@ -29,7 +29,7 @@ pub(super) const STORE: &[&str] = &[
 ];
 
 /// `[keyring]`
-pub(super) const KEYRING: &[&str] = &["file"];
+pub(super) const KEYRING: &[&str] = &["file", "env", "credential"];
 
 /// `[limits]`
 pub(super) const LIMITS: &[&str] = &["body", "in_flight", "headers", "list"];

@@ -15,6 +15,7 @@
 mod document;
 mod env;
 mod error;
+mod keyring;
 mod keys;
 mod parse;
 mod reader;
@@ -34,6 +35,7 @@ use std::time::Duration;
 use http::Uri;
 
 pub use error::{ConfigError, ConfigErrors};
+pub use keyring::{DEFAULT_KEYRING_FILE, KeyringSource};
 
 use crate::inject::Slots;
 use crate::names::ServerName;
@@ -68,8 +70,8 @@ pub struct Config {
     pub setup_url: Option<String>,
     /// Where records are kept.
     pub store: Store,
-    /// The file that holds the keyring; it may not exist yet.
-    pub keyring_file: PathBuf,
+    /// Where the keyring is read from; a file may not exist yet.
+    pub keyring: KeyringSource,
     /// Bounds on what clients send and backends answer.
     pub limits: Limits,
     /// The servers by name; at least one.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::reader::{Section, text};
-use super::{Config, Limits, LoopbackNames, Store, keys, server, setup_url, values};
+use super::{Config, Limits, LoopbackNames, Store, keyring, keys, server, setup_url, values};
 use crate::store::{ClientCertificate, Login, Settings, StoreUrl};
 
 /// Reads everything, noting all that is wrong; `None` when anything was.
@@ -26,7 +26,7 @@ pub(super) fn config(root: &Section<'_>, folder: &Path) -> Option<Config> {
     let prefixes = root.list("key_prefixes", "[\"acme_\"]", values::key_prefix);
     let setup_url = optional(root, "setup_url", setup_url::parse);
     let store = store(root, folder);
-    let keyring_file = keyring_file(root, folder);
+    let keyring = keyring::read(root, folder);
     let limits = limits(root);
     let servers = server::read_all(root, folder, &mut warnings);
     let default_server = default_server(root);
@@ -47,7 +47,7 @@ pub(super) fn config(root: &Section<'_>, folder: &Path) -> Option<Config> {
         key_prefixes: prefixes?,
         setup_url: setup_url?,
         store: store?,
-        keyring_file: keyring_file?,
+        keyring: keyring?,
         limits: limits?,
         servers: servers?,
         folder: folder.to_owned(),
@@ -56,7 +56,7 @@ pub(super) fn config(root: &Section<'_>, folder: &Path) -> Option<Config> {
 }
 
 /// The outer `None` is an error, the inner one the absence of the key.
-fn optional<T>(
+pub(super) fn optional<T>(
     section: &Section<'_>,
     key: &str,
     parse: impl FnOnce(&super::document::Value) -> Result<T, String>,
@@ -266,16 +266,6 @@ fn identity(
             None
         }
     }
-}
-
-fn keyring_file(root: &Section<'_>, folder: &Path) -> Option<PathBuf> {
-    root.section("keyring", keys::KEYRING)?
-        .required("file", |value| {
-            server::file(
-                text(value, "the path of a file, such as \"master.keys\"")?,
-                folder,
-            )
-        })
 }
 
 fn limits(root: &Section<'_>) -> Option<Limits> {

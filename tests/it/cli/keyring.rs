@@ -225,7 +225,7 @@ async fn vault(house: &House, file: &str) -> Vault {
     let from = open::Source::of(Some(&house.path("cloakroom.toml")));
     let config = from.load().ok().unwrap();
     let store = open::store(&config).await.ok().unwrap();
-    let ring = open::keyring(&house.path(file)).unwrap();
+    let ring = open::keyring(&house.path(file).into()).unwrap();
     Vault::new(store, Arc::new(ring))
 }
 

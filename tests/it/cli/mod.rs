@@ -2,6 +2,7 @@
 
 mod explain;
 mod keyring;
+mod keyring_sources;
 mod keys;
 mod secrets;
 mod serve;
