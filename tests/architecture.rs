@@ -46,10 +46,13 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["gate", "mcp", "names", "rejection", "resolve", "vault"],
     ),
     ("proxy", &["layer", "names", "rejection", "vault"]),
+    ("probe", &["tls"]),
     ("config", &["inject", "names", "store"]),
     (
         "cli",
-        &["config", "identity", "inject", "names", "store", "vault"],
+        &[
+            "config", "identity", "inject", "names", "probe", "store", "tls", "vault",
+        ],
     ),
     (
         "serve",
@@ -89,7 +92,7 @@ const ONLY: &[(&str, &str, &[&str])] = &[
     ("layer", "resolve", &["Identity"]),
     ("layer", "vault", &["UserId", "now_seconds"]),
     ("proxy", "vault", &["UserId"]),
-    ("cli", "inject", &["Place", "Slot"]),
+    ("cli", "inject", &["Place", "Slot", "Template"]),
 ];
 
 /// A crate, or a part of one, and the files (or folders, ending in `/`) that may name it.
@@ -107,10 +110,10 @@ const CRATES: &[(&str, &[&str])] = &[
             "demo/server.rs",
         ],
     ),
-    ("hyper", &["proxy/", "demo/server.rs"]),
-    ("hyper_util", &["proxy/", "demo/server.rs"]),
-    ("tokio_rustls", &["proxy/", "store/redis/"]),
-    ("rustls", &["proxy/", "store/redis/", "tls.rs"]),
+    ("hyper", &["proxy/", "probe/", "demo/server.rs"]),
+    ("hyper_util", &["proxy/", "probe/", "demo/server.rs"]),
+    ("tokio_rustls", &["proxy/", "probe/", "store/redis/"]),
+    ("rustls", &["proxy/", "probe/", "store/redis/", "tls.rs"]),
     ("clap", &["cli/", "main.rs"]),
     ("indicatif", &["cli/progress.rs"]),
     ("tempfile", &["store/backup.rs", "cli/keyring_file.rs"]),

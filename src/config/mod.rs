@@ -175,6 +175,19 @@ pub fn load_store(
     load_as(path, environment, parse::store)
 }
 
+/// Reads a configuration's text before it is written to `file`, as if there were no variables; relative
+/// paths are relative to `folder`.
+///
+/// # Errors
+/// Everything wrong with it, at once.
+pub fn load_text(text: &str, file: &Path, folder: &Path) -> Result<Config, ConfigErrors> {
+    let errors = Errors::default();
+    let variables = Variables::new(std::iter::empty(), &errors);
+    let place = Place::document(&file.display().to_string());
+    let parsed = read(text, place, folder, &variables, &errors, parse::config);
+    errors.finish(parsed)
+}
+
 fn load_as<T>(
     path: Option<&Path>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
