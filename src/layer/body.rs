@@ -1,9 +1,7 @@
 //! The body of an answer: passed on as it comes, ids sealed and arguments hidden on the way.
 
 use std::collections::VecDeque;
-use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -11,16 +9,12 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use pin_project_lite::pin_project;
 
-use super::Shared;
 use super::answer::Arrived;
 use super::failure::BoxError;
 use super::rules::Answering;
+use super::standing::{Over, Standing};
 use super::streams::Listening;
 use crate::mcp::answer::{AnswerError, EventAnswer, JsonAnswer};
-use crate::resolve::Identity;
-
-/// Resolves when the key an answer is given to no longer stands.
-type Denied = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 pin_project! {
     /// The body of a response that leaves the layer.
@@ -47,32 +41,6 @@ pin_project! {
             rest: Pin<Box<AnswerBody<R>>>,
             own: Listening,
         },
-    }
-}
-
-/// Whether the key an answer is given to still stands. Looked at only once an answer makes its client
-/// wait: most are there at once.
-enum Standing {
-    Unwatched(Arc<Shared>, Identity),
-    Watched(Denied),
-}
-
-impl Standing {
-    fn is_watched(&self) -> bool {
-        matches!(self, Self::Watched(_))
-    }
-
-    fn poll_denied(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            match self {
-                Self::Watched(denied) => return denied.as_mut().poll(cx),
-                Self::Unwatched(shared, identity) => {
-                    let (shared, identity) = (shared.clone(), identity.clone());
-                    let denied = async move { shared.gate.until_denied(identity).await };
-                    *self = Self::Watched(Box::pin(denied));
-                }
-            }
-        }
     }
 }
 
@@ -124,19 +92,14 @@ impl<R> AnswerBody<R> {
         }
     }
 
-    /// The backend's answer, given to `identity` for as long as its key stands.
-    pub(super) fn backend(
-        arrived: Arrived<R>,
-        rewriting: Rewriting,
-        shared: Arc<Shared>,
-        identity: Identity,
-    ) -> Self {
+    /// The backend's answer, for as long as `standing` lets it go on.
+    pub(super) fn backend(arrived: Arrived<R>, rewriting: Rewriting, standing: Standing) -> Self {
         let passing = Passing {
             rewriting,
             first: arrived.first,
             ready: VecDeque::new(),
             pieces: Vec::new(),
-            standing: Standing::Unwatched(shared, identity),
+            standing,
             ended: false,
         };
         let body = arrived.rest;
@@ -158,10 +121,7 @@ impl<R> AnswerBody<R> {
 
     fn is_between_events(&self) -> bool {
         match &self.inner {
-            Inner::Backend { passing, .. } => match &passing.rewriting {
-                Rewriting::Events(answer) => answer.between_events(),
-                Rewriting::Json(_) => false,
-            },
+            Inner::Backend { passing, .. } => passing.is_between_events(),
             _ => false,
         }
     }
@@ -238,8 +198,10 @@ impl Passing {
             if self.ended {
                 return Poll::Ready(None);
             }
-            if self.standing.is_watched() && self.standing.poll_denied(cx).is_ready() {
-                return Poll::Ready(self.denied());
+            if self.standing.is_watched()
+                && let Poll::Ready(over) = self.poll_over(cx)
+            {
+                return Poll::Ready(over);
             }
             let polled = match (self.first.pop_front(), body.as_mut().as_pin_mut()) {
                 (Some(first), _) => Poll::Ready(Some(first)),
@@ -247,10 +209,7 @@ impl Passing {
                 (None, None) => Poll::Ready(None),
             };
             match polled {
-                Poll::Pending => {
-                    ready!(self.standing.poll_denied(cx));
-                    return Poll::Ready(self.denied());
-                }
+                Poll::Pending => return self.poll_over(cx),
                 Poll::Ready(Some(Ok(data))) => {
                     if let Err(error) = self.rewriting.push(data, &mut self.pieces) {
                         self.ended = true;
@@ -268,6 +227,26 @@ impl Passing {
                     return Poll::Ready(self.end());
                 }
             }
+        }
+    }
+
+    /// What the client is told when the answer is not to go on.
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BoxError>>> {
+        match ready!(self.standing.poll_over(cx)) {
+            Over::Denied => Poll::Ready(self.denied()),
+            Over::Closing if self.is_between_events() => {
+                self.ended = true;
+                Poll::Ready(None)
+            }
+            // The backend owes the rest of an event.
+            Over::Closing => Poll::Pending,
+        }
+    }
+
+    fn is_between_events(&self) -> bool {
+        match &self.rewriting {
+            Rewriting::Events(answer) => answer.between_events(),
+            Rewriting::Json(_) => false,
         }
     }
 

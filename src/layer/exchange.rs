@@ -14,12 +14,14 @@ use zeroize::Zeroizing;
 use super::answer::{self, Arrived, Sealing};
 use super::body::{AnswerBody, Rewriting};
 use super::call::{Holding, Judged, Opened, head_for_backend, session_bytes};
+use super::closing::Step;
 use super::failure::{self, BoxError};
 use super::inside::Inside;
 use super::merged::Names;
 use super::mirror::{Behalf, Mirrored};
 use super::rules::{Answering, Messages, Tasks};
 use super::setup::{Client, Reply, fitted, reply};
+use super::standing::Standing;
 use super::way::Way;
 use super::{BackendPath, Caller, Shared, opening, splice};
 use crate::gate::{Discovery, Door, Grant, Request as Asked};
@@ -300,8 +302,22 @@ impl Exchange<'_> {
     }
 
     fn coming<R>(&self, body: Arrived<R>, rewriting: Rewriting) -> AnswerBody<R> {
-        let (shared, identity) = (self.shared.clone(), self.identity.clone());
-        AnswerBody::backend(body, rewriting, shared, identity)
+        let ends_at = matches!(rewriting, Rewriting::Events(_)).then(|| self.ends_at());
+        let standing = Standing::new(self.shared.clone(), self.identity.clone(), ends_at);
+        AnswerBody::backend(body, rewriting, standing)
+    }
+
+    /// When its stream ends because the process is about to stop.
+    fn ends_at(&self) -> Step {
+        let only_listens = match self.judged.single() {
+            Some(message) => message.method.as_deref() == Some("subscriptions/listen"),
+            None => self.judged.text.is_empty(),
+        };
+        match self.way {
+            Way::Streamable if only_listens => Step::Listening,
+            // On that of HTTP+SSE come the answers to messages of its own.
+            _ => Step::All,
+        }
     }
 
     /// The stream of HTTP+SSE, from where it said by which path its messages are to come.

@@ -65,8 +65,17 @@ impl Held {
 
 impl Budget {
     pub(super) fn new(limits: Limits) -> Self {
+        Self::counting(Arc::default(), limits)
+    }
+
+    /// The same budget, of which what is held already is held, with other limits.
+    pub(super) fn with_limits(&self, limits: Limits) -> Self {
+        Self::counting(self.used.clone(), limits)
+    }
+
+    fn counting(used: Arc<AtomicUsize>, limits: Limits) -> Self {
         Self {
-            used: Arc::default(),
+            used,
             limits,
             // Whoever sends a byte now and then would hold a connection and memory for ever.
             patience: Duration::from_secs(30 + (limits.body >> 20) as u64),

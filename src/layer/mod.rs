@@ -17,6 +17,7 @@
 mod answer;
 mod body;
 mod call;
+mod closing;
 mod exchange;
 mod failure;
 mod inside;
@@ -30,6 +31,7 @@ mod schema;
 mod service;
 mod setup;
 mod splice;
+mod standing;
 mod streams;
 mod way;
 
@@ -49,6 +51,7 @@ pub use service::Cloakroom;
 use crate::gate::{Door, Gate};
 use crate::names::{ProfileName, ServerName};
 use crate::resolve::Identity;
+use closing::{Closing, Step};
 use limits::Budget;
 use merged::Merged;
 use schema::Schemas;
@@ -78,8 +81,9 @@ struct Shared {
     setup_page: Option<SetupPage>,
     schemas: Schemas,
     streams: Streams,
-    merged: Merged,
-    replaced: AtomicU64,
+    merged: Arc<Merged>,
+    replaced: Arc<AtomicU64>,
+    closing: Closing,
 }
 
 impl Shared {
@@ -109,42 +113,73 @@ impl CloakroomLayer {
     /// A layer that lets requests through `gate` to where `routes` say.
     #[must_use]
     pub fn new(gate: Arc<Gate>, routes: Routes, limits: Limits) -> Self {
-        Self::built(gate, routes, Budget::new(limits), None)
-    }
-
-    fn built(
-        gate: Arc<Gate>,
-        routes: Routes,
-        budget: Budget,
-        setup_page: Option<SetupPage>,
-    ) -> Self {
         let shared = Shared {
             gate,
             routes,
-            budget,
-            setup_page,
+            budget: Budget::new(limits),
+            setup_page: None,
             schemas: Schemas::default(),
             streams: Streams::default(),
-            merged: Merged::default(),
-            replaced: AtomicU64::new(0),
+            merged: Arc::default(),
+            replaced: Arc::default(),
+            closing: Closing::default(),
         };
         Self {
             shared: Arc::new(shared),
         }
     }
 
-    /// A layer like this one, which sends users whose secret is missing to the page `url`; `{server}`
-    /// and `{profile}` in it stand for the names of both.
+    /// A layer for another configuration, to stand in the place of this one: it knows of the streams
+    /// that are open, and counts what is held together with it.
     #[must_use]
-    pub fn with_setup_url(self, url: Option<String>) -> Self {
-        let Shared {
+    pub fn succeeded_by(&self, gate: Arc<Gate>, routes: Routes, limits: Limits) -> Self {
+        let shared = Shared {
             gate,
             routes,
-            budget,
-            ..
-        } = &*self.shared;
-        let page = url.map(SetupPage::new);
-        Self::built(gate.clone(), routes.clone(), budget.clone(), page)
+            budget: self.shared.budget.with_limits(limits),
+            setup_page: None,
+            // What the servers of the same names list may be something else now.
+            schemas: Schemas::default(),
+            streams: self.shared.streams.clone(),
+            merged: self.shared.merged.clone(),
+            replaced: self.shared.replaced.clone(),
+            closing: self.shared.closing.clone(),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// This layer, before it serves, which sends users whose secret is missing to the page `url`;
+    /// `{server}` and `{profile}` in it stand for the names of both.
+    #[must_use]
+    pub fn with_setup_url(self, url: Option<String>) -> Self {
+        let before = &*self.shared;
+        let shared = Shared {
+            gate: before.gate.clone(),
+            routes: before.routes.clone(),
+            budget: before.budget.clone(),
+            setup_page: url.map(SetupPage::new),
+            schemas: Schemas::default(),
+            streams: before.streams.clone(),
+            merged: before.merged.clone(),
+            replaced: before.replaced.clone(),
+            closing: before.closing.clone(),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Ends the streams on which nobody waits for an answer, each between two events. To be called
+    /// when the process is about to stop: their clients open others, elsewhere.
+    pub fn end_listening(&self) {
+        self.shared.closing.go_on(Step::Listening);
+    }
+
+    /// Ends all streams, each between two events, also those whose answer is still to come.
+    pub fn end_streams(&self) {
+        self.shared.closing.go_on(Step::All);
     }
 
     /// How many values clients sent where a slot sets one.

@@ -1,8 +1,7 @@
 //! Accepts connections and hands each to the core that serves fewest.
 
-use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -10,12 +9,8 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::backend::Backend;
-use super::forward::Forward;
-use super::guard::Guard;
-use super::worker::{Parts, Worker};
-use crate::layer::CloakroomLayer;
-use crate::names::ServerName;
+use super::serving::Serving;
+use super::worker::Worker;
 
 /// What the listener needs.
 pub struct Options {
@@ -23,14 +18,13 @@ pub struct Options {
     pub listen: SocketAddr,
     /// How many cores serve.
     pub threads: usize,
-    /// Bytes of a request's head.
-    pub head_max: usize,
-    /// Hosts and origins.
-    pub guard: Guard,
-    /// What every request passes.
-    pub layer: CloakroomLayer,
-    /// Where requests go.
-    pub backends: BTreeMap<ServerName, Backend>,
+    /// What requests are served with, until it is swapped.
+    pub serving: Serving,
+}
+
+/// A connection nobody has read from.
+pub(super) struct Accepted {
+    pub(super) stream: TcpStream,
 }
 
 /// Why nothing listens.
@@ -53,6 +47,7 @@ pub enum StartError {
 pub struct Listener {
     address: SocketAddr,
     workers: Arc<Vec<Worker>>,
+    serving: watch::Sender<Arc<Serving>>,
     drain: watch::Sender<bool>,
 }
 
@@ -69,17 +64,9 @@ impl Listener {
         let listener = TcpListener::bind(options.listen).await.map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
         let (drain, draining) = watch::channel(false);
-        let (guard, backends) = (Arc::new(options.guard), Arc::new(options.backends));
-        let workers = (0..options.threads.max(1)).map(|index| {
-            let parts = Parts {
-                guard: guard.clone(),
-                layer: options.layer.clone(),
-                forward: Forward::new(backends.clone()),
-                head_max: options.head_max,
-            };
-            Worker::start(index, parts, draining.clone())
-        });
-        let workers = workers
+        let (serving, served) = watch::channel(Arc::new(options.serving));
+        let workers = (0..options.threads.max(1))
+            .map(|index| Worker::start(index, served.clone(), draining.clone()))
             .collect::<Result<Vec<_>, _>>()
             .map_err(StartError::Thread)?;
         let workers = Arc::new(workers);
@@ -87,6 +74,7 @@ impl Listener {
         Ok(Self {
             address,
             workers,
+            serving,
             drain,
         })
     }
@@ -95,6 +83,11 @@ impl Listener {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Serves every request that begins from now on with something else.
+    pub fn swap(&self, serving: Serving) {
+        self.serving.send_replace(Arc::new(serving));
     }
 
     /// Stops accepting, lets requests finish, and gives up on what is left after `grace`: open
@@ -128,13 +121,14 @@ async fn accept(
         };
         match accepted.and_then(|(stream, _)| stream.into_std()) {
             Ok(stream) => {
+                let accepted = Accepted { stream };
                 let least = workers
                     .iter()
                     .min_by_key(|worker| worker.open.load(Ordering::Relaxed));
                 if let Some(worker) = least {
                     worker.open.fetch_add(1, Ordering::Relaxed);
                     // Fails only while the worker ends, and the connection with it.
-                    let _ = worker.connections.send(stream);
+                    let _ = worker.connections.send(accepted);
                 }
             }
             Err(error) => {

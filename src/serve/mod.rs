@@ -3,9 +3,10 @@
 //! Requests are served on a thread per core (see [`crate::proxy`]). Everything else, accepting, the
 //! store, its watch, lives on a runtime of its own, so that nothing slow ever holds up a core.
 
+mod assemble;
+mod metrics;
 mod presence;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,16 +16,15 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::Failure;
 use crate::cli::open;
-use crate::config::{self, Config, Server, Transport};
-use crate::gate::{Discovery, Door, Gate, NoServerKey};
-use crate::layer::{CloakroomLayer, Limits, Routes};
+use crate::config::Config;
+use crate::gate::NoServerKey;
 use crate::names::ServerName;
-use crate::proxy::{self, Backend, BackendError, Guard, Health, Listener, Options};
-use crate::resolve::{Figures, Resolver, Settings, Watch};
+use crate::proxy::{self, BackendError, Health, Listener, Options};
+use crate::resolve::{Resolver, Settings};
 use crate::sys;
-use crate::telemetry::{self, Exposition};
-use crate::tls::{self, TlsError};
-use crate::vault::{Beacon, Keyring, Reader, Vault};
+use crate::telemetry;
+use crate::tls::TlsError;
+use crate::vault::{Beacon, Reader, Vault};
 use presence::Presence;
 
 /// How long requests may take to finish after a signal to stop.
@@ -138,14 +138,20 @@ async fn listen(config: Config) -> Result<(Listener, Presence), Failure> {
         let (ready, figures) = (resolver.clone(), resolver.clone());
         let health = Health {
             ready: Box::new(move || ready.is_ready()),
-            metrics: Box::new(move || metrics(&figures.figures())),
+            metrics: Box::new(move || metrics::page(&figures.figures())),
             metrics_type: telemetry::CONTENT_TYPE,
         };
         let health = health.serve(address).await;
         let bound = health.map_err(|error| Failure::new(StartError::from(error)))?;
         tracing::info!(%bound, "health");
     }
-    let options = options(config, &ring, resolver).map_err(Failure::new)?;
+    let (listen, threads) = (config.listen, config.threads);
+    let serving = assemble::serving(config, &ring, resolver).map_err(Failure::new)?;
+    let options = Options {
+        listen,
+        threads,
+        serving,
+    };
     // Before the first request: a rotation must not pass by a process that has begun to serve.
     let presence = Presence::start(beacon).await;
     match Listener::start(options).await {
@@ -155,105 +161,4 @@ async fn listen(config: Config) -> Result<(Listener, Presence), Failure> {
             Err(Failure::new(StartError::from(error)))
         }
     }
-}
-
-fn metrics(figures: &Figures) -> String {
-    let mut page = Exposition::default();
-    let watch = match figures.watch {
-        Watch::Up => "up",
-        Watch::Blind => "blind",
-        Watch::Down => "down",
-    };
-    page.state(
-        "cloakroom_store_watch",
-        "Whether changes of the store are pushed (up), refused (blind) or out of reach (down).",
-        &["up", "blind", "down"],
-        watch,
-    );
-    for (name, help, value) in [
-        (
-            "cloakroom_store_reads_total",
-            "Reads of the store for requests.",
-            figures.reads,
-        ),
-        (
-            "cloakroom_store_read_failures_total",
-            "Reads of the store that failed.",
-            figures.read_failures,
-        ),
-        (
-            "cloakroom_stale_answers_total",
-            "Look-ups answered from the cache because the store could not be reached.",
-            figures.stale_answers,
-        ),
-        (
-            "cloakroom_denials_kept_total",
-            "Times the store had lost a revocation that still counts here.",
-            figures.denials_kept,
-        ),
-    ] {
-        page.counter(name, help, value);
-    }
-    let (records, bytes) = (figures.records, figures.bytes);
-    page.gauge("cloakroom_cache_records", "Records in the cache.", records);
-    page.gauge("cloakroom_cache_bytes", "Their size, about.", bytes);
-    page.finish()
-}
-
-fn options(config: Config, ring: &Keyring, resolver: Resolver) -> Result<Options, StartError> {
-    let mut doors = Vec::with_capacity(config.servers.len());
-    let mut backends = BTreeMap::new();
-    for (name, server) in config.servers {
-        backends.insert(name.clone(), backend(&name, &server)?);
-        doors.push(door(ring, name, server)?);
-    }
-    let gate = Arc::new(Gate::new(resolver, doors, config.key_prefixes));
-    let routes = Routes::ByPath {
-        default_server: config.default_server,
-    };
-    let limits = Limits {
-        body: config.limits.body,
-        in_flight: config.limits.in_flight,
-        list: config.limits.list,
-    };
-    let layer = CloakroomLayer::new(gate, routes, limits).with_setup_url(config.setup_url);
-    Ok(Options {
-        listen: config.listen,
-        threads: config.threads,
-        head_max: config.limits.headers,
-        guard: Guard::new(config.allowed_hosts, config.allowed_origins),
-        layer,
-        backends,
-    })
-}
-
-fn door(ring: &Keyring, name: ServerName, server: Server) -> Result<Door, StartError> {
-    let discovery = match server.discovery {
-        config::Discovery::Secret => Discovery::Secret,
-        config::Discovery::Omit => Discovery::Omit,
-    };
-    let door = Door::open(ring, name, server.slots)?.with_discovery(discovery);
-    let config::Backend::Http { url, transport, .. } = server.backend;
-    Ok(match transport {
-        Transport::Streamable => door,
-        Transport::Sse => door.with_sse(url),
-    })
-}
-
-fn backend(name: &ServerName, server: &Server) -> Result<Backend, StartError> {
-    let config::Backend::Http {
-        url,
-        ca_file,
-        connect_timeout,
-        ..
-    } = &server.backend;
-    let tls = match url.scheme_str() {
-        Some("https") => {
-            let config = tls::client_config(ca_file.as_deref(), None);
-            Some(config.map_err(|error| StartError::Tls(name.clone(), error))?)
-        }
-        _ => None,
-    };
-    Backend::new(url, tls, *connect_timeout, server.answer_timeout)
-        .map_err(|error| StartError::Backend(name.clone(), error))
 }

@@ -1,0 +1,78 @@
+//! Whether an answer under way may go on. Looked at only once an answer makes its client wait: most
+//! are there at once.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::Shared;
+use super::closing::Step;
+use crate::resolve::Identity;
+
+type Later = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Why an answer is not to go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Over {
+    /// The key it is given to no longer stands.
+    Denied,
+    /// The process is about to stop: at the end of an event, so is the answer.
+    Closing,
+}
+
+/// Whether one answer may go on.
+pub(super) struct Standing {
+    shared: Arc<Shared>,
+    identity: Identity,
+    /// When it is to end though its key stands; none for what is no stream.
+    ends_at: Option<Step>,
+    denied: Option<Later>,
+    closed: Option<Later>,
+    is_closing: bool,
+}
+
+impl Standing {
+    pub(super) fn new(shared: Arc<Shared>, identity: Identity, ends_at: Option<Step>) -> Self {
+        Self {
+            shared,
+            identity,
+            ends_at,
+            denied: None,
+            closed: None,
+            is_closing: false,
+        }
+    }
+
+    /// Whether it was looked at before.
+    pub(super) fn is_watched(&self) -> bool {
+        self.denied.is_some()
+    }
+
+    /// Looks at it; wakes the task when there is something new. Not to be called again once it said
+    /// that the key was denied.
+    pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
+        let (shared, identity) = (&self.shared, &self.identity);
+        let denied = self.denied.get_or_insert_with(|| {
+            let (shared, identity) = (shared.clone(), identity.clone());
+            Box::pin(async move { shared.gate.until_denied(identity).await })
+        });
+        if denied.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Over::Denied);
+        }
+        if let Some(step) = self.ends_at.take() {
+            self.closed = Some(Box::pin(shared.closing.until(step)));
+        }
+        if let Some(closed) = &mut self.closed
+            && closed.as_mut().poll(cx).is_ready()
+        {
+            self.closed = None;
+            self.is_closing = true;
+        }
+        if self.is_closing {
+            Poll::Ready(Over::Closing)
+        } else {
+            Poll::Pending
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What requests are served with. A reload swaps all of it at once: a request sees the old
+//! configuration or the new one, never a mixture.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+use tower_layer::Layer as _;
+
+use super::backend::Backend;
+use super::forward::Forward;
+use super::guard::Guard;
+use crate::layer::{Cloakroom, CloakroomLayer};
+use crate::names::ServerName;
+
+/// What requests are served with, for all cores.
+pub struct Serving {
+    /// Bytes of a request's head. Of a connection that is open, it stays what it was.
+    pub head_max: usize,
+    /// Hosts and origins.
+    pub guard: Guard,
+    /// What every request passes.
+    pub layer: CloakroomLayer,
+    /// Where requests go.
+    pub backends: Arc<BTreeMap<ServerName, Backend>>,
+}
+
+/// What one core serves with: with idle connections of its own, which a new configuration does not
+/// inherit, for a server of the same name may be another.
+pub(super) struct Core {
+    pub(super) serving: Arc<Serving>,
+    pub(super) cloakroom: Cloakroom<Forward>,
+    forward: Forward,
+}
+
+/// What one core serves with now.
+pub(super) struct Current {
+    // Taken by one thread alone, so never waited for.
+    core: Mutex<Arc<Core>>,
+}
+
+impl Core {
+    fn new(serving: Arc<Serving>) -> Arc<Self> {
+        let forward = Forward::new(serving.backends.clone());
+        Arc::new(Self {
+            cloakroom: serving.layer.layer(forward.clone()),
+            serving,
+            forward,
+        })
+    }
+}
+
+impl Current {
+    pub(super) fn new(serving: &mut watch::Receiver<Arc<Serving>>) -> Self {
+        Self {
+            core: Mutex::new(Core::new(serving.borrow_and_update().clone())),
+        }
+    }
+
+    /// For a request that begins now.
+    pub(super) fn get(&self) -> Arc<Core> {
+        self.lock().clone()
+    }
+
+    /// Serves with something else from now on. What was begun is finished as it began.
+    pub(super) fn swap(&self, serving: Arc<Serving>) {
+        *self.lock() = Core::new(serving);
+    }
+
+    /// Closes connections to backends that were idle for too long; to be called every second or so.
+    pub(super) fn sweep(&self) {
+        self.get().forward.sweep();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Arc<Core>> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
