@@ -67,6 +67,16 @@ impl Variables {
         self.found.get(DOCUMENT).map(String::as_str)
     }
 
+    /// A source of the keyring that a variable names takes the place of the file's, whichever that is.
+    fn choose_keyring(&self, tree: &mut Table) {
+        let set = |key: &str| self.found.contains_key(&of_keyring(key));
+        if keys::KEYRING.iter().any(|key| set(key))
+            && let Some(table) = tree.table_like("keyring", |a, b| a == b)
+        {
+            table.retain(|key| set(key) || !keys::KEYRING.contains(&key));
+        }
+    }
+
     /// Lays every variable over `tree`.
     pub(super) fn overlay(&self, tree: &mut Table, errors: &Errors) {
         for (name, value) in &self.found {
@@ -83,6 +93,7 @@ impl Variables {
                 None => errors.push(place, "", format!("unknown variable{}", suggestion(name))),
             }
         }
+        self.choose_keyring(tree);
         if self.found.contains_key(KEYRING) && !takes_keyring(tree) {
             errors.push(Place::variable(KEYRING), "", UNASKED);
         }
@@ -100,6 +111,11 @@ fn takes_keyring(tree: &mut Table) -> bool {
 
 const UNASKED: &str = "is set, and nothing says to read the keyring from it; write env = \
                        \"CLOAKROOM_KEYRING\" under [keyring], or set CLOAKROOM_KEYRING__ENV to that";
+
+/// The variable of a key of `[keyring]`.
+fn of_keyring(key: &str) -> String {
+    format!("{PREFIX}KEYRING__{}", key.to_ascii_uppercase())
+}
 
 fn shown(name: &str) -> String {
     name.chars()

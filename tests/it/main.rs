@@ -8,6 +8,7 @@
 mod canary;
 mod cli;
 mod demo;
+mod examples;
 mod faults;
 mod mix_up;
 mod moving;

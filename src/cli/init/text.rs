@@ -179,11 +179,7 @@ mod tests {
             Slot::bearer(&ServerName::parse("jira").unwrap()),
             Slot::Header(text("X-Key"), text("Basic ${base64(USER:PASSWORD)}")),
             Slot::Argument(text("api_token"), text("${A}"), tools),
-            Slot::Argument(
-                text("odd \"name\" \\"),
-                text("${A}"),
-                vec![text("a\"b")],
-            ),
+            Slot::Argument(text("odd \"name\" \\"), text("${A}"), vec![text("a\"b")]),
             Slot::Query(text("api.key"), text("${A}")),
             Slot::None,
         ] {

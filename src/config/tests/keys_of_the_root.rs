@@ -304,6 +304,16 @@ fn a_keyring_in_our_variable_is_read_or_refused() {
     );
     let asked = [text, ("CLOAKROOM_KEYRING__ENV", "CLOAKROOM_KEYRING")];
     assert!(parse(GITHUB, &asked).is_ok());
+    // Fails when the file's source stays beside that of a variable.
+    let file = format!("{GITHUB}[keyring]\nfile = 'k'\n");
+    let credential = [("CLOAKROOM_KEYRING__CREDENTIAL", "c")];
+    let config = parse(&file, &credential).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.keyring, KeyringSource::Credential("c".into()));
+    let both = [
+        ("CLOAKROOM_KEYRING__CREDENTIAL", "c"),
+        ("CLOAKROOM_KEYRING__FILE", "k"),
+    ];
+    assert!(bad_with(GITHUB, &both).contains("keep exactly one"));
     let file = format!("{GITHUB}[keyring]\nenv = 'CLOAKROOM_KEYRING'\n");
     assert!(parse(&file, &[text]).is_ok());
 }
