@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from report import DEPLOY, Report, binary
+from report import DEPLOY, Report, binary, without_ours
 
 UNIT = DEPLOY / "systemd" / "cloakroom.service"
 
@@ -25,4 +25,31 @@ def run(report: Report) -> None:
             ["systemd-analyze", "security", "--offline=true", "--no-pager", unit], capture_output=True, text=True, timeout=60
         )
         level = re.search(r"Overall exposure level for \S+: (\d+\.\d)", done.stdout)
+        works(report, Path(folder))
         report.check("systemd", "it is exposed by 2.0 of 10 at most", level and float(level[1]) <= 2.0, done.stdout[-200:])
+
+
+def works(report: Report, folder: Path) -> None:
+    """What `init` wrote, with the unit's variables and the credential it loads: the keyring is found."""
+    unit = UNIT.read_text()
+    variables = dict(re.findall(r"^Environment=([A-Z_]+)=(.*)$", unit, re.M))
+    (name, source), *_ = re.findall(r"^LoadCredential=([^:]+):(.*)$", unit, re.M)
+    house = folder / "etc"
+    made = [binary(), "init", "--dir", house, "--url", "http://127.0.0.1:9/mcp"]
+    subprocess.run(made, check=True, capture_output=True, env=without_ours(), timeout=60)
+    credentials = folder / "credentials"
+    credentials.mkdir()
+    (credentials / name).write_bytes((house / Path(source).name).read_bytes())
+    (credentials / name).chmod(0o440)
+    # The service cannot read root's own file.
+    (house / Path(source).name).unlink()
+    config = house / "cloakroom.toml"
+    config.write_text(config.read_text().replace(":8080", ":0"))
+    done = subprocess.run(
+        [binary(), "check", "--offline", "--config", config],
+        capture_output=True,
+        text=True,
+        env={**without_ours(), **variables, "CREDENTIALS_DIRECTORY": str(credentials)},
+        timeout=60,
+    )
+    report.check("systemd", "what init wrote works with it", done.returncode == 0, done.stdout + done.stderr)
