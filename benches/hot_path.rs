@@ -1,4 +1,4 @@
-//! The steps of a cached request, one by one: key, cache, unseal, scan, plan.
+//! The steps of a cached request, one by one: bytes, key, cache, unseal, scan, plan.
 //!
 //! Run with `cargo bench --bench hot_path`.
 #![allow(clippy::unwrap_used, reason = "a panic is how a bench fails")]
@@ -13,6 +13,7 @@ use cloakroom::identity::KeyDigest;
 use cloakroom::inject::{Arguments, Request, Slots, Template};
 use cloakroom::mcp::scan::scan;
 use cloakroom::names::{ProfileName, SecretName, ServerName, UserName};
+use cloakroom::proxy::strict::Judge;
 use cloakroom::resolve::{Resolver, Settings as Cache};
 use cloakroom::store::{self, Record, Settings, StoreUrl};
 use cloakroom::vault::{KeyRequest, Keyring, Reader, SecretOpener, SecretValue, Vault};
@@ -89,6 +90,24 @@ async fn house() -> House {
     }
 }
 
+/// As a client of MCP sends it.
+fn request() -> Vec<u8> {
+    let length = BODY.len();
+    let mut request = format!(
+        "POST /github/mcp HTTP/1.1\r\nHost: cloakroom.example.internal:8080\r\n\
+         Authorization: Bearer clk_0123456789abcdefghijklmnopqrst012345\r\n\
+         Accept: application/json, text/event-stream\r\nContent-Type: application/json\r\n\
+         MCP-Protocol-Version: 2025-11-25\r\nAccept-Encoding: gzip, deflate, br\r\n\
+         Mcp-Session-Id: AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4v\r\n\
+         traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\
+         User-Agent: python-httpx/0.28.1\r\nConnection: keep-alive\r\nContent-Length: {length}\r\n\r\n"
+    )
+    .into_bytes();
+    assert!((480..560).contains(&request.len()), "{}", request.len());
+    request.extend_from_slice(BODY);
+    request
+}
+
 fn steps(c: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -96,6 +115,11 @@ fn steps(c: &mut Criterion) {
         .build()
         .unwrap();
     let house = runtime.block_on(house());
+    let request = request();
+    c.bench_function("strict: head of 500 bytes, body of 350", |b| {
+        let mut judge = Judge::new(64 << 10);
+        b.iter(|| judge.judge(black_box(&request)).fault.is_none());
+    });
     c.bench_function("key: checksum and digest", |b| {
         b.iter(|| KeyDigest::of_presented(black_box(house.key.as_bytes()), &[]));
     });

@@ -7,11 +7,13 @@
 //! # The way of one request
 //!
 //! ```text
-//! proxy::listener   accepts, hands the connection to the core that serves fewest
-//! proxy::worker     reads the head (limits, deadline)
-//! proxy::guard      one Host, allowed; Origin, if any, allowed
+//! proxy::listener   accepts within proxy::places, hands the connection to the core that serves fewest
+//! proxy::strict     below the HTTP library: bytes with one reading only; deadlines of head and body
+//! proxy::guard      in good form in any version; one Host, allowed; Origin, if any, allowed
+//! proxy::cors       a browser's question before a page's call is answered here
 //! layer             which server is asked for, in which profile, by which transport
 //! gate              key -> checksum, digest (no I/O) -> resolve -> policy: does the key stand?
+//! layer::budget     the user's share: too many requests under way wait in line, before the body
 //! layer             body read whole, within the budget -> mcp::scan: judged whole or refused
 //!                   session and event ids opened; headers that mirror the body agree with it
 //! gate              secrets unsealed -> inject: the plan (data, not mutation), for the tools called
@@ -21,6 +23,7 @@
 //! layer             the answer as it comes: allow-list of headers; mcp::answer: arguments hidden,
 //!                   session, event and task ids and message paths sealed;
 //!                   an open stream ends when its key no longer stands
+//! proxy::flood      the answer to a wrong key comes late, if its address sent many
 //! ```
 //!
 //! Whatever goes wrong on the way is one [`rejection::Rejection`]; the table there is the only place
@@ -83,6 +86,9 @@
 //! - A refused message of HTTP+SSE is answered on the stream its sender listens to, if this process
 //!   holds the stream: a client would wait for ever otherwise. The list of open streams is the one
 //!   thing a process knows that another replica does not.
+//! - HTTP/1.1 is narrower than RFC 9112 allows a server to be: no chunk extensions, no trailer fields in
+//!   requests, no text outside ASCII, no `OPTIONS *`; [`proxy::strict`] has the list. A name with `_`
+//!   passes after `Mcp-Param-` only, where MCP 2026-07-28 lets a server choose it.
 //! - An answer of JSON has no Content-Length: what is hidden or sealed in it changes its length, and
 //!   it is not held back to be measured.
 //! - A record's version is the clock's microseconds, forced upward, so that a record deleted and

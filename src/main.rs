@@ -31,12 +31,13 @@ fn main() -> ExitCode {
 }
 
 fn serve(args: &Args, out: &Output) -> Result<(), Failure> {
-    let config = open::Source::of(args.config.as_deref()).load()?;
+    let source = open::Source::of(args.config.as_deref());
+    let config = source.load()?;
     telemetry::init(&config.log);
     for warning in &config.warnings {
         out.note(warning);
     }
-    let running = serve::start(config)?;
+    let running = serve::start(config, Some(source))?;
     let url = format!("http://{}", running.addr());
     out.answer(&serde_json::json!({ "listening": url }), "")?;
     out.note(&format!("listening on {url}"));

@@ -21,6 +21,8 @@ pub enum Kind {
     MethodNotAllowed,
     ForeignHost,
     ForeignOrigin,
+    MalformedRequest,
+    HeadTooLarge,
     Unauthenticated,
     KeyExpired,
     KeyRevoked,
@@ -44,6 +46,7 @@ pub enum Kind {
     SecretMissing,
     SecretUnreadable,
     RecordUnreadable,
+    TooManyRequests,
     Overloaded,
     StoreUnreachable,
     BackendDown,
@@ -68,11 +71,13 @@ pub struct Row {
 
 impl Kind {
     /// Every kind, in the order of the table.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 37] = [
         Self::NoSuchPath,
         Self::MethodNotAllowed,
         Self::ForeignHost,
         Self::ForeignOrigin,
+        Self::MalformedRequest,
+        Self::HeadTooLarge,
         Self::Unauthenticated,
         Self::KeyExpired,
         Self::KeyRevoked,
@@ -96,6 +101,7 @@ impl Kind {
         Self::SecretMissing,
         Self::SecretUnreadable,
         Self::RecordUnreadable,
+        Self::TooManyRequests,
         Self::Overloaded,
         Self::StoreUnreachable,
         Self::BackendDown,
@@ -114,6 +120,8 @@ impl Kind {
             Self::MethodNotAllowed => (405, 4050, "use POST, GET or DELETE"),
             Self::ForeignHost => (421, 4210, "this host is not served here; the operator can add it to `allowed_hosts`"),
             Self::ForeignOrigin => (403, 4030, "pages of this origin may not call; the operator can add it to `allowed_origins`"),
+            Self::MalformedRequest => (400, 4007, "this is not HTTP as it is accepted here"),
+            Self::HeadTooLarge => (431, 4310, "the request line and headers are larger than the operator's `limits.headers`"),
             Self::Unauthenticated => (401, 4010, "no valid API key: send `Authorization: Bearer clk_…` (or `X-API-Key`) with a key your administrator issued"),
             Self::KeyExpired => (401, 4011, "this API key has expired: ask your administrator for a new one (cloakroom key issue USER)"),
             Self::KeyRevoked => (401, 4012, "this API key was revoked: ask your administrator for a new one (cloakroom key issue USER)"),
@@ -137,6 +145,7 @@ impl Kind {
             Self::SecretMissing => (200, 4240, "a secret this server needs is not set"),
             Self::SecretUnreadable => (200, 4241, "the secrets for this server cannot be opened"),
             Self::RecordUnreadable => (503, 5030, "your record cannot be read: ask your administrator to look into the log"),
+            Self::TooManyRequests => (429, 4290, "you have too much under way: wait for an answer before you send more"),
             Self::Overloaded => (503, 5031, "too much is under way: try again in a moment"),
             Self::StoreUnreachable => (503, 5032, "keys cannot be checked at the moment: try again in a moment"),
             Self::BackendDown => (502, 5020, "the server cannot be reached"),
@@ -294,7 +303,10 @@ impl Rejection {
             Kind::Unauthenticated | Kind::KeyExpired | Kind::KeyRevoked | Kind::UserDisabled => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
-            Kind::Overloaded | Kind::StoreUnreachable | Kind::RecordUnreadable => {
+            Kind::TooManyRequests
+            | Kind::Overloaded
+            | Kind::StoreUnreachable
+            | Kind::RecordUnreadable => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Kind::MethodNotAllowed => {
@@ -408,7 +420,7 @@ mod tests {
             );
             assert_eq!(
                 parts.headers.contains_key(RETRY_AFTER),
-                row.status == 503,
+                matches!(row.status, 429 | 503),
                 "{kind:?}"
             );
             assert_eq!(parts.extensions.get::<Rejection>().unwrap().kind(), kind);

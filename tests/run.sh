@@ -97,6 +97,7 @@ install_packages() {
     have systemd-analyze || wanted+=(systemd)
     [ -e /etc/ssl/certs/ca-certificates.crt ] || wanted+=(ca-certificates)
     have npm || wanted+=(npm)
+    have slowhttptest || wanted+=(slowhttptest)
     python3 -c 'import ensurepip, venv' 2>/dev/null || wanted+=(python3-venv)
     [ "${#wanted[@]}" -gt 0 ] || { echo 'nothing is missing'; return; }
     have apt-get || give_up "please install: ${wanted[*]}"
@@ -161,6 +162,7 @@ check_tools() {
 
 # Examples are run by the tests.
 cargo_test() { cargo test --quiet; }
+slow_clients() { cargo build --quiet --bin cloakroom && exec python3 "$here/slow.py"; }
 
 # deny.toml by what is here; by cargo-deny too where it is installed. It takes longer to build than all of
 # this, and its database of advisories comes from GitHub.
@@ -195,10 +197,11 @@ if [ -z "$only" ] || [ "$only" = rust ]; then
     part 'cargo clippy' cargo clippy --quiet --all-targets -- -D warnings
     part 'deny.toml' deny
     part 'cargo test' cargo_test
+    part 'slow clients' slow_clients
 fi
 
 if [ "$only" = rust ]; then
-    counted='4 passed, 0 failed'
+    counted='5 passed, 0 failed'
     exit 0
 fi
 

@@ -3,9 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::parse::optional;
 use super::reader::{Section, text};
-use super::{env, keys, server};
+use super::{env, keys, optional, server};
 
 /// `keyring.file`, unless the configuration names a source.
 pub const DEFAULT_KEYRING_FILE: &str = "master.keys";

@@ -13,6 +13,8 @@ pub(super) const ROOT: &[&str] = &[
     "allowed_origins",
     "key_prefixes",
     "setup_url",
+    "drain_delay",
+    "drain_timeout",
 ];
 
 /// `[store]`
@@ -32,7 +34,21 @@ pub(super) const STORE: &[&str] = &[
 pub(super) const KEYRING: &[&str] = &["file", "env", "credential"];
 
 /// `[limits]`
-pub(super) const LIMITS: &[&str] = &["body", "in_flight", "headers", "list"];
+pub(super) const LIMITS: &[&str] = &[
+    "body",
+    "in_flight",
+    "user_in_flight",
+    "headers",
+    "list",
+    "requests",
+    "user_requests",
+    "streams",
+    "user_streams",
+    "connections",
+    "failed_keys",
+    "read_timeout",
+    "idle_timeout",
+];
 
 /// The tables with fixed keys.
 pub(super) const SECTIONS: &[(&str, &[&str])] =

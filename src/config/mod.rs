@@ -12,11 +12,13 @@
 //!
 //! Nothing else of the house knows TOML or the environment.
 
+mod at_start;
 mod document;
 mod env;
 mod error;
 mod keyring;
 mod keys;
+mod limits;
 mod parse;
 mod reader;
 mod server;
@@ -34,6 +36,7 @@ use std::time::Duration;
 
 use http::Uri;
 
+pub use at_start::AtStart;
 pub use error::{ConfigError, ConfigErrors};
 pub use keyring::{DEFAULT_KEYRING_FILE, KeyringSource};
 
@@ -41,7 +44,7 @@ use crate::inject::Slots;
 use crate::names::ServerName;
 use env::Variables;
 use error::{Errors, Place};
-use reader::Section;
+use reader::{Section, optional};
 
 /// The default of every key, with a comment each: `config/default.toml`.
 pub const DEFAULT_TOML: &str = include_str!("../../config/default.toml");
@@ -68,6 +71,8 @@ pub struct Config {
     pub key_prefixes: Vec<String>,
     /// Where users are sent to set a missing secret: a URL with places for `{server}` and `{profile}`.
     pub setup_url: Option<String>,
+    /// How a process that is told to stop goes on its way out.
+    pub drain: Drain,
     /// Where records are kept.
     pub store: Store,
     /// Where the keyring is read from; a file may not exist yet.
@@ -82,7 +87,27 @@ pub struct Config {
     pub warnings: Vec<String>,
 }
 
+impl Config {
+    /// The files, besides its own, whose content counts anew each time the configuration is read.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.servers.values().filter_map(|server| {
+            let Backend::Http { ca_file, .. } = &server.backend;
+            ca_file.as_deref()
+        })
+    }
+}
+
+/// How a process that is told to stop goes on its way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drain {
+    /// How long it goes on taking connections while it says that it is not ready: at most 10 minutes.
+    pub delay: Duration,
+    /// How long requests may take to finish after that: at most an hour.
+    pub timeout: Duration,
+}
+
 /// Where records are kept, and what is kept of them in memory.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Store {
     /// What the store is opened with.
     pub settings: crate::store::Settings,
@@ -92,17 +117,37 @@ pub struct Store {
     pub cache: u64,
 }
 
-/// Bounds on what clients send and backends answer, in bytes.
+/// Bounds on what clients send and have under way, on what backends answer, and on how long clients may
+/// take; sizes in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// The largest body of a request: 1 KiB to 1 GiB.
     pub body: usize,
     /// All bodies being read or forwarded at one moment: at least `body`.
     pub in_flight: usize,
+    /// Those of one user: at least `body`, at most `in_flight`.
+    pub user_in_flight: usize,
     /// The largest head of a request: 8 KiB to 1 MiB.
     pub headers: usize,
     /// The largest list of tools of a server with argument slots: 64 KiB to 1 GiB.
     pub list: usize,
+    /// Requests under way at one moment, 1 to 1,000,000, as all numbers that follow.
+    pub requests: usize,
+    /// Those of one user.
+    pub user_requests: usize,
+    /// Open event streams.
+    pub streams: usize,
+    /// Those of one user.
+    pub user_streams: usize,
+    /// Connections of clients; as many as file descriptors allow unless set.
+    pub connections: Option<usize>,
+    /// Wrong keys from one address in ten seconds, before their answers are slowed.
+    pub failed_keys: usize,
+    /// How long a client may be silent at the beginning of a connection and within a body, and take
+    /// for a head: 100 ms to 5 minutes.
+    pub read_timeout: Duration,
+    /// How long a connection may lie idle, and an answer untaken: 100 ms to 1 hour.
+    pub idle_timeout: Duration,
 }
 
 /// An MCP server behind the proxy.

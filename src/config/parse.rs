@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::reader::{Section, text};
-use super::{Config, Limits, LoopbackNames, Store, keyring, keys, server, setup_url, values};
+use super::{
+    Config, Drain, LoopbackNames, Store, keyring, keys, limits, optional, server, setup_url, values,
+};
 use crate::store::{ClientCertificate, Login, Settings, StoreUrl};
 
 /// Reads everything, noting all that is wrong; `None` when anything was.
@@ -25,9 +27,10 @@ pub(super) fn config(root: &Section<'_>, folder: &Path) -> Option<Config> {
     let threads = optional(root, "threads", values::threads);
     let prefixes = root.list("key_prefixes", "[\"acme_\"]", values::key_prefix);
     let setup_url = optional(root, "setup_url", setup_url::parse);
+    let drain = drain(root);
     let store = store(root, folder);
     let keyring = keyring::read(root, folder);
-    let limits = limits(root);
+    let limits = limits::read(root);
     let servers = server::read_all(root, folder, &mut warnings);
     let default_server = default_server(root);
     if root.has("admin_listen") {
@@ -46,6 +49,7 @@ pub(super) fn config(root: &Section<'_>, folder: &Path) -> Option<Config> {
         allowed_origins: names.origins,
         key_prefixes: prefixes?,
         setup_url: setup_url?,
+        drain: drain?,
         store: store?,
         keyring: keyring?,
         limits: limits?,
@@ -55,17 +59,17 @@ pub(super) fn config(root: &Section<'_>, folder: &Path) -> Option<Config> {
     })
 }
 
-/// The outer `None` is an error, the inner one the absence of the key.
-pub(super) fn optional<T>(
-    section: &Section<'_>,
-    key: &str,
-    parse: impl FnOnce(&super::document::Value) -> Result<T, String>,
-) -> Option<Option<T>> {
-    if section.has(key) {
-        section.read(key, parse).map(Some)
-    } else {
-        Some(None)
-    }
+fn drain(root: &Section<'_>) -> Option<Drain> {
+    let read = |key, max| {
+        root.required(key, |value| {
+            values::duration(value, Duration::ZERO, Duration::from_secs(max))
+        })
+    };
+    let (delay, timeout) = (read("drain_delay", 600), read("drain_timeout", 3600));
+    Some(Drain {
+        delay: delay?,
+        timeout: timeout?,
+    })
 }
 
 fn cores() -> usize {
@@ -266,32 +270,6 @@ fn identity(
             None
         }
     }
-}
-
-fn limits(root: &Section<'_>) -> Option<Limits> {
-    let section = root.section("limits", keys::LIMITS)?;
-    let size = |key, min, max| {
-        let bytes = section.required(key, |value| values::size(value, min, max))?;
-        usize::try_from(bytes).ok()
-    };
-    let body = size("body", 1 << 10, 1 << 30);
-    let in_flight = size("in_flight", 1 << 10, 1 << 40);
-    let headers = size("headers", 8 << 10, 1 << 20);
-    let list = size("list", 64 << 10, 1 << 30);
-    if let (Some(body), Some(in_flight)) = (body, in_flight)
-        && in_flight < body
-    {
-        section.fail(
-            "in_flight",
-            "must not be less than `body`; raise it or lower `body`",
-        );
-    }
-    Some(Limits {
-        body: body?,
-        in_flight: in_flight?,
-        headers: headers?,
-        list: list?,
-    })
 }
 
 /// The outer `None` is an error, the inner one the absence of the key.

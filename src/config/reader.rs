@@ -196,6 +196,19 @@ fn split(text: &str, at: &Place) -> Vec<Node> {
     pieces.map(node).collect()
 }
 
+/// The outer `None` is an error, the inner one the absence of the key.
+pub(super) fn optional<T>(
+    section: &Section<'_>,
+    key: &str,
+    parse: impl FnOnce(&Value) -> Result<T, String>,
+) -> Option<Option<T>> {
+    if section.has(key) {
+        section.read(key, parse).map(Some)
+    } else {
+        Some(None)
+    }
+}
+
 /// The text of a value; otherwise an error that says to write `wanted`.
 pub(super) fn text<'v>(value: &'v Value, wanted: &str) -> Result<&'v str, String> {
     match value {

@@ -85,13 +85,18 @@ fn show_size(bytes: u64) -> String {
 
 /// A number of threads: 1 to 1024.
 pub(super) fn threads(value: &Value) -> Result<usize, String> {
+    number(value, 1, 1024)
+}
+
+/// A number from `min` to `max`, both allowed.
+pub(super) fn number(value: &Value, min: usize, max: usize) -> Result<usize, String> {
     let number = match value {
         Value::Integer(number) => usize::try_from(*number).ok(),
         Value::Raw(text) => text.parse().ok(),
         _ => None,
     };
-    let allowed = number.filter(|number| (1..=1024).contains(number));
-    allowed.ok_or_else(|| "write a number from 1 to 1024, without quotes".to_owned())
+    let allowed = number.filter(|number| (min..=max).contains(number));
+    allowed.ok_or_else(|| format!("write a number from {min} to {max}, without quotes"))
 }
 
 /// A level, or a filter in the form of `tracing-subscriber`.

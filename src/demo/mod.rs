@@ -66,7 +66,7 @@ fn start(
         let folder = Folder::prepare(&args.dir, listen, backend)?;
         let config = open::Source::of(Some(&folder.config())).load_without_environment()?;
         let guests = open::runtime()?.block_on(invite(&config))?;
-        match serve::start(config) {
+        match serve::start(config, None) {
             Ok(running) => return Ok((running, folder, guests)),
             Err(_) if attempts < 5 && TcpListener::bind(listen).is_err() => {}
             Err(failure) => return Err(failure),

@@ -10,6 +10,7 @@ use http_body_util::Full;
 use pin_project_lite::pin_project;
 
 use super::answer::Arrived;
+use super::budget::Counted;
 use super::failure::BoxError;
 use super::rules::Answering;
 use super::standing::{Over, Standing};
@@ -21,6 +22,8 @@ pin_project! {
     pub struct AnswerBody<R> {
         #[pin]
         inner: Inner<R>,
+        // What it counts as until it is dropped.
+        counted: Option<Counted>,
     }
 }
 
@@ -87,8 +90,21 @@ impl Rewriting {
 impl<R> AnswerBody<R> {
     /// One of our own answers.
     pub(crate) fn own(body: Full<Bytes>) -> Self {
+        Self::uncounted(Inner::Own { body })
+    }
+
+    fn uncounted(inner: Inner<R>) -> Self {
         Self {
-            inner: Inner::Own { body },
+            inner,
+            counted: None,
+        }
+    }
+
+    /// The same, which counts as something under way until it is dropped.
+    pub(super) fn counted(self, counted: Counted) -> Self {
+        Self {
+            counted: Some(counted),
+            ..self
         }
     }
 
@@ -103,9 +119,7 @@ impl<R> AnswerBody<R> {
             ended: false,
         };
         let body = arrived.rest;
-        Self {
-            inner: Inner::Backend { body, passing },
-        }
+        Self::uncounted(Inner::Backend { body, passing })
     }
 
     /// A stream of HTTP+SSE that begins with `first` and goes on with `rest`, and with events of `own`.
@@ -114,9 +128,7 @@ impl<R> AnswerBody<R> {
         rest: Pin<Box<AnswerBody<R>>>,
         own: Listening,
     ) -> Self {
-        Self {
-            inner: Inner::Stream { first, rest, own },
-        }
+        Self::uncounted(Inner::Stream { first, rest, own })
     }
 
     fn is_between_events(&self) -> bool {

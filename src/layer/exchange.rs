@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Request, Response, response};
+use http::{Method, Request, Response, response};
 use http_body::Body;
 use http_body_util::Full;
 use url::Url;
@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use super::answer::{self, Arrived, Sealing};
 use super::body::{AnswerBody, Rewriting};
+use super::budget::{Counted, Open, Turn};
 use super::call::{Holding, Judged, Opened, head_for_backend, session_bytes};
 use super::closing::Step;
 use super::failure::{self, BoxError};
@@ -32,7 +33,7 @@ use crate::mcp::ids::Session;
 use crate::mcp::revision::Era;
 use crate::mcp::scan::Capabilities;
 use crate::mcp::tasks::{TaskError, open_ids};
-use crate::rejection::{Kind, Rejection};
+use crate::rejection::{Ids, Kind, Rejection};
 use crate::resolve::Identity;
 
 /// How long a request waits for the secret its user was sent to set. Clients that ask again at once
@@ -65,6 +66,7 @@ impl Exchange<'_> {
         inner: &mut S,
         parts: &Parts,
         body: &Bytes,
+        turn: Turn,
     ) -> Result<Response<AnswerBody<S::Body>>, Rejection> {
         let opened = self.opened(parts)?;
         let door = self.door.clone();
@@ -81,8 +83,36 @@ impl Exchange<'_> {
         self.aim(&mut head, &mut grant)?;
         // Before the backend is asked: on a stream of HTTP+SSE its list may come before its answer here.
         let merged = self.merged(&grant);
+        let open = self.stream(&parts.method)?;
         let (head, answer) = self.ask(inner, head, rewritten.bytes, &grant).await?;
-        self.pass_on(head, answer, &opened, &grant, merged).await
+        let place = self.place(&head, open, turn);
+        let passed = self.pass_on(head, answer, &opened, &grant, merged).await?;
+        Ok(passed.map(|body| body.counted(place)))
+    }
+
+    /// Opens the stream that is asked for.
+    ///
+    /// # Errors
+    /// One more would be too many; or would be if a request is answered by one.
+    fn stream(&self, method: &Method) -> Result<Option<Open>, Rejection> {
+        let (budget, user) = (&self.shared.budget, self.holding.user);
+        if method == Method::GET {
+            return budget.open(user).map(Some);
+        }
+        // Of what answers no request there is no stream, and over HTTP+SSE answers come by another.
+        if !matches!(self.judged.ids, Ids::None) && self.way == Way::Streamable {
+            budget.may_open(user)?;
+        }
+        Ok(None)
+    }
+
+    /// What the answer counts as until it was passed on.
+    fn place(&self, answer: &response::Parts, open: Option<Open>, turn: Turn) -> Counted {
+        if !answer::is_stream(&answer.headers) {
+            return Counted::Request(turn);
+        }
+        let (budget, user) = (&self.shared.budget, self.holding.user);
+        Counted::Stream(open.unwrap_or_else(|| budget.open_answer(user)))
     }
 
     /// Opens the ids the headers bring, and remembers what a client of HTTP+SSE declares.

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use super::Shared;
 use super::answer::{Arrived, is_stream};
+use super::budget::Held;
 use super::call::{Holding, Judged};
 use super::failure::{self, BoxError};
 use super::inside::Inside;
@@ -194,7 +195,8 @@ impl<'a> Mirrored<'a> {
             }
             let is_stream = is_stream(answer.headers());
             let max = self.behalf.shared.budget.list_max();
-            let result = page(answer.into_body(), is_stream, max).await?;
+            let held = self.behalf.shared.budget.hold(self.behalf.holding.user);
+            let result = page(answer.into_body(), is_stream, max, held).await?;
             cursor = mirrors.add(&result, ours);
             if cursor.is_none() {
                 break;
@@ -227,11 +229,13 @@ fn remove(headers: &mut HeaderMap, gone: impl Fn(&HeaderName) -> bool) {
     }
 }
 
-/// The result of one page, of at most `max` bytes. A stream need not end for it.
+/// The result of one page, of at most `max` bytes, all of which count as `held`. A stream need not end
+/// for it.
 async fn page<R: Body<Data = Bytes> + Unpin>(
     mut body: R,
     is_stream: bool,
     max: usize,
+    mut held: Held,
 ) -> Option<serde_json::Value> {
     let (mut read, mut total) = (BytesMut::new(), 0);
     while let Some(frame) = body.frame().await {
@@ -239,7 +243,7 @@ async fn page<R: Body<Data = Bytes> + Unpin>(
         let from = read.len();
         read.extend_from_slice(&data);
         total += data.len();
-        if total > max {
+        if total > max || held.count(data.len()).is_err() {
             return None;
         }
         let mut searched = from;

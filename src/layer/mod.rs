@@ -16,12 +16,12 @@
 
 mod answer;
 mod body;
+mod budget;
 mod call;
 mod closing;
 mod exchange;
 mod failure;
 mod inside;
-mod limits;
 mod merged;
 mod mirror;
 mod opening;
@@ -43,8 +43,8 @@ use http::uri::PathAndQuery;
 use tower_layer::Layer;
 
 pub use body::AnswerBody;
+pub use budget::{Budget, Limits, Usage};
 pub use failure::{BoxError, Failure};
-pub use limits::Limits;
 pub use route::{Endpoint, Route, Routes};
 pub use service::Cloakroom;
 
@@ -52,7 +52,6 @@ use crate::gate::{Door, Gate};
 use crate::names::{ProfileName, ServerName};
 use crate::resolve::Identity;
 use closing::{Closing, Step};
-use limits::Budget;
 use merged::Merged;
 use schema::Schemas;
 use setup::SetupPage;
@@ -180,6 +179,12 @@ impl CloakroomLayer {
     /// Ends all streams, each between two events, also those whose answer is still to come.
     pub fn end_streams(&self) {
         self.shared.closing.go_on(Step::All);
+    }
+
+    /// What is under way through this layer, within its bounds.
+    #[must_use]
+    pub fn budget(&self) -> &Budget {
+        &self.shared.budget
     }
 
     /// How many values clients sent where a slot sets one.

@@ -26,8 +26,8 @@ use crate::mcp::revision::Era;
 use crate::rejection::{Kind, Rejection};
 use crate::resolve::Identity;
 
-/// How long a body may take without its sender's key being looked at again: a key revoked meanwhile
-/// must not be served.
+/// How long a request may wait and its body take without its sender's key being looked at again: a key
+/// revoked meanwhile must not be served.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// A service inside the layer.
@@ -136,18 +136,19 @@ async fn judge<S: Inside, B: Body>(
     mut caller: Authenticated,
     (door, holding, way): (Arc<Door>, Holding, Way),
 ) -> Result<Response<AnswerBody<S::Body>>, Rejection> {
-    let has_body = body.is_some();
+    let (has_body, budget) = (body.is_some(), &shared.budget);
+    let turn = budget.enter(holding.user).await?;
     // What is held counts until the answer's head is here: the body may have to be sent again.
     let (body, _held) = match body {
         Some(body) => {
-            let (body, held) = shared.budget.read_in_time(body).await?;
-            if caller.at.elapsed() > FRESH {
-                caller.identity = shared.gate.again(&caller.identity).await?;
-            }
+            let (body, held) = budget.read_in_time(holding.user, body).await?;
             (body, Some(held))
         }
         None => (Bytes::new(), None),
     };
+    if caller.at.elapsed() > FRESH {
+        caller.identity = shared.gate.again(&caller.identity).await?;
+    }
     let mut judged = if has_body {
         Judged::body(&parts.headers, &body)?
     } else {
@@ -165,7 +166,7 @@ async fn judge<S: Inside, B: Body>(
         judged,
         way,
     };
-    let answered = exchange.run(&mut inner, parts, &body).await;
+    let answered = exchange.run(&mut inner, parts, &body, turn).await;
     answered.map_err(|rejection| rejection.for_ids(&exchange.judged.ids))
 }
 

@@ -28,12 +28,12 @@ pub struct Forward {
 }
 
 impl Forward {
-    /// A forward to these backends with idle connections of its own.
+    /// A forward to these backends with so many idle connections of its own, at most.
     #[must_use]
-    pub fn new(backends: Arc<BTreeMap<ServerName, Backend>>) -> Self {
+    pub fn new(backends: Arc<BTreeMap<ServerName, Backend>>, idle: usize) -> Self {
         Self {
             backends,
-            pool: Pool::default(),
+            pool: Pool::new(idle),
         }
     }
 

@@ -1,11 +1,11 @@
-//! Host and Origin, checked before anything else.
+//! Host, Origin and form of a request, checked before anything else.
 //!
 //! A listener on loopback is within reach of every web page its user opens: through a name that
 //! resolves to 127.0.0.1 (DNS rebinding) or straight away. The page's browser says so in Host and
 //! Origin (MCP 2025-11-25, basic/transports "Security Warning").
 
-use http::header::{HOST, ORIGIN};
-use http::{HeaderMap, Uri};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, ORIGIN, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 
 use crate::rejection::{Kind, Rejection};
 
@@ -23,31 +23,90 @@ impl Guard {
         Self { hosts, origins }
     }
 
-    /// Whether a request may go on.
+    /// Whether a request may go on, whichever version of HTTP brought it.
     ///
     /// # Errors
-    /// Not exactly one Host, one that is not allowed (421), or an Origin that is not (403).
-    pub fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Rejection> {
-        let mut named = headers.get_all(HOST).iter();
-        let host = match (named.next(), named.next()) {
-            (Some(host), None) => host.as_bytes(),
-            _ => return Err(Rejection::new(Kind::ForeignHost)),
-        };
-        // An absolute request target names a host too; two that differ are somebody's trick.
-        let target = uri
-            .authority()
-            .map(|authority| authority.as_str().as_bytes());
-        let agrees = target.is_none_or(|target| target.eq_ignore_ascii_case(host));
-        if !agrees || !listed(&self.hosts, host) {
+    /// A form nobody here sends (400), not exactly one host or one that is not allowed (421), or an
+    /// Origin that is not (403).
+    pub fn check<B>(&self, request: &Request<B>) -> Result<(), Rejection> {
+        well_formed(request)?;
+        if !self.is_for_us(request.uri(), request.headers()) {
             return Err(Rejection::new(Kind::ForeignHost));
         }
-        let allowed = |origin: &http::HeaderValue| listed(&self.origins, origin.as_bytes());
-        if headers.get_all(ORIGIN).iter().all(allowed) {
+        let mut origins = request.headers().get_all(ORIGIN).iter();
+        let allowed = match (origins.next(), origins.next()) {
+            (None, _) => true,
+            (Some(origin), None) => listed(&self.origins, origin.as_bytes()),
+            (Some(_), Some(_)) => false,
+        };
+        if allowed {
             Ok(())
         } else {
             Err(Rejection::new(Kind::ForeignOrigin))
         }
     }
+
+    /// One host is named, once or, by target (`:authority` in HTTP/2) and Host, twice alike: two that
+    /// differ are somebody's trick.
+    fn is_for_us(&self, uri: &Uri, headers: &HeaderMap) -> bool {
+        let mut named = headers.get_all(HOST).iter().map(HeaderValue::as_bytes);
+        let target = uri.authority().map(|name| name.as_str().as_bytes());
+        match (named.next(), named.next(), target) {
+            (Some(host), None, None) | (None, _, Some(host)) => listed(&self.hosts, host),
+            (Some(host), None, Some(target)) => {
+                target.eq_ignore_ascii_case(host) && listed(&self.hosts, host)
+            }
+            (Some(_), Some(_), _) | (None, _, None) => false,
+        }
+    }
+}
+
+/// What [`super::strict`] refuses by the bytes of HTTP/1.1, as far as it can be seen on a request that
+/// was parsed: HTTP/2 has no other bytes to judge.
+fn well_formed<B>(request: &Request<B>) -> Result<(), Rejection> {
+    let second = request.version() == Version::HTTP_2;
+    let method = request.method().as_str().bytes();
+    let headers = request.headers();
+    let why = if !method.into_iter().all(|b| b.is_ascii_uppercase()) {
+        "a method is written in capital letters"
+    } else if *request.method() == Method::CONNECT || !request.uri().path().starts_with('/') {
+        "the target has no absolute path"
+    } else if headers.keys().any(|name| has_underscore(name.as_str())) {
+        "a header's name has an underscore"
+    } else if !headers.values().all(is_visible) {
+        "there is a control character, or one outside ASCII, in the head"
+    } else if second
+        && CONNECTION_ONLY
+            .iter()
+            .any(|name| headers.contains_key(name))
+    {
+        "there is a header that HTTP/2 does not have"
+    } else if headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some() {
+        "there is more than one Content-Length header"
+    } else {
+        return Ok(());
+    };
+    let text = format!("this is not HTTP as it is accepted here: {why}");
+    Err(Rejection::with_text(Kind::MalformedRequest, text))
+}
+
+/// RFC 9113, 8.2.2.
+static CONNECTION_ONLY: [HeaderName; 5] = [
+    CONNECTION,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+/// But in the part of `Mcp-Param-*` that a server chose.
+fn has_underscore(name: &str) -> bool {
+    name.contains('_') && !name.starts_with("mcp-param-")
+}
+
+fn is_visible(value: &HeaderValue) -> bool {
+    let visible = |b: &u8| matches!(b, b' '..=b'~' | b'\t');
+    value.as_bytes().iter().all(visible)
 }
 
 fn listed(list: &[String], value: &[u8]) -> bool {
@@ -82,15 +141,20 @@ mod tests {
         )
     }
 
-    fn check(list: &[(&'static str, &'static str)]) -> Option<Kind> {
-        let headers = list
-            .iter()
-            .map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap()))
-            .collect();
-        guard()
-            .check(&"/x/mcp".parse().unwrap(), &headers)
-            .err()
-            .map(|r| r.kind())
+    fn request(target: &str, list: &[(&str, &str)]) -> Request<()> {
+        let mut request = Request::post(target);
+        for (name, value) in list {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap()
+    }
+
+    fn verdict(request: &Request<()>) -> Option<Kind> {
+        guard().check(request).err().map(|r| r.kind())
+    }
+
+    fn check(list: &[(&str, &str)]) -> Option<Kind> {
+        verdict(&request("/x/mcp", list))
     }
 
     #[test]
@@ -132,19 +196,67 @@ mod tests {
 
     #[test]
     fn an_absolute_target_must_agree_with_host() {
-        let headers: HeaderMap = [(HOST, "localhost:1".parse().unwrap())]
-            .into_iter()
-            .collect();
-        assert!(
-            guard()
-                .check(&"http://localhost:1/x/mcp".parse().unwrap(), &headers)
-                .is_ok()
-        );
-        assert!(
-            guard()
-                .check(&"http://evil/x/mcp".parse().unwrap(), &headers)
-                .is_err()
-        );
+        for (target, host, refused) in [
+            ("http://localhost:1/x/mcp", Some("localhost:1"), None),
+            (
+                "http://evil/x/mcp",
+                Some("localhost:1"),
+                Some(Kind::ForeignHost),
+            ),
+            (
+                "http://localhost:1/x/mcp",
+                Some("localhost"),
+                Some(Kind::ForeignHost),
+            ),
+            ("http://localhost:1/x/mcp", None, None),
+            ("http://evil/x/mcp", None, Some(Kind::ForeignHost)),
+            ("http://evil/x/mcp", Some("evil"), Some(Kind::ForeignHost)),
+        ] {
+            let host = host.map(|host| ("host", host));
+            let request = request(target, host.as_slice());
+            assert_eq!(verdict(&request), refused, "{target} {host:?}");
+        }
+    }
+
+    // Fails when one of the conditions of `well_formed` is taken out.
+    #[test]
+    fn what_the_reader_of_bytes_refuses_is_refused_in_http_2() {
+        let second = |name: &str, value: &[u8]| {
+            let mut request = request("https://localhost/x/mcp", &[]);
+            *request.version_mut() = Version::HTTP_2;
+            let name: HeaderName = name.parse().unwrap();
+            let value = HeaderValue::from_bytes(value).unwrap();
+            request.headers_mut().append(name, value);
+            request
+        };
+        for good in ["accept", "mcp-param-user_id", "host"] {
+            assert_eq!(verdict(&second(good, b"localhost")), None, "{good}");
+        }
+        for bad in [
+            "content_length",
+            "mcp-session_id",
+            "connection",
+            "transfer-encoding",
+            "upgrade",
+            "keep-alive",
+            "proxy-connection",
+        ] {
+            let refused = verdict(&second(bad, b"1"));
+            assert_eq!(refused, Some(Kind::MalformedRequest), "{bad}");
+        }
+        let refused = verdict(&second("accept", b"caf\xe9"));
+        assert_eq!(refused, Some(Kind::MalformedRequest));
+        let mut twice = second("content-length", b"1");
+        twice
+            .headers_mut()
+            .append("content-length", "1".parse().unwrap());
+        assert_eq!(verdict(&twice), Some(Kind::MalformedRequest));
+        for method in ["post", "CONNECT", "X-Y"] {
+            let mut request = second("accept", b"1");
+            *request.method_mut() = method.parse().unwrap();
+            let refused = verdict(&request);
+            assert_eq!(refused, Some(Kind::MalformedRequest), "{method}");
+        }
     }
 
     #[test]
@@ -162,6 +274,7 @@ mod tests {
             "https://localhost",
             "http://localhost.evil.com",
             "https://app.example.com",
+            "",
         ] {
             assert_eq!(
                 check(&[("host", "localhost"), ("origin", origin)]),
@@ -169,5 +282,8 @@ mod tests {
                 "{origin}"
             );
         }
+        let twice = ("origin", "http://localhost");
+        let refused = check(&[("host", "localhost"), twice, twice]);
+        assert_eq!(refused, Some(Kind::ForeignOrigin));
     }
 }

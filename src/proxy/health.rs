@@ -2,7 +2,8 @@
 //!
 //! Alive: the process answers. Ready: requests of known users will be served, which is so while
 //! the store is heard, and for `store.stale_for` after: every replica shares that store, and were all
-//! of them taken out, nobody would be served what is cached.
+//! of them taken out, nobody would be served what is cached. A process that is about to stop is not
+//! ready.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -19,15 +20,20 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::keeping::Keeping;
 use super::listener::StartError;
+use super::places::{Place, Places};
 
 /// How long a prober may take for a request's head, and be silent between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Connections of probers and scrapers.
+const PROBERS: usize = 32;
+
 /// What probers and scrapers are told.
 pub struct Health {
-    /// Whether requests would be served.
-    pub ready: Box<dyn Fn() -> bool + Send + Sync>,
+    /// Why requests should go elsewhere, if they should.
+    pub unready: Box<dyn Fn() -> Option<&'static str> + Send + Sync>,
     /// The page of figures.
     pub metrics: Box<dyn Fn() -> String + Send + Sync>,
     /// Its media type.
@@ -48,28 +54,34 @@ impl Health {
         let address = listener.local_addr().map_err(bind)?;
         let health = Arc::new(self);
         tokio::spawn(async move {
+            let places = Places::new(PROBERS);
             loop {
                 let Ok((stream, _)) = listener.accept().await else {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     continue;
                 };
-                tokio::spawn(health.clone().connection(stream));
+                let place = places.take().await;
+                tokio::spawn(health.clone().connection(stream, place));
             }
         });
         Ok(address)
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream) {
+    async fn connection(self: Arc<Self>, stream: TcpStream, place: Place) {
         let service = service_fn(|request| {
-            let answer = self.answer(&request);
+            let (answer, busy) = (self.answer(&request), place.busy());
+            let answer = answer.map(|body| Keeping::new(body, busy));
             async move { Ok::<_, Infallible>(answer) }
         });
         let served = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
             .serve_connection(TokioIo::new(stream), service);
-        // A prober that goes away is nobody's concern.
-        let _ = served.await;
+        // A prober that goes away is nobody's concern, nor one that others are kept out by.
+        tokio::select! {
+            _ = served => {}
+            () = place.wanted() => {}
+        }
     }
 
     fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
@@ -81,11 +93,10 @@ impl Health {
         };
         match request.uri().path() {
             "/livez" if asked => text(StatusCode::OK, "ok\n"),
-            "/readyz" if asked && (self.ready)() => text(StatusCode::OK, "ok\n"),
-            "/readyz" if asked => text(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "the store has been out of reach for longer than store.stale_for\n",
-            ),
+            "/readyz" if asked => match (self.unready)() {
+                None => text(StatusCode::OK, "ok\n"),
+                Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, why),
+            },
             "/metrics" if asked => {
                 let mut response = Response::new(Full::from((self.metrics)()));
                 let kind = HeaderValue::from_static(self.metrics_type);

@@ -1,15 +1,18 @@
 //! Accepts connections and hands each to the core that serves fewest.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::serving::Serving;
+use super::places::{Place, Places};
+use super::serving::{Serving, Stage};
 use super::worker::Worker;
 
 /// What the listener needs.
@@ -18,6 +21,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// How many cores serve.
     pub threads: usize,
+    /// How many connections of clients may be open.
+    pub connections: usize,
     /// What requests are served with, until it is swapped.
     pub serving: Serving,
 }
@@ -25,6 +30,10 @@ pub struct Options {
 /// A connection nobody has read from.
 pub(super) struct Accepted {
     pub(super) stream: TcpStream,
+    /// Whom it comes from.
+    pub(super) peer: IpAddr,
+    /// One of those there are.
+    pub(super) place: Place,
 }
 
 /// Why nothing listens.
@@ -46,9 +55,9 @@ pub enum StartError {
 /// Everything that serves clients.
 pub struct Listener {
     address: SocketAddr,
-    workers: Arc<Vec<Worker>>,
+    threads: Vec<JoinHandle<()>>,
     serving: watch::Sender<Arc<Serving>>,
-    drain: watch::Sender<bool>,
+    stage: watch::Sender<Stage>,
 }
 
 impl Listener {
@@ -63,19 +72,19 @@ impl Listener {
         };
         let listener = TcpListener::bind(options.listen).await.map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
-        let (drain, draining) = watch::channel(false);
+        let (stage, stages) = watch::channel(Stage::Serving);
         let (serving, served) = watch::channel(Arc::new(options.serving));
-        let workers = (0..options.threads.max(1))
-            .map(|index| Worker::start(index, served.clone(), draining.clone()))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(StartError::Thread)?;
-        let workers = Arc::new(workers);
-        tokio::spawn(accept(listener, workers.clone(), draining));
+        let started = (0..options.threads.max(1))
+            .map(|index| Worker::start(index, served.clone(), stages.clone()))
+            .collect::<Result<Vec<_>, _>>();
+        let (workers, threads) = started.map_err(StartError::Thread)?.into_iter().unzip();
+        let places = Places::new(options.connections);
+        tokio::spawn(accept(listener, places, workers, stages));
         Ok(Self {
             address,
-            workers,
+            threads,
             serving,
-            drain,
+            stage,
         })
     }
 
@@ -90,46 +99,52 @@ impl Listener {
         self.serving.send_replace(Arc::new(serving));
     }
 
-    /// Stops accepting, lets requests finish, and gives up on what is left after `grace`: open
-    /// streams have no end to wait for. `true` when everything finished.
-    pub async fn drain(self, grace: Duration) -> bool {
-        self.drain.send_replace(true);
-        let deadline = Instant::now() + grace;
-        while Instant::now() < deadline {
-            if self
-                .workers
-                .iter()
-                .all(|worker| worker.thread.is_finished())
-            {
-                return true;
-            }
+    /// Asks every client, with the answer to its next request, not to keep its connection; goes on
+    /// taking connections.
+    pub fn leave(&self) {
+        self.stage.send_replace(Stage::Leaving);
+    }
+
+    /// Takes no connection any more, and keeps none but for the request that is on it.
+    pub fn stop(&self) {
+        self.stage.send_replace(Stage::Stopping);
+    }
+
+    /// Resolves once it was stopped and everything has finished.
+    pub async fn finished(&self) {
+        while !self.threads.iter().all(JoinHandle::is_finished) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        false
+    }
+
+    /// What requests are served with now.
+    #[must_use]
+    pub fn serving(&self) -> Arc<Serving> {
+        self.serving.borrow().clone()
     }
 }
 
+/// Takes connections until the process stops, then those that wait already, as far as there are places:
+/// dropped, they would be reset. The workers end once this does and what they serve is done.
 async fn accept(
     listener: TcpListener,
-    workers: Arc<Vec<Worker>>,
-    mut drain: watch::Receiver<bool>,
+    places: Arc<Places>,
+    workers: Vec<Worker>,
+    mut stage: watch::Receiver<Stage>,
 ) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = drain.wait_for(|&now| now) => return,
+            _ = stage.wait_for(|&now| now == Stage::Stopping) => break,
         };
-        match accepted.and_then(|(stream, _)| stream.into_std()) {
-            Ok(stream) => {
-                let accepted = Accepted { stream };
-                let least = workers
-                    .iter()
-                    .min_by_key(|worker| worker.open.load(Ordering::Relaxed));
-                if let Some(worker) = least {
-                    worker.open.fetch_add(1, Ordering::Relaxed);
-                    // Fails only while the worker ends, and the connection with it.
-                    let _ = worker.connections.send(accepted);
-                }
+        match accepted {
+            Ok((stream, peer)) => {
+                // Who comes meanwhile waits with the system.
+                let place = tokio::select! {
+                    place = places.take() => place,
+                    _ = stage.wait_for(|&now| now == Stage::Stopping) => break,
+                };
+                hand_on(&workers, stream, peer, place);
             }
             Err(error) => {
                 // Out of file descriptors: they come back when connections end, not at once.
@@ -137,5 +152,30 @@ async fn accept(
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
+    }
+    while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
+        if let Some(place) = places.try_take() {
+            hand_on(&workers, stream, peer, place);
+        }
+    }
+}
+
+fn hand_on(workers: &[Worker], stream: tokio::net::TcpStream, peer: SocketAddr, place: Place) {
+    // Off this runtime, onto that of the worker.
+    let Ok(stream) = stream.into_std() else {
+        return;
+    };
+    let accepted = Accepted {
+        stream,
+        peer: peer.ip(),
+        place,
+    };
+    let least = workers
+        .iter()
+        .min_by_key(|worker| worker.open.load(Ordering::Relaxed));
+    if let Some(worker) = least {
+        worker.open.fetch_add(1, Ordering::Relaxed);
+        // Fails only when its thread is gone.
+        let _ = worker.connections.send(accepted);
     }
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::task::yield_now;
 
 use super::backend::Sender;
 use crate::names::{ProfileName, ServerName};
@@ -20,8 +21,6 @@ use crate::vault::UserId;
 
 /// How long a connection may be idle.
 const IDLE: Duration = Duration::from_secs(4);
-/// Idle connections of one core; the one idle longest makes room.
-const MOST: usize = 1024;
 
 /// Whom a connection serves: all of it, always.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -37,18 +36,34 @@ struct Idle {
 }
 
 /// The idle connections of one core.
-#[derive(Clone, Default)]
-pub(super) struct Pool(Arc<Mutex<HashMap<Owner, Idle>>>);
+#[derive(Clone)]
+pub(super) struct Pool {
+    idle: Arc<Mutex<HashMap<Owner, Idle>>>,
+    /// How many there may be; the one idle longest makes room.
+    most: usize,
+}
 
 impl Pool {
+    pub(super) fn new(most: usize) -> Self {
+        let idle = Arc::default();
+        Self { idle, most }
+    }
+
     /// The owner's idle connection, if it is still good.
+    ///
+    /// It is not if the request before this was answered early and its body is not written yet: a
+    /// backend that reads no more of it would never read what comes after.
     pub(super) async fn take(&self, owner: &Owner) -> Option<Sender> {
         let idle = self.lock().remove(owner)?;
-        let mut sender = idle.sender;
+        let sender = idle.sender;
         if idle.since.elapsed() >= IDLE || sender.is_closed() {
             return None;
         }
-        sender.ready().await.ok().map(|()| sender)
+        if !sender.is_ready() {
+            // Its task may not have come round since the answer ended.
+            yield_now().await;
+        }
+        sender.is_ready().then_some(sender)
     }
 
     fn put(&self, owner: Owner, sender: Sender) {
@@ -56,7 +71,7 @@ impl Pool {
             return;
         }
         let mut idle = self.lock();
-        if idle.len() >= MOST && !idle.contains_key(&owner) {
+        if idle.len() >= self.most && !idle.contains_key(&owner) {
             let oldest = idle
                 .iter()
                 .min_by_key(|(_, idle)| idle.since)
@@ -81,7 +96,7 @@ impl Pool {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Owner, Idle>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

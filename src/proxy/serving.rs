@@ -2,21 +2,28 @@
 //! configuration or the new one, never a mixture.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 use tower_layer::Layer as _;
 
 use super::backend::Backend;
+use super::flood::Flood;
 use super::forward::Forward;
 use super::guard::Guard;
+use super::strict;
 use crate::layer::{Cloakroom, CloakroomLayer};
 use crate::names::ServerName;
 
 /// What requests are served with, for all cores.
 pub struct Serving {
-    /// Bytes of a request's head. Of a connection that is open, it stays what it was.
-    pub head_max: usize,
+    /// What clients are given. Of a connection that is open, it stays what it was.
+    pub clients: strict::Settings,
+    /// Wrong keys.
+    pub flood: Flood,
+    /// How many idle connections to backends a core may keep.
+    pub idle_backends: usize,
     /// Hosts and origins.
     pub guard: Guard,
     /// What every request passes.
@@ -37,11 +44,23 @@ pub(super) struct Core {
 pub(super) struct Current {
     // Taken by one thread alone, so never waited for.
     core: Mutex<Arc<Core>>,
+    leaving: AtomicBool,
+}
+
+/// How far the process is on its way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    /// It stays.
+    Serving,
+    /// Connections are still taken, but clients are asked not to keep theirs.
+    Leaving,
+    /// No connection is taken, and none is kept but for the request that is on it.
+    Stopping,
 }
 
 impl Core {
     fn new(serving: Arc<Serving>) -> Arc<Self> {
-        let forward = Forward::new(serving.backends.clone());
+        let forward = Forward::new(serving.backends.clone(), serving.idle_backends);
         Arc::new(Self {
             cloakroom: serving.layer.layer(forward.clone()),
             serving,
@@ -54,6 +73,7 @@ impl Current {
     pub(super) fn new(serving: &mut watch::Receiver<Arc<Serving>>) -> Self {
         Self {
             core: Mutex::new(Core::new(serving.borrow_and_update().clone())),
+            leaving: AtomicBool::new(false),
         }
     }
 
@@ -67,12 +87,22 @@ impl Current {
         *self.lock() = Core::new(serving);
     }
 
+    /// Clients are to be asked from now on not to keep their connections.
+    pub(super) fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a client is to be asked not to keep its connection.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
+    }
+
     /// Closes connections to backends that were idle for too long; to be called every second or so.
     pub(super) fn sweep(&self) {
         self.get().forward.sweep();
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Arc<Core>> {
+    fn lock(&self) -> MutexGuard<'_, Arc<Core>> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,5 +1,6 @@
 //! One core: a current-thread runtime that serves its connections from accept to answer.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -10,7 +11,10 @@ use tokio::task::JoinSet;
 
 use super::connection;
 use super::listener::Accepted;
-use super::serving::{Current, Serving};
+use super::serving::{Current, Serving, Stage};
+
+/// Threads of one core that look up names of backends.
+const LOOK_UPS: usize = 32;
 
 /// The handle of a worker's thread.
 pub(super) struct Worker {
@@ -18,30 +22,27 @@ pub(super) struct Worker {
     pub(super) connections: mpsc::UnboundedSender<Accepted>,
     /// How many it serves now.
     pub(super) open: Arc<AtomicUsize>,
-    pub(super) thread: JoinHandle<()>,
 }
 
 impl Worker {
-    /// Starts the thread. It ends once `drain` is true and its connections are done.
+    /// Starts the thread, which ends once the handle is dropped and its connections are done.
     pub(super) fn start(
         index: usize,
         serving: watch::Receiver<Arc<Serving>>,
-        drain: watch::Receiver<bool>,
-    ) -> std::io::Result<Self> {
+        stage: watch::Receiver<Stage>,
+    ) -> io::Result<(Self, JoinHandle<()>)> {
+        // Each has a place, of which there are so many and no more.
         let (connections, incoming) = mpsc::unbounded_channel();
         let open = Arc::new(AtomicUsize::new(0));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
+            .max_blocking_threads(LOOK_UPS)
             .build()?;
         let counter = open.clone();
         let thread = std::thread::Builder::new()
             .name(format!("cloakroom-{index}"))
-            .spawn(move || runtime.block_on(work(serving, incoming, counter, drain)))?;
-        Ok(Self {
-            connections,
-            open,
-            thread,
-        })
+            .spawn(move || runtime.block_on(work(serving, incoming, counter, stage)))?;
+        Ok((Self { connections, open }, thread))
     }
 }
 
@@ -49,35 +50,37 @@ async fn work(
     mut serving: watch::Receiver<Arc<Serving>>,
     mut incoming: mpsc::UnboundedReceiver<Accepted>,
     open: Arc<AtomicUsize>,
-    mut drain: watch::Receiver<bool>,
+    mut stage: watch::Receiver<Stage>,
 ) {
     let mut connections = JoinSet::new();
     let mut sweep = tokio::time::interval(Duration::from_secs(1));
     let current = Arc::new(Current::new(&mut serving));
-    let draining = drain.clone();
+    let stages = stage.clone();
     let start = |accepted, connections: &mut JoinSet<()>| {
         let counted = Counted(open.clone());
-        let (current, draining) = (current.clone(), draining.clone());
+        let (current, stages) = (current.clone(), stages.clone());
         connections.spawn(async move {
             let _counted = counted;
-            if let Err(error) = connection::serve(accepted, current, draining).await {
+            if let Err(error) = connection::serve(accepted, current, stages).await {
                 tracing::debug!(%error, "a connection ended");
             }
         });
     };
     loop {
         tokio::select! {
-            Some(accepted) = incoming.recv() => start(accepted, &mut connections),
+            accepted = incoming.recv() => match accepted {
+                Some(accepted) => start(accepted, &mut connections),
+                None => break,
+            },
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             Ok(()) = serving.changed() => current.swap(serving.borrow_and_update().clone()),
             _ = sweep.tick() => current.sweep(),
-            _ = drain.wait_for(|&now| now) => break,
+            Ok(()) = stage.changed() => {
+                if *stage.borrow_and_update() >= Stage::Leaving {
+                    current.leave();
+                }
+            }
         }
-    }
-    // What was accepted may have a request on it already.
-    incoming.close();
-    while let Ok(accepted) = incoming.try_recv() {
-        start(accepted, &mut connections);
     }
     while connections.join_next().await.is_some() {}
 }

@@ -8,12 +8,13 @@ use crate::config::{self, Config, Server, Transport};
 use crate::gate::{Discovery, Door, Gate};
 use crate::layer::{CloakroomLayer, Limits, Routes};
 use crate::names::ServerName;
-use crate::proxy::{Backend, Guard, Serving};
+use crate::proxy::{Backend, Flood, Guard, Serving, strict};
 use crate::resolve::Resolver;
 use crate::tls;
 use crate::vault::Keyring;
 
-/// What requests are served with, as `config` says.
+/// What requests are served with, as `config` says, in place of what they were served with `before`.
+/// A thread may keep so many idle connections to backends.
 ///
 /// # Errors
 /// A server that cannot be served as configured.
@@ -21,6 +22,8 @@ pub(super) fn serving(
     config: Config,
     ring: &Keyring,
     resolver: Resolver,
+    idle_backends: usize,
+    before: Option<&Serving>,
 ) -> Result<Serving, StartError> {
     let mut doors = Vec::with_capacity(config.servers.len());
     let mut backends = BTreeMap::new();
@@ -32,18 +35,43 @@ pub(super) fn serving(
     let routes = Routes::ByPath {
         default_server: config.default_server,
     };
-    let limits = Limits {
-        body: config.limits.body,
-        in_flight: config.limits.in_flight,
-        list: config.limits.list,
+    let limits = limits(&config.limits);
+    let layer = match before {
+        Some(before) => before.layer.succeeded_by(gate, routes, limits),
+        None => CloakroomLayer::new(gate, routes, limits),
     };
-    let layer = CloakroomLayer::new(gate, routes, limits).with_setup_url(config.setup_url);
-    Ok(Serving {
+    let flood = match before {
+        Some(before) => before.flood.with_allowed(config.limits.failed_keys),
+        None => Flood::new(config.limits.failed_keys),
+    };
+    let layer = layer.with_setup_url(config.setup_url);
+    let clients = strict::Settings {
         head_max: config.limits.headers,
+        read_timeout: config.limits.read_timeout,
+        idle_timeout: config.limits.idle_timeout,
+    };
+    Ok(Serving {
+        clients,
         guard: Guard::new(config.allowed_hosts, config.allowed_origins),
+        flood,
+        idle_backends,
         layer,
         backends: Arc::new(backends),
     })
+}
+
+/// What the layer is to hold clients to.
+fn limits(limits: &config::Limits) -> Limits {
+    Limits {
+        body: limits.body,
+        in_flight: limits.in_flight,
+        user_in_flight: limits.user_in_flight,
+        requests: limits.requests,
+        user_requests: limits.user_requests,
+        streams: limits.streams,
+        user_streams: limits.user_streams,
+        list: limits.list,
+    }
 }
 
 fn door(ring: &Keyring, name: ServerName, server: Server) -> Result<Door, StartError> {

@@ -1,10 +1,13 @@
 //! The page of `/metrics`.
 
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::reload::Reloads;
 use crate::resolve::{Figures, Watch};
 use crate::telemetry::Exposition;
 
 /// The figures as text.
-pub(super) fn page(figures: &Figures) -> String {
+pub(super) fn page(figures: &Figures, reloads: &Reloads) -> String {
     let mut page = Exposition::default();
     let watch = match figures.watch {
         Watch::Up => "up",
@@ -44,5 +47,42 @@ pub(super) fn page(figures: &Figures) -> String {
     let (records, bytes) = (figures.records, figures.bytes);
     page.gauge("cloakroom_cache_records", "Records in the cache.", records);
     page.gauge("cloakroom_cache_bytes", "Their size, about.", bytes);
+    configuration(&mut page, reloads);
     page.finish()
+}
+
+fn configuration(page: &mut Exposition, reloads: &Reloads) {
+    for (name, help, count) in [
+        (
+            "cloakroom_config_reloads_total",
+            "Configurations that were read while serving and taken.",
+            &reloads.taken,
+        ),
+        (
+            "cloakroom_config_reload_failures_total",
+            "Configurations that were read while serving and could not be used.",
+            &reloads.refused,
+        ),
+    ] {
+        page.counter(name, help, count.load(Relaxed));
+    }
+    for (name, help, value) in [
+        (
+            "cloakroom_config_last_reload_successful",
+            "Whether the configuration last read is in force.",
+            u64::from(reloads.is_latest.load(Relaxed)),
+        ),
+        (
+            "cloakroom_config_last_reload_success_timestamp_seconds",
+            "When the configuration in force was read.",
+            reloads.last_taken.load(Relaxed),
+        ),
+        (
+            "cloakroom_config_restart_wanted",
+            "Whether settings were changed that count only after a restart.",
+            u64::from(reloads.wants_restart.load(Relaxed)),
+        ),
+    ] {
+        page.gauge(name, help, value);
+    }
 }

@@ -4,18 +4,21 @@
 //! store, its watch, lives on a runtime of its own, so that nothing slow ever holds up a core.
 
 mod assemble;
+mod descriptors;
+mod files;
 mod metrics;
 mod presence;
+mod reload;
+mod stop;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::Failure;
-use crate::cli::open;
+use crate::cli::open::{self, Source};
 use crate::config::Config;
 use crate::gate::NoServerKey;
 use crate::names::ServerName;
@@ -24,11 +27,12 @@ use crate::resolve::{Resolver, Settings};
 use crate::sys;
 use crate::telemetry;
 use crate::tls::TlsError;
-use crate::vault::{Beacon, Reader, Vault};
+use crate::vault::{Reader, Vault};
+use files::Files;
 use presence::Presence;
+use reload::{House, Reloader, Reloads, Served};
+use stop::Leaving;
 
-/// How long requests may take to finish after a signal to stop.
-const GRACE: Duration = Duration::from_secs(5);
 /// Threads of the runtime for everything but requests.
 const BACKGROUND: usize = 1;
 
@@ -55,15 +59,16 @@ pub enum StartError {
 /// Serving, until it is dropped or told to stop.
 pub struct Running {
     runtime: Runtime,
-    listener: Listener,
-    presence: Presence,
+    reloader: Reloader,
+    leaving: Leaving,
 }
 
-/// Starts to serve; returns once it listens.
+/// Starts to serve; returns once it listens. `source` is where `config` was read from, and is read again
+/// when it changes.
 ///
 /// # Errors
 /// Whatever keeps it from serving every request it should, with what to do.
-pub fn start(config: Config) -> Result<Running, Failure> {
+pub fn start(config: Config, source: Option<Source>) -> Result<Running, Failure> {
     sys::keep_memory_private();
     let runtime = Builder::new_multi_thread()
         .worker_threads(BACKGROUND)
@@ -71,11 +76,12 @@ pub fn start(config: Config) -> Result<Running, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(StartError::Runtime(error)))?;
-    let (listener, presence) = runtime.block_on(listen(config))?;
+    let leaving = Leaving::default();
+    let reloader = runtime.block_on(listen(config, source, &leaving))?;
     Ok(Running {
         runtime,
-        listener,
-        presence,
+        reloader,
+        leaving,
     })
 }
 
@@ -83,82 +89,116 @@ impl Running {
     /// Where it listens.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
-        self.listener.address()
+        self.reloader.served.listener.address()
     }
 
     /// Blocks until SIGINT or SIGTERM, then lets requests finish.
     pub fn wait(self) {
         let Self {
             runtime,
-            listener,
-            presence,
+            mut reloader,
+            leaving,
         } = self;
         runtime.block_on(async {
-            stop_signal().await;
-            tracing::info!("stopping");
-            if !listener.drain(GRACE).await {
-                tracing::info!("streams were still open");
-            }
-            presence.withdraw().await;
+            let told = tokio::select! {
+                told = stop::told() => told,
+                () = reloader.run() => return,
+            };
+            let served = reloader.served;
+            stop::go(&served, &leaving, told).await;
+            served.presence.withdraw().await;
         });
         runtime.shutdown_timeout(Duration::from_millis(100));
     }
 }
 
-async fn stop_signal() {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::terminate()),
-    ) else {
-        // Without handlers the signals end the process as they would anyway.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+async fn listen(
+    config: Config,
+    source: Option<Source>,
+    leaving: &Leaving,
+) -> Result<Reloader, Failure> {
+    let files = Files::taken(reload::files(source.as_ref(), &config));
+    let house = open_house(&config).await?;
+    let reloads = Arc::new(Reloads::begun());
+    if let Some(address) = config.health_listen {
+        let health = health(&house.resolver, &reloads, leaving);
+        let health = health.serve(address).await;
+        let bound = health.map_err(|error| Failure::new(StartError::from(error)))?;
+        tracing::info!(%bound, "health");
     }
+    let (start, drain, is_watched) = (
+        config.at_start(),
+        config.drain,
+        config.health_listen.is_some(),
+    );
+    let (listen, threads, beacon) = (config.listen, config.threads, house.beacon(&config));
+    let connections = house.descriptors.connections;
+    let serving = house.serving(config, None);
+    let options = Options {
+        listen,
+        threads,
+        connections,
+        serving: serving.map_err(Failure::new)?,
+    };
+    // Before the first request: a rotation must not pass by a process that has begun to serve.
+    let presence = Presence::start(beacon).await;
+    let listener = match Listener::start(options).await {
+        Ok(listener) => listener,
+        Err(error) => {
+            presence.withdraw().await;
+            return Err(Failure::new(StartError::from(error)));
+        }
+    };
+    let served = Served {
+        listener,
+        presence,
+        drain,
+        is_watched,
+    };
+    Ok(Reloader {
+        house,
+        served,
+        reloads,
+        start,
+        source,
+        files,
+    })
 }
 
-async fn listen(config: Config) -> Result<(Listener, Presence), Failure> {
+/// Opens the keyring and the store, which must belong together.
+async fn open_house(config: &Config) -> Result<House, Failure> {
     let ring = Arc::new(open::keyring(&config.keyring)?);
-    let store = open::store(&config).await?;
+    let store = open::store(config).await?;
     for remark in store.remarks().await.unwrap_or_default() {
         tracing::warn!(%remark, "the store works, but not as well as it should");
     }
     let vault = Vault::new(store.clone(), ring.clone());
     vault.check_keyring().await?;
-    let servers: Vec<_> = config.servers.keys().cloned().collect();
-    let beacon = Beacon::new(vault, sys::host_name(), &servers);
     let settings = Settings {
         cache_bytes: config.store.cache,
         stale_for: config.store.stale_for,
     };
-    let resolver = Resolver::new(store, Reader::new(ring.clone()), &settings);
-    if let Some(address) = config.health_listen {
-        let (ready, figures) = (resolver.clone(), resolver.clone());
-        let health = Health {
-            ready: Box::new(move || ready.is_ready()),
-            metrics: Box::new(move || metrics::page(&figures.figures())),
-            metrics_type: telemetry::CONTENT_TYPE,
-        };
-        let health = health.serve(address).await;
-        let bound = health.map_err(|error| Failure::new(StartError::from(error)))?;
-        tracing::info!(%bound, "health");
-    }
-    let (listen, threads) = (config.listen, config.threads);
-    let serving = assemble::serving(config, &ring, resolver).map_err(Failure::new)?;
-    let options = Options {
-        listen,
-        threads,
-        serving,
-    };
-    // Before the first request: a rotation must not pass by a process that has begun to serve.
-    let presence = Presence::start(beacon).await;
-    match Listener::start(options).await {
-        Ok(listener) => Ok((listener, presence)),
-        Err(error) => {
-            presence.withdraw().await;
-            Err(Failure::new(StartError::from(error)))
-        }
+    let resolver = Resolver::new(store.clone(), Reader::new(ring.clone()), &settings);
+    Ok(House {
+        ring,
+        store,
+        resolver,
+        descriptors: descriptors::divide(config.limits.connections, config.threads),
+    })
+}
+
+fn health(resolver: &Resolver, reloads: &Arc<Reloads>, leaving: &Leaving) -> Health {
+    let (ready, leaving) = (resolver.clone(), leaving.clone());
+    let (figures, reloads) = (resolver.clone(), reloads.clone());
+    Health {
+        unready: Box::new(move || {
+            if leaving.is_so() {
+                return Some("stopping\n");
+            }
+            (!ready.is_ready())
+                .then_some("the store has been out of reach for longer than store.stale_for\n")
+        }),
+        metrics: Box::new(move || metrics::page(&figures.figures(), &reloads)),
+        metrics_type: telemetry::CONTENT_TYPE,
     }
 }

@@ -20,7 +20,7 @@ const KEY_PREFIX: &str = "cloakroom:";
 pub(super) const SCHEMA: u32 = 1;
 
 /// What the configuration says about the store. It may hold a password, so it cannot be printed.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Settings {
     /// `store.url`.
     pub url: StoreUrl,

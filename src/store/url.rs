@@ -11,10 +11,10 @@ pub use self::redis::Login;
 pub(super) use self::redis::{Address, RedisUrl, Servers};
 
 /// Where the store is, checked.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct StoreUrl(pub(super) Place);
 
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) enum Place {
     Memory,
     Redis(RedisUrl),

@@ -8,12 +8,17 @@
 mod canary;
 mod cli;
 mod demo;
+mod desync;
 mod examples;
 mod faults;
 mod mix_up;
 mod moving;
+mod overload;
+mod pages;
+mod reload;
 mod revocation;
 mod rotation;
 mod rules;
+mod stopping;
 mod store_suite;
 mod support;

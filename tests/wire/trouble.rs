@@ -1,10 +1,10 @@
 //! Backends that are down, silent, broken or in the way.
 
 use std::collections::HashMap;
-use std::io::{BufReader, Write as _};
+use std::io::{BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cloakroom::rejection::Kind;
 use rcgen::{CertificateParams, Issuer, KeyPair};
@@ -228,6 +228,37 @@ fn a_connection_that_stays_open_is_used_again_by_its_user_only() {
     let connections: Vec<_> = backend.received().iter().map(|r| r.connection).collect();
     assert_eq!(connections, [0, 0, 1, 1, 0]);
     assert_eq!(backend.connections(), 2);
+}
+
+// Fails when a connection is used again although the body before is still being written to it.
+#[test]
+fn a_backend_that_answers_early_and_reads_no_more_keeps_nobody_waiting() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/mcp", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let mut kept = Vec::new();
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            // The head, and a little of the body if it is long.
+            let _ = stream.read(&mut [0; 4096]).unwrap();
+            stream.write_all(&json_answer("{}")).unwrap();
+            kept.push(stream);
+        }
+    });
+    let house = House::new("limits.body = \"64MiB\"", &[Server("one", url, "")]);
+    let long = CALL.replace("{}", &format!("{{\"pad\":\"{}\"}}", "x".repeat(32 << 20)));
+    let answer = house.ask(&house.post(long));
+    assert_eq!(answer.status(), 200, "{answer:?}");
+    let begun = Instant::now();
+    for _ in 0..4 {
+        // By every core.
+        assert_eq!(house.ask(&house.post(CALL)).status(), 200);
+    }
+    assert!(
+        begun.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        begun.elapsed()
+    );
 }
 
 #[test]

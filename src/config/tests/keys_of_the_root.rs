@@ -152,6 +152,20 @@ fn limits_and_durations_hold_at_their_edges() {
         "in_flight = 4194304",
         "list = 65536",
         "list = '1GiB'",
+        "user_in_flight = '4MiB'",
+        "user_in_flight = '1GiB'",
+        "user_requests = 1",
+        "requests = 1000000",
+        "user_streams = 1",
+        "streams = 1",
+        "connections = 1",
+        "failed_keys = 1",
+        "in_flight = '8MiB'",
+        "body = '1GiB'",
+        "read_timeout = '100ms'",
+        "read_timeout = '5m'",
+        "idle_timeout = '100ms'",
+        "idle_timeout = '1h'",
     ] {
         assert!(limit(fits), "{fits}");
     }
@@ -163,6 +177,18 @@ fn limits_and_durations_hold_at_their_edges() {
         "in_flight = 4194303",
         "list = 65535",
         "list = 1073741825",
+        "user_in_flight = 4194303",
+        "user_in_flight = 1073741825",
+        "user_requests = 0",
+        "requests = 1000001",
+        "user_streams = 0",
+        "streams = '64'",
+        "connections = 0",
+        "failed_keys = 0",
+        "read_timeout = '99ms'",
+        "read_timeout = '301s'",
+        "idle_timeout = '0s'",
+        "idle_timeout = '3601s'",
         "body = -1",
         "body = 1.5",
         "body = '18446744073709551616'",
@@ -175,6 +201,14 @@ fn limits_and_durations_hold_at_their_edges() {
     assert_eq!(
         bad(&format!("[limits]\nin_flight = '1MiB'\n{GITHUB}")),
         "cloakroom.toml:2:13: limits.in_flight: must not be less than `body`; raise it or lower `body`"
+    );
+    assert_eq!(
+        bad(&format!("[limits]\nuser_in_flight = '1MiB'\n{GITHUB}")),
+        "cloakroom.toml:2:18: limits.user_in_flight: must not be less than `body`; raise it or lower `body`"
+    );
+    assert_eq!(
+        bad(&format!("[limits]\nuser_requests = 0\n{GITHUB}")),
+        "cloakroom.toml:2:17: limits.user_requests: write a number from 1 to 1000000, without quotes"
     );
     assert_eq!(
         bad(&format!("[limits]\nbody = '2GiB'\n{GITHUB}")),

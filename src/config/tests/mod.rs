@@ -125,6 +125,14 @@ fn two_lines_are_enough_and_the_rest_are_the_defaults() {
         config.limits.list,
     );
     assert_eq!(limits, (4 << 20, 1 << 30, 64 << 10, 8 << 20));
+    let limits = config.limits;
+    let shares = (limits.requests, limits.streams, limits.user_in_flight);
+    assert_eq!(shares, (4096, 4096, 128 << 20));
+    let own = (limits.user_requests, limits.user_streams);
+    assert_eq!(own, (64, 128));
+    assert_eq!((limits.connections, limits.failed_keys), (None, 10));
+    let times = (config.limits.read_timeout, config.limits.idle_timeout);
+    assert_eq!(times, (Duration::from_secs(10), Duration::from_secs(60)));
     assert!(config.setup_url.is_none());
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     let server = config.servers.values().next().unwrap();

@@ -22,7 +22,7 @@ const REDIS_PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
 
 /// Redis servers and how to log in to them.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(in crate::store) struct RedisUrl {
     pub(in crate::store) servers: Servers,
     pub(in crate::store) db: u32,
@@ -31,7 +31,7 @@ pub(in crate::store) struct RedisUrl {
 }
 
 /// Which servers keep the records.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(in crate::store) enum Servers {
     One(Address),
     /// The master of this name, wherever the Sentinels say it is.
@@ -52,7 +52,7 @@ pub(in crate::store) struct Address {
 }
 
 /// How to log in to a server. It holds a password, so it cannot be printed.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Login {
     /// `None`: the server's default user.
     pub user: Option<String>,

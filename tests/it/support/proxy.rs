@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write as _};
 use std::net::SocketAddr;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -115,7 +115,7 @@ impl Proxy {
         let vault = Vault::new(store.clone(), ring);
         vault.check_keyring().await.unwrap();
         Self {
-            serving: Serving::start(&folder, None),
+            serving: Serving::start(&folder, &[]),
             vault: Arc::new(vault),
             store,
             folder,
@@ -124,7 +124,24 @@ impl Proxy {
 
     /// Starts a further replica, which finds the store under this URL if one is named.
     pub(crate) fn replica(&self, store: Option<&str>) -> Serving {
-        Serving::start(&self.folder, store)
+        let store = store.map(|url| ("CLOAKROOM_STORE__URL", url));
+        Serving::start(&self.folder, store.as_slice())
+    }
+
+    /// Starts a further replica with these variables.
+    pub(crate) fn replica_with(&self, variables: &[(&str, &str)]) -> Serving {
+        Serving::start(&self.folder, variables)
+    }
+
+    /// Starts a further replica, which may have so many file descriptors.
+    pub(crate) fn replica_within(&self, descriptors: u32) -> Serving {
+        let binary = cloakroom();
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "ulimit -n \"$1\" && shift && exec \"$@\"", "sh"])
+            .arg(descriptors.to_string())
+            .arg(binary.get_program());
+        Serving::run(command, &self.folder)
     }
 
     /// The vault over the same store, with the keyring's file as it is now.
@@ -256,21 +273,38 @@ impl Serving {
         self.child.id()
     }
 
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
     /// Asks it to stop, and waits until it has.
     pub(crate) async fn stop(&mut self) {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
-        let until = Instant::now() + Duration::from_secs(20);
-        while self.child.try_wait().unwrap().is_none() {
+        self.signal(Signal::TERM);
+        self.gone(Duration::from_secs(20)).await;
+    }
+
+    /// Waits until it has stopped; its exit code.
+    pub(crate) async fn gone(&mut self, patience: Duration) -> Option<i32> {
+        let until = Instant::now() + patience;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
             assert!(Instant::now() < until, "it does not stop");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
-    fn start(folder: &TempDir, store: Option<&str>) -> Self {
-        let mut child = cloakroom()
+    fn start(folder: &TempDir, variables: &[(&str, &str)]) -> Self {
+        let mut command = cloakroom();
+        command.envs(variables.iter().copied());
+        Self::run(command, folder)
+    }
+
+    fn run(mut command: Command, folder: &TempDir) -> Self {
+        let mut child = command
             .current_dir(folder.path())
             .args(["serve", "--json"])
-            .envs(store.map(|url| ("CLOAKROOM_STORE__URL", url)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -307,7 +341,7 @@ impl Serving {
         Client::new(self.address)
     }
 
-    fn printed(&self) -> Vec<u8> {
+    pub(crate) fn printed(&self) -> Vec<u8> {
         let printed = self.printed.lock();
         printed.unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -77,7 +77,8 @@ impl House {
     /// With this configuration, whose servers these are.
     pub(crate) fn configured(config: &str, servers: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let config = format!("listen = \"127.0.0.1:0\"\nthreads = 2\n{config}");
+        let config =
+            format!("listen = \"127.0.0.1:0\"\nthreads = 2\ndrain_timeout = \"4s\"\n{config}");
         std::fs::write(folder.path().join("cloakroom.toml"), config).unwrap();
         let source = open::Source::of(Some(&folder.path().join("cloakroom.toml")));
         let config = source.load_without_environment().ok().unwrap();
