@@ -52,8 +52,9 @@
 //! | [`gate`] | the one read path: authenticate, admit |
 //!
 //! Edges: [`layer`] (a tower Layer around any service), [`proxy`] (the listener and the service that
-//! reaches backends; `cloakroom serve` is the layer around it), [`tls`] (of its and the store's
-//! connections, and the listener's certificate), [`cli`], [`demo`], [`config`], [`telemetry`], [`sys`]; [`serve`] wires all.
+//! reaches backends; `cloakroom serve` is the layer around it), [`probe`] (asks a URL once), [`tls`] (of
+//! its and the store's connections, and the listener's certificate), [`cli`], [`demo`], [`config`],
+//! [`telemetry`], [`sys`]; [`serve`] wires all.
 //! `tests/architecture.rs` holds who may use whom.
 //!
 //! # Invariants, mostly of what is absent
@@ -125,6 +126,7 @@ pub mod layer;
 pub mod mcp;
 pub mod names;
 pub mod policy;
+pub mod probe;
 pub mod proxy;
 pub mod rejection;
 pub mod resolve;

@@ -57,11 +57,12 @@ const ARROWS: &[(&str, &[&str])] = &[
             "vault",
         ],
     ),
+    ("probe", &["tls"]),
     ("config", &["inject", "names", "store", "tls"]),
     (
         "cli",
         &[
-            "config", "identity", "inject", "names", "store", "tls", "vault",
+            "config", "identity", "inject", "names", "probe", "store", "tls", "vault",
         ],
     ),
     (
@@ -93,7 +94,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "vault",
         ],
     ),
-    ("main", &["cli", "demo", "serve", "telemetry"]),
+    ("main", &["cli", "demo", "serve", "sys", "telemetry"]),
     ("lib", &[]),
 ];
 
@@ -105,9 +106,9 @@ const ONLY: &[(&str, &str, &[&str])] = &[
     ("proxy", "tls", &["ServerTls"]),
     ("proxy", "resolve", &["Identity"]),
     ("proxy", "vault", &["UserId"]),
-    ("cli", "tls", &["ServerFiles", "ServerTls"]),
+    ("cli", "tls", &["ServerFiles", "ServerTls", "client_config"]),
     ("config", "tls", &["ServerFiles"]),
-    ("cli", "inject", &["Place", "Slot"]),
+    ("cli", "inject", &["Place", "Slot", "Template"]),
 ];
 
 /// A crate, or a part of one, and the files (or folders, ending in `/`) that may name it.
@@ -125,12 +126,12 @@ const CRATES: &[(&str, &[&str])] = &[
             "demo/server.rs",
         ],
     ),
-    ("hyper", &["proxy/", "demo/server.rs"]),
-    ("hyper_util", &["proxy/", "demo/server.rs"]),
+    ("hyper", &["proxy/", "probe/", "demo/server.rs"]),
+    ("hyper_util", &["proxy/", "probe/", "demo/server.rs"]),
     ("pingora_ketama", &["proxy/replicas/set.rs"]),
     ("pingora_load_balancing", &["proxy/replicas/check.rs"]),
-    ("tokio_rustls", &["proxy/", "store/redis/"]),
-    ("rustls", &["proxy/", "store/redis/", "tls/"]),
+    ("tokio_rustls", &["proxy/", "probe/", "store/redis/"]),
+    ("rustls", &["proxy/", "probe/", "store/redis/", "tls/"]),
     ("clap", &["cli/", "main.rs"]),
     ("ipnet", &["config/listen.rs", "proxy/client.rs"]),
     ("indicatif", &["cli/progress.rs"]),

@@ -2,7 +2,7 @@
 # Everything that is tested, in one command: installs what is missing, checks the Rust code, then runs
 # real clients, a real server and the official conformance suites around the proxy.
 #
-#   bash tests/run.sh [--only rust|peers]
+#   bash tests/run.sh [--only rust|deploy|peers]
 #
 # Wants Rust, Node with npm, and Python 3.11 or newer; the rest comes from apt (as root or with sudo),
 # npm and PyPI, in pinned versions. What it fetches goes to tests/peers/.work, which git ignores.
@@ -67,7 +67,7 @@ while [ $# -gt 0 ]; do
     case $1 in
         --only)
             only=${2-}
-            case $only in rust | peers) ;; *) give_up '--only takes rust or peers' ;; esac
+            case $only in rust | deploy | peers) ;; *) give_up '--only takes rust, deploy or peers' ;; esac
             shift 2
             ;;
         -h | --help)
@@ -84,24 +84,28 @@ trap 'exit 143' TERM HUP
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
+# as_root COMMAND...: as root, which some machines need `sudo` for.
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
+}
+
 install_packages() {
     local wanted=()
     have cc || wanted+=(build-essential)
     have redis-server || wanted+=(redis-server)
+    # For tests/deploy: systemd-analyze is the only thing of it that is run.
+    have systemd-analyze || wanted+=(systemd)
+    [ -e /etc/ssl/certs/ca-certificates.crt ] || wanted+=(ca-certificates)
     have npm || wanted+=(npm)
     have slowhttptest || wanted+=(slowhttptest)
     python3 -c 'import ensurepip, venv' 2>/dev/null || wanted+=(python3-venv)
     [ "${#wanted[@]}" -gt 0 ] || { echo 'nothing is missing'; return; }
     have apt-get || give_up "please install: ${wanted[*]}"
-    local as_root=()
-    if [ "$(id -u)" -ne 0 ]; then
-        have sudo || give_up "run as root, or install first: ${wanted[*]}"
-        as_root=(sudo)
-    fi
+    [ "$(id -u)" -eq 0 ] || have sudo || give_up "run as root, or install first: ${wanted[*]}"
     echo "installing ${wanted[*]}"
     # A server that the package would start is not wanted: the tests start their own.
-    "${as_root[@]}" apt-get update -qq
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+    as_root apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
         apt-get install -y -qq --no-install-recommends "${wanted[@]}" >/dev/null
 }
 
@@ -151,28 +155,63 @@ install_peers() {
 
 check_tools() {
     have cargo || give_up 'cargo is missing: install Rust from https://rustup.rs'
-    [ "$only" = rust ] && return
-    have node || give_up 'node is missing: install Node.js'
     python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || give_up 'Python 3.11 or newer is needed'
+    if [ "$only" = rust ] || [ "$only" = deploy ]; then return; fi
+    have node || give_up 'node is missing: install Node.js'
 }
 
+# Examples are run by the tests.
 cargo_test() { cargo test --quiet; }
 slow_clients() { cargo build --quiet --bin cloakroom && exec python3 "$here/slow.py"; }
+
+# deny.toml by what is here; by cargo-deny too where it is installed. It takes longer to build than all of
+# this, and its database of advisories comes from GitHub.
+deny() {
+    python3 tests/deny.py
+    if have cargo-deny; then
+        cargo deny --offline check bans licenses sources
+    fi
+}
+
+install_deploy() {
+    mkdir -p "$work"
+    made deploy "$here/deploy/requirements.txt" || {
+        venv deploy "$here/deploy/requirements.txt"
+        stamp deploy "$here/deploy/requirements.txt"
+    }
+}
+# As root: it mounts, and becomes the user of the image.
+run_deploy() {
+    cargo build --quiet --locked
+    as_root env PYTHONDONTWRITEBYTECODE=1 CLOAKROOM_BIN="$root/target/debug/cloakroom" \
+        "$work/deploy/bin/python" "$here/deploy/run.py" --count "$1"
+}
 run_peers() { PYTHONDONTWRITEBYTECODE=1 exec "$work/venv/bin/python" "$peers/run.py" --count "$1"; }
 
 cd "$root"
 check_tools
 part 'system packages' install_packages
 
-if [ "$only" != peers ]; then
+if [ -z "$only" ] || [ "$only" = rust ]; then
     part 'cargo fmt' cargo fmt --check
     part 'cargo clippy' cargo clippy --quiet --all-targets -- -D warnings
+    part 'deny.toml' deny
     part 'cargo test' cargo_test
     part 'slow clients' slow_clients
 fi
 
 if [ "$only" = rust ]; then
-    counted='4 passed, 0 failed'
+    counted='5 passed, 0 failed'
+    exit 0
+fi
+
+if [ "$only" != peers ]; then
+    part 'deploy: installation' install_deploy
+    [ "$only" != deploy ] || count=$(mktemp)
+    part 'deploy' run_deploy "${count:-/dev/null}"
+fi
+
+if [ "$only" = deploy ]; then
     exit 0
 fi
 

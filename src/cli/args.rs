@@ -28,8 +28,20 @@ pub struct Args {
 pub enum Command {
     /// Serve until interrupted
     Serve,
-    /// Check the configuration, the keyring and the store, and say what to mend
-    Check,
+    /// Check configuration, keyring, store and servers, and say what to mend
+    Check {
+        /// Ask neither the store nor the servers
+        #[arg(long)]
+        offline: bool,
+    },
+    /// Write a configuration and a keyring, asking for what they need
+    Init(InitArgs),
+    /// Ask a running proxy whether it is ready: exit code 0 or 1
+    Health {
+        /// What to ask [default: /readyz at the configuration's health_listen]
+        #[arg(long, value_parser = http_url)]
+        url: Option<http::Uri>,
+    },
     /// Try everything on this machine: a folder, two users, a small MCP server
     Demo(DemoArgs),
     /// The people and service accounts whose secrets are kept
@@ -74,6 +86,43 @@ pub struct DemoArgs {
     /// The folder to make, or to use again
     #[arg(long, value_name = "DIR", default_value = "cloakroom-demo")]
     pub dir: PathBuf,
+}
+
+/// `init`.
+#[derive(clap::Args)]
+pub struct InitArgs {
+    /// The folder to write into; made if it is not there
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// What the server will be called [default: guessed from its URL]
+    #[arg(long, value_name = "NAME")]
+    pub server: Option<ServerName>,
+    /// Where the server is, such as http://127.0.0.1:9001/mcp
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// The header it expects the secret in [default: 'Authorization: Bearer ${NAME_TOKEN}']
+    #[arg(long, value_name = "'NAME: TEMPLATE'", group = "slot")]
+    pub header: Option<String>,
+    /// Or the argument of its tools, such as 'api_token=${TOKEN}'
+    #[arg(long, value_name = "'NAME=TEMPLATE'", group = "slot")]
+    pub argument: Option<String>,
+    /// The tools the argument is for [default: all, which `check` warns of]
+    #[arg(
+        long,
+        value_name = "NAMES",
+        value_delimiter = ',',
+        requires = "argument"
+    )]
+    pub tools: Vec<String>,
+    /// Or the parameter of its URL's query, such as 'key=${TOKEN}'
+    #[arg(long, value_name = "'NAME=TEMPLATE'", group = "slot")]
+    pub query: Option<String>,
+    /// Or nowhere: it needs no secret
+    #[arg(long, group = "slot")]
+    pub no_secret: bool,
+    /// Ask nothing
+    #[arg(long)]
+    pub yes: bool,
 }
 
 /// `user …`.
@@ -318,6 +367,15 @@ fn label(text: &str) -> Result<String, String> {
     let fits = !text.is_empty() && text.len() <= 128 && !text.chars().any(char::is_control);
     fits.then(|| text.to_owned())
         .ok_or_else(|| "write 1 to 128 bytes without control characters".to_owned())
+}
+
+fn http_url(text: &str) -> Result<http::Uri, String> {
+    const WRITE: &str = "write a URL such as http://127.0.0.1:8082/readyz";
+    let url: http::Uri = text.parse().map_err(|_| WRITE)?;
+    let known = matches!(url.scheme_str(), Some("http" | "https"));
+    (known && url.host().is_some())
+        .then_some(url)
+        .ok_or_else(|| WRITE.to_owned())
 }
 
 fn tool(text: &str) -> Result<String, String> {

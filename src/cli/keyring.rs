@@ -9,7 +9,8 @@ use serde_json::json;
 use super::args::KeyringCommand;
 use super::open::{self, Source};
 use super::secret::unknown_server;
-use super::{Failure, Output, retire, rotate};
+use super::{Failure, Output, keyring_source, retire, rotate};
+use crate::config::DEFAULT_KEYRING_FILE;
 use crate::names::ServerName;
 
 pub(super) async fn run(
@@ -30,15 +31,12 @@ fn file(from: &Source) -> Result<PathBuf, Failure> {
     match from.path() {
         Some(path) if !path.exists() => {
             let named = std::env::var_os("CLOAKROOM_KEYRING__FILE");
-            let file = named.map_or(PathBuf::from(DEFAULT_FILE), PathBuf::from);
+            let file = named.map_or(PathBuf::from(DEFAULT_KEYRING_FILE), PathBuf::from);
             Ok(path.parent().unwrap_or(Path::new("")).join(file))
         }
-        _ => Ok(from.load()?.keyring_file),
+        _ => Ok(keyring_source::file(&from.load()?.keyring)?.to_owned()),
     }
 }
-
-/// `keyring.file` of `config/default.toml`.
-const DEFAULT_FILE: &str = "master.keys";
 
 fn init(file: &Path, out: &Output) -> Result<(), Failure> {
     let ring = open::new_keyring(file)?;
@@ -56,7 +54,7 @@ struct Export<'a> {
 
 fn export(server: &ServerName, from: &Source, out: &Output) -> Result<(), Failure> {
     let config = from.load()?;
-    let ring = open::keyring(&config.keyring_file)?;
+    let ring = open::keyring(&config.keyring)?;
     let text = ring.export(server)?;
     if !config.servers.contains_key(server) {
         out.note(&unknown_server(&config, server));
@@ -73,20 +71,4 @@ fn export(server: &ServerName, from: &Source, out: &Output) -> Result<(), Failur
         },
         &text,
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_default_file_is_the_configurations() {
-        let line = format!("\n[keyring]\nfile = \"{DEFAULT_FILE}\"\n");
-        let lines: String = crate::config::DEFAULT_TOML
-            .lines()
-            .filter(|line| !line.starts_with('#') && !line.is_empty())
-            .map(|line| format!("\n{line}"))
-            .collect();
-        assert!(format!("{lines}\n").contains(&line), "{lines}");
-    }
 }

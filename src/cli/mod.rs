@@ -15,10 +15,13 @@ mod check;
 pub mod client_config;
 mod explain;
 mod failure;
+mod health;
+mod init;
 mod input;
 mod key;
 mod keyring;
 mod keyring_file;
+mod keyring_source;
 mod kinds;
 pub mod open;
 mod output;
@@ -55,7 +58,9 @@ async fn dispatch(args: &Args, out: &Output) -> Result<(), Failure> {
         Command::Store { command } => store::run(command, &from, out).await,
         Command::ClientConfig(args) => paste::run(args, &from, out),
         Command::Explain(args) => explain::run(args, &from, out).await,
-        Command::Check => check::run(&from, out).await,
+        Command::Check { offline } => check::run(*offline, &from, out).await,
+        Command::Health { url } => health::run(url.as_ref(), &from, out).await,
+        Command::Init(init) => init::run(init, args.config.as_deref(), out),
         Command::Serve | Command::Demo(_) => {
             unreachable!("the caller runs these two, which need the proxy")
         }

@@ -1,22 +1,20 @@
-//! From the configuration to an open vault: config, keyring file, store, and whether the two belong
+//! From the configuration to an open vault: config, keyring, store, and whether the two belong
 //! together.
 
 use std::ffi::OsString;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-use zeroize::Zeroizing;
 
 use super::Failure;
 use crate::config::{self, Config};
 use crate::store::{self, Store};
-use crate::vault::{Keyring, KeyringError, KeyringText, Vault};
+use crate::vault::{Keyring, Vault};
 
-/// Larger than any keyring; what is larger is another file.
-const KEYRING_MAX: usize = 64 * 1024;
+pub(super) use super::keyring_source::keyring_text;
+pub use super::keyring_source::{KeyringFileError, keyring};
 
 /// Where the configuration comes from.
 pub struct Source {
@@ -69,88 +67,6 @@ impl Source {
             std::iter::empty::<(OsString, OsString)>(),
         )?)
     }
-}
-
-/// Why the keyring's file cannot be used, and what to do about it.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyringFileError {
-    /// It is there already.
-    #[error(
-        "{} exists already: it is what opens the store, so it is not overwritten; to begin anew, \
-         move it and the store away", .0.display()
-    )]
-    Exists(PathBuf),
-    /// It is not there.
-    #[error(
-        "there is no keyring at {}: make one with `cloakroom keyring init`, or name the right file \
-         in [keyring] file", .0.display()
-    )]
-    Missing(PathBuf),
-    /// Others on the machine may read or write it.
-    #[error("the keyring {0} is open to other users of this machine (mode {1:04o}): chmod 600 {0}")]
-    Mode(String, u32),
-    /// It holds something else.
-    #[error("the keyring {}: {why}", path.display())]
-    NotAKeyring {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: KeyringError,
-    },
-    /// The system does not let us.
-    #[error("the keyring {}: {why}", path.display())]
-    System {
-        /// The file.
-        path: PathBuf,
-        /// The system's words.
-        why: io::Error,
-    },
-}
-
-impl From<KeyringFileError> for Failure {
-    fn from(error: KeyringFileError) -> Self {
-        Self::new(error)
-    }
-}
-
-/// Reads the keyring from its file, which nobody else may be able to read.
-///
-/// # Errors
-/// Says what to do.
-pub fn keyring(path: &Path) -> Result<Keyring, KeyringFileError> {
-    let keyring = keyring_text(path)?.keyring();
-    keyring.map_err(|why| KeyringFileError::NotAKeyring {
-        path: path.to_owned(),
-        why,
-    })
-}
-
-/// The text of a keyring's file, which nobody else may be able to read.
-pub(super) fn keyring_text(path: &Path) -> Result<KeyringText, KeyringFileError> {
-    let system = |why: io::Error| match why.kind() {
-        io::ErrorKind::NotFound => KeyringFileError::Missing(path.to_owned()),
-        _ => KeyringFileError::System {
-            path: path.to_owned(),
-            why,
-        },
-    };
-    let mut file = File::open(path).map_err(system)?;
-    // Of the open file, not of the path: what is checked is what is read.
-    let mode = file.metadata().map_err(system)?.permissions().mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        return Err(KeyringFileError::Mode(path.display().to_string(), mode));
-    }
-    let mut bytes = Zeroizing::new(vec![0; KEYRING_MAX]);
-    let len = fill(&mut file, &mut bytes).map_err(system)?;
-    let unreadable = |what| KeyringFileError::NotAKeyring {
-        path: path.to_owned(),
-        why: KeyringError::Line { line: 1, what },
-    };
-    if len == KEYRING_MAX {
-        return Err(unreadable("the file is too large for a keyring"));
-    }
-    let text = std::str::from_utf8(&bytes[..len]).map_err(|_| unreadable("not text"))?;
-    Ok(KeyringText::new(text))
 }
 
 /// Writes a new keyring to a new file that only its owner can read, making its folder if needed.
@@ -208,7 +124,7 @@ pub async fn store(config: &Config) -> Result<Arc<dyn Store>, Failure> {
 /// # Errors
 /// Says what to do.
 pub async fn vault(config: &Config) -> Result<Vault, Failure> {
-    let ring = keyring(&config.keyring_file)?;
+    let ring = keyring(&config.keyring)?;
     let vault = Vault::new(store(config).await?, Arc::new(ring));
     vault.check_keyring().await?;
     Ok(vault)
@@ -241,6 +157,8 @@ pub(super) fn fill(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize>
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -248,48 +166,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new/deep/master.keys");
         let ring = new_keyring(&path).unwrap();
+        let read = || keyring(&path.clone().into()).unwrap();
         assert_eq!(
             std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
             0o600
         );
-        assert_eq!(*keyring(&path).unwrap().to_text(), *ring.to_text());
+        assert_eq!(*read().to_text(), *ring.to_text());
         assert!(matches!(
             new_keyring(&path),
             Err(KeyringFileError::Exists(_))
         ));
-        assert_eq!(*keyring(&path).unwrap().to_text(), *ring.to_text());
-    }
-
-    #[test]
-    fn a_keyring_others_can_read_is_refused_with_the_remedy() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("master.keys");
-        new_keyring(&path).unwrap();
-        for mode in [0o640, 0o604, 0o620, 0o601] {
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-            let error = keyring(&path).err().unwrap().to_string();
-            assert!(
-                error.contains(&format!("chmod 600 {}", path.display())),
-                "{error}"
-            );
-        }
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o400)).unwrap();
-        assert!(keyring(&path).is_ok());
-    }
-
-    #[test]
-    fn a_file_that_is_something_else_is_not_shown() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("k");
-        for content in [&b"hunter2"[..], b"\xff\xfe", &[b'a'; KEYRING_MAX + 1]] {
-            std::fs::write(&path, content).unwrap();
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-            let error = keyring(&path).err().unwrap().to_string();
-            assert!(!error.contains("hunter2"), "{error}");
-        }
-        assert!(matches!(
-            keyring(&folder.path().join("x")),
-            Err(KeyringFileError::Missing(_))
-        ));
+        assert_eq!(*read().to_text(), *ring.to_text());
     }
 }

@@ -15,14 +15,14 @@ use super::kinds::word;
 use super::open::{self, Source};
 use super::progress::Progress;
 use super::rotate::{called, list, live_replicas};
-use super::{Failure, Output, keyring_file, settle};
+use super::{Failure, Output, keyring_file, keyring_source, settle};
 use crate::store::{RecordId, Store};
 use crate::vault::{KeyKind, KeyName, Keyring, KeyringText, Needed, Vault, hurt, needed, survey};
 
 pub(super) async fn run(key: Option<&str>, from: &Source, out: &Output) -> Result<(), Failure> {
     let config = from.load()?;
-    let file = &config.keyring_file;
-    let ring = Arc::new(open::keyring(file)?);
+    let file = keyring_source::file(&config.keyring)?;
+    let ring = Arc::new(open::keyring(&config.keyring)?);
     ring.require_sign()?;
     let keys = chosen(&ring, key)?;
     let store = open::store(&config).await?;

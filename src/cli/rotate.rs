@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::open::{self, Source};
 use super::output::date;
 use super::progress::Progress;
-use super::{Failure, Output, keyring_file, settle};
+use super::{Failure, Output, keyring_file, keyring_source, settle};
 use crate::store::Store;
 use crate::vault::{
     Beacon, KeyKind, KeyName, Keyring, KeyringText, Replica, Rotation, Succession, Vault, live,
@@ -26,9 +26,9 @@ use crate::vault::{
 
 pub(super) async fn run(kind: Option<KeyKind>, from: &Source, out: &Output) -> Result<(), Failure> {
     let config = from.load()?;
-    let file = &config.keyring_file;
+    let file = keyring_source::file(&config.keyring)?;
     let kinds = kind.map_or(KeyKind::ALL.to_vec(), |kind| vec![kind]);
-    let ring = open::keyring(file)?;
+    let ring = open::keyring(&config.keyring)?;
     ring.require_sign()?;
     let store = open::store(&config).await?;
     let vault = Vault::new(store.clone(), Arc::new(ring));

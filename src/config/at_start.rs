@@ -1,9 +1,8 @@
 //! What of a configuration counts only when a process starts: a reload leaves it as it was.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
-use super::{Config, Listen, LogFormat, Store, Telemetry};
+use super::{Config, KeyringSource, Listen, LogFormat, Store, Telemetry};
 use crate::tls::ServerFiles;
 
 impl Config {
@@ -22,7 +21,7 @@ impl Config {
             threads: self.threads,
             connections: self.limits.connections,
             store: self.store.clone(),
-            keyring_file: self.keyring_file.clone(),
+            keyring: self.keyring.clone(),
         }
     }
 }
@@ -40,7 +39,7 @@ pub struct AtStart {
     threads: usize,
     connections: Option<usize>,
     store: Store,
-    keyring_file: PathBuf,
+    keyring: KeyringSource,
 }
 
 impl AtStart {
@@ -58,7 +57,7 @@ impl AtStart {
             ("threads", self.threads == other.threads),
             ("limits.connections", self.connections == other.connections),
             ("[store]", self.store == other.store),
-            ("[keyring]", self.keyring_file == other.keyring_file),
+            ("[keyring]", self.keyring == other.keyring),
             ("[telemetry]", self.telemetry == other.telemetry),
         ];
         let differing = same.into_iter().filter(|(_, same)| !same);

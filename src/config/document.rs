@@ -87,6 +87,11 @@ impl Table {
         }
     }
 
+    /// Keeps only the entries whose key `keep` says.
+    pub(super) fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        self.entries.retain(|(key, _)| keep(key));
+    }
+
     /// Lays `over` on top: tables are merged, everything else is replaced.
     pub(super) fn merge(&mut self, over: Self) {
         for (key, mut node) in over.entries {

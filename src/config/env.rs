@@ -15,7 +15,7 @@
 //! an argument of the file names its tools, the variable changes its `value` and leaves the tools.
 //!
 //! Lists are separated by commas; the empty text is the empty list. A variable of ours that is no key
-//! is an error, but for those Kubernetes makes for a Service called `cloakroom`.
+//! is an error, and so is a keyring nobody asked for, but not those Kubernetes makes for a Service called `cloakroom`.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -24,13 +24,16 @@ use super::document::{Node, Table, Value};
 use super::error::{Errors, Place};
 use super::keys;
 
-const PREFIX: &str = "CLOAKROOM_";
+pub(super) const PREFIX: &str = "CLOAKROOM_";
 
 /// A whole configuration, instead of a file.
 pub(super) const DOCUMENT: &str = "CLOAKROOM_CONFIG_TOML";
 
-/// Variables that are ours and no keys; the first is read by the command line.
-const OTHERS: [&str; 2] = ["CLOAKROOM_CONFIG", DOCUMENT];
+/// The keyring itself, where `keyring.env` says so.
+pub(super) const KEYRING: &str = "CLOAKROOM_KEYRING";
+
+/// Variables that are ours and no keys; the first is read by the command line, the last with the keyring.
+const OTHERS: [&str; 3] = ["CLOAKROOM_CONFIG", DOCUMENT, KEYRING];
 
 /// Our variables and their values, by name.
 pub(super) struct Variables {
@@ -64,6 +67,16 @@ impl Variables {
         self.found.get(DOCUMENT).map(String::as_str)
     }
 
+    /// A source of the keyring that a variable names takes the place of the file's, whichever that is.
+    fn choose_keyring(&self, tree: &mut Table) {
+        let set = |key: &str| self.found.contains_key(&of_keyring(key));
+        if keys::KEYRING.iter().any(|key| set(key))
+            && let Some(table) = tree.table_like("keyring", |a, b| a == b)
+        {
+            table.retain(|key| set(key) || !keys::KEYRING.contains(&key));
+        }
+    }
+
     /// Lays every variable over `tree`.
     pub(super) fn overlay(&self, tree: &mut Table, errors: &Errors) {
         for (name, value) in &self.found {
@@ -80,7 +93,28 @@ impl Variables {
                 None => errors.push(place, "", format!("unknown variable{}", suggestion(name))),
             }
         }
+        self.choose_keyring(tree);
+        if self.found.contains_key(KEYRING) && !takes_keyring(tree) {
+            errors.push(Place::variable(KEYRING), "", UNASKED);
+        }
     }
+}
+
+/// Whether the keyring is to come from our variable.
+fn takes_keyring(tree: &mut Table) -> bool {
+    let same: fn(&str, &str) -> bool = |a, b| a == b;
+    let named = tree.table_like("keyring", same).and_then(|t| t.get("env"));
+    named.is_some_and(
+        |node| matches!(&node.value, Value::Text(name) | Value::Raw(name) if name == KEYRING),
+    )
+}
+
+const UNASKED: &str = "is set, and nothing says to read the keyring from it; write env = \
+                       \"CLOAKROOM_KEYRING\" under [keyring], or set CLOAKROOM_KEYRING__ENV to that";
+
+/// The variable of a key of `[keyring]`.
+fn of_keyring(key: &str) -> String {
+    format!("{PREFIX}KEYRING__{}", key.to_ascii_uppercase())
 }
 
 fn shown(name: &str) -> String {

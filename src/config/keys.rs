@@ -35,7 +35,7 @@ pub(super) const STORE: &[&str] = &[
 ];
 
 /// `[keyring]`
-pub(super) const KEYRING: &[&str] = &["file"];
+pub(super) const KEYRING: &[&str] = &["file", "env", "credential"];
 
 /// `[tls]`
 pub(super) const TLS: &[&str] = &["cert_file", "key_file", "client_ca_file"];

@@ -16,6 +16,7 @@ mod at_start;
 mod document;
 mod env;
 mod error;
+mod keyring;
 mod keys;
 mod limits;
 mod listen;
@@ -41,6 +42,7 @@ use http::Uri;
 
 pub use at_start::AtStart;
 pub use error::{ConfigError, ConfigErrors};
+pub use keyring::{DEFAULT_KEYRING_FILE, KeyringSource};
 pub use listen::{Listen, TrustedProxies};
 pub use replicas::{HealthCheck, Replicas};
 pub use telemetry::{LogFormat, Telemetry};
@@ -93,8 +95,8 @@ pub struct Config {
     pub drain: Drain,
     /// Where records are kept.
     pub store: Store,
-    /// The file that holds the keyring; it may not exist yet.
-    pub keyring_file: PathBuf,
+    /// Where the keyring is read from; a file may not exist yet.
+    pub keyring: KeyringSource,
     /// Bounds on what clients send and backends answer.
     pub limits: Limits,
     /// The servers by name; at least one.
@@ -251,6 +253,19 @@ pub fn load_store(
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Store, ConfigErrors> {
     load_as(path, environment, parse::store)
+}
+
+/// Reads a configuration's text before it is written to `file`, as if there were no variables; relative
+/// paths are relative to `folder`.
+///
+/// # Errors
+/// Everything wrong with it, at once.
+pub fn load_text(text: &str, file: &Path, folder: &Path) -> Result<Config, ConfigErrors> {
+    let errors = Errors::default();
+    let variables = Variables::new(std::iter::empty(), &errors);
+    let place = Place::document(&file.display().to_string());
+    let parsed = read(text, place, folder, &variables, &errors, parse::config);
+    errors.finish(parsed)
 }
 
 fn load_as<T>(

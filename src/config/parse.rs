@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::listen::{self, Listen};
 use super::reader::{Section, text};
 use super::{
-    Config, Drain, LoopbackNames, Store, keys, limits, optional, server, setup_url, telemetry, tls,
-    values,
+    Config, Drain, LoopbackNames, Store, keyring, keys, limits, optional, server, setup_url,
+    telemetry, tls, values,
 };
 use crate::store::{ClientCertificate, Login, Settings, StoreUrl};
 
@@ -38,7 +38,7 @@ pub(super) fn config(root: &Section<'_>, folder: &Path) -> Option<Config> {
     let setup_url = optional(root, "setup_url", setup_url::parse);
     let drain = drain(root);
     let store = store(root, folder);
-    let keyring_file = keyring_file(root, folder);
+    let keyring = keyring::read(root, folder);
     let limits = limits::read(root);
     let servers = server::read_all(root, folder, &mut warnings);
     let default_server = default_server(root);
@@ -66,7 +66,7 @@ pub(super) fn config(root: &Section<'_>, folder: &Path) -> Option<Config> {
         setup_url: setup_url?,
         drain: drain?,
         store: store?,
-        keyring_file: keyring_file?,
+        keyring: keyring?,
         limits: limits?,
         servers: servers?,
         folder: folder.to_owned(),
@@ -300,16 +300,6 @@ fn identity(
             None
         }
     }
-}
-
-fn keyring_file(root: &Section<'_>, folder: &Path) -> Option<PathBuf> {
-    root.section("keyring", keys::KEYRING)?
-        .required("file", |value| {
-            server::file(
-                text(value, "the path of a file, such as \"master.keys\"")?,
-                folder,
-            )
-        })
 }
 
 /// The outer `None` is an error, the inner one the absence of the key.

@@ -195,7 +195,7 @@ async fn listen(
 
 /// Opens the keyring and the store, which must belong together.
 async fn open_house(config: &Config) -> Result<House, Failure> {
-    let ring = Arc::new(open::keyring(&config.keyring_file)?);
+    let ring = Arc::new(open::keyring(&config.keyring)?);
     let store = open::store(config).await?;
     for remark in store.remarks().await.unwrap_or_default() {
         tracing::warn!(%remark, "the store works, but not as well as it should");

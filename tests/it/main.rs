@@ -9,6 +9,7 @@ mod canary;
 mod cli;
 mod demo;
 mod desync;
+mod examples;
 mod faults;
 mod mix_up;
 mod moving;

@@ -168,7 +168,8 @@ async fn keys_are_rotated_while_everything_runs() {
     let report = load.stop().await;
     println!("{report}");
     report.assert_faultless();
-    let ring = cloakroom::cli::open::keyring(&proxy.folder.path().join("master.keys")).unwrap();
+    let ring =
+        cloakroom::cli::open::keyring(&proxy.folder.path().join("master.keys").into()).unwrap();
     let needed = needed(&*proxy.store, &ring).await;
     let needed: Vec<_> = needed.iter().map(KeyName::to_string).collect();
     assert_eq!(needed, ["realm:r2", "server:s2", "sign:g2"]);

@@ -48,7 +48,7 @@ pub(super) async fn run(from: &Source, out: &Output) -> Result<(), Failure> {
 }
 
 fn ring(from: &Source) -> Result<Keyring, Failure> {
-    Ok(open::keyring(&from.load()?.keyring_file)?)
+    Ok(open::keyring(&from.load()?.keyring)?)
 }
 
 /// The keys without which the signers of some records are not known: they lie inside the realm's seal.

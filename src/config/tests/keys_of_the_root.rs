@@ -336,3 +336,72 @@ fn what_is_told_of_requests_has_its_errors() {
         assert_eq!(config.log_format, LogFormat::Json);
     }
 }
+
+#[test]
+fn the_keyring_has_one_source() {
+    let source = |lines: &str| good(&format!("{GITHUB}[keyring]\n{lines}\n")).keyring;
+    assert_eq!(source("file = 'k'"), KeyringSource::File("k".into()));
+    let named = KeyringSource::Env("CLOAKROOM_KEYRING".into());
+    assert_eq!(source("env = 'CLOAKROOM_KEYRING'"), named);
+    assert_eq!(
+        source("env = 'KEYS_2'"),
+        KeyringSource::Env("KEYS_2".into())
+    );
+    let credential = KeyringSource::Credential("cloakroom.keys".into());
+    assert_eq!(source("credential = 'cloakroom.keys'"), credential);
+    assert_eq!(source(""), KeyringSource::File("master.keys".into()));
+
+    let refused = |lines: &str| bad(&format!("{GITHUB}[keyring]\n{lines}\n"));
+    // Fails when any source silently wins over another.
+    for (two, second) in [
+        ("file = 'k'\nenv = 'K'", "env: `file`"),
+        ("env = 'K'\ncredential = 'c'", "credential: `env`"),
+        ("file = 'k'\ncredential = 'c'", "credential: `file`"),
+    ] {
+        let error = refused(two);
+        let says = format!("keyring.{second} is set too; keep exactly one");
+        assert!(error.contains(&says), "{error}");
+    }
+    for name in [
+        "",
+        "2K",
+        "CLOAKROOM_LOG",
+        "a b",
+        "k=v",
+        "r1 realm * hunter2=",
+    ] {
+        let error = refused(&format!("env = '{name}'"));
+        assert!(
+            error.contains("keyring.env") && !error.contains("hunter2"),
+            "{error}"
+        );
+    }
+    for name in ["", ".", "..", "a/b", "../k"] {
+        let error = refused(&format!("credential = '{name}'"));
+        assert!(error.contains("keyring.credential"), "{error}");
+    }
+}
+
+#[test]
+fn a_keyring_in_our_variable_is_read_or_refused() {
+    let text = ("CLOAKROOM_KEYRING", "hunter2");
+    let unasked = bad_with(GITHUB, &[text]);
+    assert!(
+        unasked.contains("under [keyring]") && !unasked.contains("hunter2"),
+        "{unasked}"
+    );
+    let asked = [text, ("CLOAKROOM_KEYRING__ENV", "CLOAKROOM_KEYRING")];
+    assert!(parse(GITHUB, &asked).is_ok());
+    // Fails when the file's source stays beside that of a variable.
+    let file = format!("{GITHUB}[keyring]\nfile = 'k'\n");
+    let credential = [("CLOAKROOM_KEYRING__CREDENTIAL", "c")];
+    let config = parse(&file, &credential).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.keyring, KeyringSource::Credential("c".into()));
+    let both = [
+        ("CLOAKROOM_KEYRING__CREDENTIAL", "c"),
+        ("CLOAKROOM_KEYRING__FILE", "k"),
+    ];
+    assert!(bad_with(GITHUB, &both).contains("keep exactly one"));
+    let file = format!("{GITHUB}[keyring]\nenv = 'CLOAKROOM_KEYRING'\n");
+    assert!(parse(&file, &[text]).is_ok());
+}

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use super::error::{Errors, Place};
 use super::{
-    Backend, Config, ConfigErrors, DEFAULT_TOML, Discovery, LogFormat, Replicas, Server, Transport,
-    Variables, keys, load, load_store, read,
+    Backend, Config, ConfigErrors, DEFAULT_TOML, Discovery, KeyringSource, LogFormat, Replicas,
+    Server, Transport, Variables, keys, load, load_store, read,
 };
 
 const GITHUB: &str = "[servers.github]\nurl = \"http://127.0.0.1:9001/mcp\"\n";
@@ -119,7 +119,7 @@ fn two_lines_are_enough_and_the_rest_are_the_defaults() {
         ),
         (64 << 20, "cloakroom:")
     );
-    assert_eq!(config.keyring_file, Path::new("master.keys"));
+    assert_eq!(config.keyring, KeyringSource::File("master.keys".into()));
     let limits = (
         config.limits.body,
         config.limits.in_flight,
@@ -170,7 +170,7 @@ fn the_default_file_has_every_key_and_its_examples_are_the_defaults() {
     for key in keys::ROOT
         .iter()
         .chain(keys::STORE)
-        .chain(keys::KEYRING)
+        .chain(&keys::KEYRING[..1])
         .chain(keys::LIMITS)
         .chain(keys::TLS)
         .chain(keys::TELEMETRY)
@@ -187,6 +187,8 @@ fn the_default_file_has_every_key_and_its_examples_are_the_defaults() {
     let named = |key: &&str| all.contains(&format!("`{key}`"));
     assert!(keys::SERVER_LATER.iter().all(named));
     assert!(named(&"health_check") && keys::HEALTH_CHECK.iter().all(named));
+    // One of the three excludes the others.
+    assert!(keys::KEYRING[1..].iter().all(named));
 
     let folder = tempfile::tempdir().unwrap();
     for file in [

@@ -165,12 +165,13 @@ fn a_file_or_a_variable_holds_the_whole_configuration() {
     );
     std::fs::write(&file, format!("\u{feff}{GITHUB}")).unwrap();
     let config = load(Some(&file), []).unwrap_or_else(|e| panic!("{e}"));
-    assert_eq!(config.keyring_file, folder.path().join("master.keys"));
+    let keys = folder.path().join("master.keys");
+    assert_eq!(config.keyring, KeyringSource::File(keys));
     assert_eq!(config.folder, folder.path());
 
     let whole = [("CLOAKROOM_CONFIG_TOML", GITHUB)];
     let config = load(None, environment(&whole)).unwrap_or_else(|e| panic!("{e}"));
-    assert_eq!(config.keyring_file, Path::new("master.keys"));
+    assert_eq!(config.keyring, KeyringSource::File("master.keys".into()));
     let both = load(Some(&file), environment(&whole))
         .err()
         .unwrap()

@@ -1,7 +1,10 @@
 //! The commands, through the real binary on SQLite in a folder of their own.
 
+mod check;
 mod explain;
+mod init;
 mod keyring;
+mod keyring_sources;
 mod keys;
 mod secrets;
 mod serve;

@@ -78,6 +78,11 @@ fn probers_and_scrapers_are_answered_on_a_listener_of_their_own() {
     while !get(&health, "/readyz").starts_with("HTTP/1.1 200 OK") {
         assert!(Instant::now() < until, "it is never ready");
     }
+    assert_eq!(house.ok("health", "").out, "ready\n");
+    let metrics = format!("health --url http://{health}/metrics");
+    house.ok(&metrics, "");
+    let lost = format!("health --url http://{health}/lost");
+    house.fails(&lost, "", 1, &["answers 404: not ready"]);
     let key = house.json("key issue alice", "");
     let key = key["key"].as_str().unwrap();
     assert_eq!(status(&address, key), "HTTP/1.1 200 OK");

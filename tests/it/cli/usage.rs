@@ -83,11 +83,11 @@ fn check_finds_everything_at_once() {
     let house = House::bare();
     let done = house.run("check", "");
     assert_eq!(done.code, 1);
-    assert!(done.out.contains("ok       config"), "{}", done.out);
-    assert!(done.out.contains("error    keyring") && done.out.contains("cloakroom keyring init"));
-    assert!(done.out.contains("ok       store"), "{}", done.out);
+    assert!(done.out.contains("ok     config"), "{}", done.out);
+    assert!(done.out.contains("error  keyring") && done.out.contains("cloakroom keyring init"));
+    assert!(done.out.contains("ok     store"), "{}", done.out);
     house.ok("keyring init", "");
-    assert_eq!(house.json("check", "")["ok"], true);
+    assert_eq!(house.json("check --offline", "")["ok"], true);
     house.ok("user add alice", "");
     fs::remove_file(house.path("master.keys")).unwrap();
     house.ok("keyring init", "");
@@ -191,6 +191,19 @@ fn client_configurations_know_profiles_and_servers_of_the_older_kind() {
     let run = "--transport http github-work http://127.0.0.1:8080/github/@work/mcp ";
     assert!(shown.contains(run), "{shown}");
     house.fails("client-config github --profile @work", "", 2, &["a-z 0-9"]);
+}
+
+#[test]
+fn health_of_what_does_not_serve_fails_and_says_why() {
+    let house = House::new();
+    house.fails("health", "", 1, &["set health_listen"]);
+    house.fails(
+        "health --url http://127.0.0.1:9/readyz",
+        "",
+        1,
+        &["cannot be reached"],
+    );
+    house.fails("health --url 127.0.0.1:9", "", 2, &["write a URL"]);
 }
 
 #[test]

@@ -78,7 +78,9 @@ async fn alices(proxy: &Proxy) -> Record {
     let vault = proxy.reopened();
     let id = vault.user(&user("alice")).await.unwrap().id;
     let file = proxy.folder.path().join("master.keys");
-    let reader = Reader::new(Arc::new(cloakroom::cli::open::keyring(&file).unwrap()));
+    let reader = Reader::new(Arc::new(
+        cloakroom::cli::open::keyring(&file.into()).unwrap(),
+    ));
     let place = reader.secrets_record(&id, SERVER, "default");
     proxy
         .store

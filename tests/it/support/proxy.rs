@@ -114,7 +114,7 @@ impl Proxy {
         let path = folder.path().join("direct.toml");
         let config = cloakroom::config::load(Some(&path), std::iter::empty()).unwrap();
         let store = open::store(&config).await.unwrap();
-        let ring = Arc::new(open::keyring(&config.keyring_file).unwrap());
+        let ring = Arc::new(open::keyring(&config.keyring).unwrap());
         let vault = Vault::new(store.clone(), ring);
         vault.check_keyring().await.unwrap();
         Self {
@@ -149,7 +149,7 @@ impl Proxy {
 
     /// The vault over the same store, with the keyring's file as it is now.
     pub(crate) fn reopened(&self) -> Arc<Vault> {
-        let ring = open::keyring(&self.folder.path().join("master.keys")).unwrap();
+        let ring = open::keyring(&self.folder.path().join("master.keys").into()).unwrap();
         Arc::new(Vault::new(self.store.clone(), Arc::new(ring)))
     }
 

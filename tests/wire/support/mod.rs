@@ -82,7 +82,7 @@ impl House {
         std::fs::write(folder.path().join("cloakroom.toml"), config).unwrap();
         let source = open::Source::of(Some(&folder.path().join("cloakroom.toml")));
         let config = source.load_without_environment().ok().unwrap();
-        open::new_keyring(&config.keyring_file).unwrap();
+        open::new_keyring(&config.folder.join("master.keys")).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
