@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def shipped(targets: list[str]) -> list[dict]:
     """The packages that are in the binary or build it, not those of tests."""
     wanted = [word for target in targets for word in ("--target", target)]
-    command = ["cargo", "tree", "--locked", "--all-features", "--edges", "normal,build", *wanted]
+    command = ["cargo", "tree", "--locked", "--edges", "normal,build", *wanted]
     command += ["--prefix", "none", "--no-dedupe", "--format", "{p}|{l}"]
     lines = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
     lock = tomllib.loads((ROOT / "Cargo.lock").read_text())["package"]

@@ -12,7 +12,7 @@ use super::finding::Finding;
 use crate::config::{Backend, Config, Listen, Replicas, Server, Transport};
 use crate::names::ServerName;
 use crate::probe::{self, Verdict};
-use crate::tls::{self, ServerFiles, ServerTls};
+use crate::tls::{ServerFiles, ServerTls, client_config};
 
 /// How long one server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -70,7 +70,7 @@ pub(super) fn files(config: &Config) -> Vec<Finding> {
         let Backend::Http { url, ca_file, .. } = &server.backend;
         let wanted = url.scheme_str() == Some("https");
         let why = wanted
-            .then(|| tls::client_config(ca_file.as_deref(), None).err())
+            .then(|| client_config(ca_file.as_deref(), None).err())
             .flatten()?;
         Some(Finding::error(&called(name), why))
     };
