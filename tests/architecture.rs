@@ -62,7 +62,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "config", "identity", "inject", "names", "probe", "store", "tls", "vault",
+            "config", "identity", "inject", "names", "probe", "store", "sys", "tls", "vault",
         ],
     ),
     (
@@ -106,6 +106,7 @@ const ONLY: &[(&str, &str, &[&str])] = &[
     ("proxy", "tls", &["ServerTls"]),
     ("proxy", "resolve", &["Identity"]),
     ("proxy", "vault", &["UserId"]),
+    ("cli", "sys", &["PrivateFileError", "open_private", "self"]),
     ("cli", "tls", &["ServerFiles", "ServerTls", "client_config"]),
     ("config", "tls", &["ServerFiles"]),
     ("cli", "inject", &["Place", "Slot", "Template"]),

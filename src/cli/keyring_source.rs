@@ -6,15 +6,15 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::process::{getegid, geteuid, getgroups};
 use zeroize::Zeroizing;
 
 use super::Failure;
 use super::open::fill;
 use crate::config::KeyringSource;
+use crate::sys::{self, PrivateFileError};
 use crate::vault::{Keyring, KeyringError, KeyringText};
 
 /// Larger than any keyring; what is larger is another file.
@@ -116,9 +116,13 @@ pub(super) fn file(from: &KeyringSource) -> Result<&Path, KeyringFileError> {
 
 /// The text of a keyring's file, which nobody else may be able to read.
 pub(super) fn keyring_text(path: &Path) -> Result<KeyringText, KeyringFileError> {
-    read(path, &KeyringSource::File(path.to_owned()), |file| {
-        judge(&Looks::of(file)?, &Process::this()?)
-    })
+    let place = || path.display().to_string();
+    let file = sys::open_private(path).map_err(|refused| match refused {
+        PrivateFileError::Open(mode) => KeyringFileError::Mode(place(), mode),
+        PrivateFileError::RootsOpen(mode) => KeyringFileError::RootsMode(place(), mode),
+        PrivateFileError::Io(why) => system(path, why),
+    })?;
+    read(file, path, &KeyringSource::File(path.to_owned()))
 }
 
 fn of_variable(name: &str, value: Option<OsString>) -> Result<KeyringText, KeyringFileError> {
@@ -138,40 +142,30 @@ fn of_credential(name: &str) -> Result<KeyringText, KeyringFileError> {
     let folder = std::env::var_os(CREDENTIALS).ok_or_else(missing)?;
     let path = PathBuf::from(folder).join(name);
     let from = KeyringSource::Credential(name.to_owned());
+    let file = File::open(&path).map_err(|why| match why.kind() {
+        io::ErrorKind::NotFound => missing(),
+        _ => system(&path, why),
+    })?;
+    let mode = file.metadata().map_err(|why| system(&path, why))?.mode() & 0o7777;
     // systemd lets the service alone into the folder, and gives it the file by an access list, whose
     // mask the mode shows as the group's.
-    let read = read(&path, &from, |file| match Looks::of(file)?.mode {
-        mode if mode & 0o027 != 0 => Err(Refused::Roots(mode)),
-        _ => Ok(()),
-    });
-    read.map_err(|error| match error {
-        KeyringFileError::Missing(_) => missing(),
-        other => other,
-    })
+    if mode & 0o027 != 0 {
+        return Err(KeyringFileError::RootsMode(
+            path.display().to_string(),
+            mode,
+        ));
+    }
+    read(file, &path, &from)
 }
 
-/// Reads a whole file that `allowed` lets through.
+/// The whole of a file.
 fn read(
+    mut file: File,
     path: &Path,
     from: &KeyringSource,
-    allowed: impl FnOnce(&File) -> Result<(), Refused>,
 ) -> Result<KeyringText, KeyringFileError> {
-    let system = |why: io::Error| match why.kind() {
-        io::ErrorKind::NotFound => KeyringFileError::Missing(path.to_owned()),
-        _ => KeyringFileError::System {
-            path: path.to_owned(),
-            why,
-        },
-    };
-    let mut file = File::open(path).map_err(system)?;
-    // Of the open file, not of the path: what is checked is what is read.
-    allowed(&file).map_err(|refused| match refused {
-        Refused::Ours(mode) => KeyringFileError::Mode(path.display().to_string(), mode),
-        Refused::Roots(mode) => KeyringFileError::RootsMode(path.display().to_string(), mode),
-        Refused::System(why) => system(why),
-    })?;
     let mut bytes = Zeroizing::new(vec![0; KEYRING_MAX]);
-    let len = fill(&mut file, &mut bytes).map_err(system)?;
+    let len = fill(&mut file, &mut bytes).map_err(|why| system(path, why))?;
     let unreadable = |what| KeyringFileError::NotAKeyring {
         from: from.clone(),
         why: KeyringError::Line { line: 1, what },
@@ -183,66 +177,19 @@ fn read(
     Ok(KeyringText::new(text))
 }
 
-/// What a file's mode is judged by.
-struct Looks {
-    mode: u32,
-    owner: u32,
-    group: u32,
-}
-
-impl Looks {
-    fn of(file: &File) -> Result<Self, Refused> {
-        let found = file.metadata().map_err(Refused::System)?;
-        Ok(Self {
-            mode: found.permissions().mode() & 0o7777,
-            owner: found.uid(),
-            group: found.gid(),
-        })
-    }
-}
-
-/// Who reads.
-struct Process {
-    user: u32,
-    groups: Vec<u32>,
-}
-
-impl Process {
-    fn this() -> Result<Self, Refused> {
-        let others = getgroups().map_err(|why| Refused::System(why.into()))?;
-        let groups = others.into_iter().chain([getegid()]);
-        Ok(Self {
-            user: geteuid().as_raw(),
-            groups: groups.map(|group| group.as_raw()).collect(),
-        })
-    }
-}
-
-enum Refused {
-    /// Whoever runs this can mend it.
-    Ours(u32),
-    /// Only root can.
-    Roots(u32),
-    System(io::Error),
-}
-
-/// Nobody but the owner may read or write it. The group may read what is root's, when this process is
-/// not root and in that group: so a file comes by a mount, and so it must be to be read at all.
-fn judge(file: &Looks, by: &Process) -> Result<(), Refused> {
-    const GROUP_READS: u32 = 0o040;
-    let roots = file.owner == 0 && by.user != 0;
-    let mounted = roots && by.groups.contains(&file.group);
-    let allowed = if mounted { GROUP_READS } else { 0 };
-    match file.mode & 0o077 & !allowed {
-        0 => Ok(()),
-        _ if roots => Err(Refused::Roots(file.mode)),
-        _ => Err(Refused::Ours(file.mode)),
+fn system(path: &Path, why: io::Error) -> KeyringFileError {
+    match why.kind() {
+        io::ErrorKind::NotFound => KeyringFileError::Missing(path.to_owned()),
+        _ => KeyringFileError::System {
+            path: path.to_owned(),
+            why,
+        },
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
     use crate::cli::open::new_keyring;
@@ -270,28 +217,6 @@ mod tests {
         }
         set_mode(&path, 0o400);
         assert!(keyring_of(&path).is_ok());
-    }
-
-    // Fails when `mounted` leaves out the owner, the user or the group.
-    #[test]
-    fn a_group_may_read_only_what_is_roots_and_its_own() {
-        let judged = |mode, owner, group, user| {
-            let file = Looks { mode, owner, group };
-            let by = Process {
-                user,
-                groups: vec![65532, 2000],
-            };
-            judge(&file, &by).is_ok()
-        };
-        assert!(judged(0o440, 0, 2000, 65532) && judged(0o640, 0, 65532, 65532));
-        assert!(!judged(0o440, 0, 3000, 65532), "another group");
-        assert!(!judged(0o440, 65532, 2000, 65532), "its own file");
-        assert!(!judged(0o440, 1000, 2000, 65532), "somebody else's file");
-        assert!(!judged(0o440, 0, 2000, 0), "root's own file");
-        for mode in [0o444, 0o460, 0o450, 0o442, 0o644, 0o441] {
-            assert!(!judged(mode, 0, 2000, 65532), "{mode:o}");
-        }
-        assert!(judged(0o600, 65532, 2000, 65532) && judged(0o400, 0, 0, 0));
     }
 
     #[test]

@@ -44,6 +44,13 @@ pub enum TlsError {
     /// Others on the machine may read or write the private key.
     #[error("key_file {0} is open to other users of this machine (mode {1:04o}): chmod 600 {0}")]
     KeyMode(String, u32),
+    /// The same of a key of root's, which this process cannot change.
+    #[error(
+        "key_file {0} belongs to root and is open to others than this process (mode {1:04o}): make it 0400, \
+         or 0440 with a group this process is in (of a Kubernetes secret: `defaultMode: 0440` for its \
+         volume, `fsGroup` for the pod)"
+    )]
+    RootsKeyMode(String, u32),
     /// The listener's certificate is of no use today.
     #[error("cert_file {}: {why}; put a certificate there that is valid now", path.display())]
     NotValidNow {

@@ -42,6 +42,9 @@ pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsErro
     let file = sys::open_private(path).map_err(|refused| match refused {
         PrivateFileError::Io(why) => error(why.to_string()),
         PrivateFileError::Open(mode) => TlsError::KeyMode(path.display().to_string(), mode),
+        PrivateFileError::RootsOpen(mode) => {
+            TlsError::RootsKeyMode(path.display().to_string(), mode)
+        }
     })?;
     PrivateKeyDer::from_pem_reader(file).map_err(|why| error(words(&why)))
 }
