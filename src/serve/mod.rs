@@ -6,7 +6,6 @@
 mod assemble;
 mod certificate;
 mod descriptors;
-mod files;
 mod metrics;
 mod presence;
 mod reload;
@@ -25,11 +24,10 @@ use crate::gate::NoServerKey;
 use crate::names::ServerName;
 use crate::proxy::{self, Address, BackendError, Health, Listener, Options};
 use crate::resolve::{Resolver, Settings};
-use crate::sys;
+use crate::sys::{self, Watched};
 use crate::telemetry::{self, Metrics};
 use crate::tls::{ServerTls, TlsError};
 use crate::vault::{Reader, Vault};
-use files::Files;
 use presence::Presence;
 use reload::{House, Reloader, Reloads, Served};
 use stop::Leaving;
@@ -142,7 +140,7 @@ async fn listen(
     source: Option<Source>,
     leaving: &Leaving,
 ) -> Result<Reloader, Failure> {
-    let files = Files::taken(reload::files(source.as_ref(), &config));
+    let files = Watched::taken(reload::files(source.as_ref(), &config));
     let house = open_house(&config).await?;
     let reloads = Arc::new(Reloads::begun());
     let uids = config.listen_uids.as_deref();

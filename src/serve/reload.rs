@@ -1,10 +1,8 @@
 //! The configuration in force, and another in its place while requests are served.
 //!
 //! It is read again after SIGHUP, and when its file or one it names was changed: written, replaced, or
-//! reached by another way (Kubernetes swaps a symlink above it). Files are looked at every second, not
-//! watched: that costs a few system calls, and sees what watching misses (a symlink swapped further up,
-//! network file systems). What was changed is read once it has not changed for a second more; half a
-//! file would not be taken either.
+//! reached by another way (Kubernetes swaps a symlink above it); they are looked at every second. What was
+//! changed is read once it has not changed for a second more; half a file would not be taken either.
 //!
 //! A configuration is taken whole or not at all. One that cannot be used leaves the one in force as it
 //! is, and is not tried again before something changes. A few keys count only when a process starts;
@@ -20,7 +18,6 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::assemble;
 use super::descriptors::Descriptors;
-use super::files::Files;
 use super::presence::Presence;
 use crate::cli::Failure;
 use crate::cli::open::Source;
@@ -28,7 +25,7 @@ use crate::config::{AtStart, Config, Drain};
 use crate::proxy::Listener;
 use crate::resolve::Resolver;
 use crate::store::Store;
-use crate::sys;
+use crate::sys::{self, Watched};
 use crate::telemetry::{Metrics, Tracer};
 use crate::tls::ServerTls;
 use crate::vault::{Beacon, Keyring, Vault, now_seconds};
@@ -99,7 +96,7 @@ pub(super) struct Reloader {
     pub(super) start: AtStart,
     /// Where it is read from; none for a configuration that was made up.
     pub(super) source: Option<Source>,
-    pub(super) files: Files,
+    pub(super) files: Watched,
 }
 
 /// The files that make up a configuration.
@@ -134,8 +131,7 @@ impl Reloader {
     }
 
     async fn reload(&mut self) {
-        // Looked at before it is read: what changes meanwhile is then a change.
-        self.files = Files::taken(self.files.paths().to_vec());
+        self.files.take();
         let taken = self.take().await;
         self.reloads
             .is_latest
@@ -173,7 +169,7 @@ impl Reloader {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
-        let files = Files::taken(files(self.source.as_ref(), &config));
+        let files = self.files.among(files(self.source.as_ref(), &config));
         let differing = self.start.differing(&config.at_start());
         let beacon = self.house.beacon(&config);
         let drain = config.drain;

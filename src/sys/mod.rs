@@ -3,8 +3,10 @@
 //! The one module where `unsafe` would be allowed; there is none yet.
 
 mod files;
+mod watched;
 
 pub use files::{PrivateFileError, open_private};
+pub use watched::Watched;
 
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,

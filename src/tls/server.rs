@@ -1,7 +1,5 @@
 //! TLS as a server: what the listener shows, taken from files that may be replaced while it serves.
 
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -17,6 +15,7 @@ use rustls::{CertificateError, RootCertStore};
 
 use super::TlsError;
 use super::pem::{authorities, certificates, private_key};
+use crate::sys::Watched;
 
 /// Sessions that can be taken up again without a second key exchange, over all cores.
 const SESSIONS: usize = 1024;
@@ -41,10 +40,7 @@ pub struct ServerTls {
 struct State {
     config: Arc<ServerConfig>,
     figures: Figures,
-    /// The files as they were when they were last loaded, with success or without.
-    tried: Stamp,
-    /// The files as they were at the last look.
-    seen: Stamp,
+    watched: Watched,
 }
 
 /// How the reloading goes. Times are seconds since 1970.
@@ -58,10 +54,6 @@ pub struct Figures {
     pub failures: u64,
 }
 
-/// Tells versions of the files apart: which file each path leads to, through links such as those of a
-/// Kubernetes volume, and when it last changed.
-type Stamp = Vec<Option<(u64, u64, u64, i64, i64, i64)>>;
-
 impl ServerTls {
     /// Loads the files.
     ///
@@ -69,13 +61,12 @@ impl ServerTls {
     /// One cannot be used, they do not fit each other, or the certificate is not valid now.
     pub fn load(files: ServerFiles) -> Result<Self, TlsError> {
         // Before the files are read: what changes from here on is read again.
-        let stamp = files.stamp();
+        let watched = files.watched();
         let (config, figures) = files.load()?;
         let state = State {
             config,
             figures,
-            tried: stamp.clone(),
-            seen: stamp,
+            watched,
         };
         Ok(Self {
             files,
@@ -99,20 +90,15 @@ impl ServerTls {
     /// is not always replaced at once. What is of no use changes nothing, and is not tried again until it
     /// changes. `None` when there was nothing to do. Reads files; to be called every second or so.
     pub fn refresh(&self) -> Option<Result<(), TlsError>> {
-        let stamp = self.files.stamp();
         {
             let mut state = self.lock();
-            let still = state.seen == stamp;
-            if !still {
-                state.seen.clone_from(&stamp);
-            }
-            if !still || state.tried == stamp {
+            if !state.watched.have_changed() {
                 return None;
             }
+            state.watched.take();
         }
         let loaded = self.files.load();
         let mut state = self.lock();
-        state.tried = stamp;
         Some(match loaded {
             Ok((config, figures)) => {
                 state.config = config;
@@ -166,28 +152,13 @@ impl ServerFiles {
         Ok((Arc::new(config), figures))
     }
 
-    fn stamp(&self) -> Stamp {
-        let of = |found: Metadata| {
-            let (mtime, ctime) = (found.mtime(), found.ctime());
-            let nanoseconds = found.mtime_nsec() ^ found.ctime_nsec().rotate_left(32);
-            (
-                found.dev(),
-                found.ino(),
-                found.len(),
-                mtime,
-                ctime,
-                nanoseconds,
-            )
-        };
+    fn watched(&self) -> Watched {
         let files = [
             Some(&self.cert_file),
             Some(&self.key_file),
             self.client_ca_file.as_ref(),
         ];
-        let files = files.into_iter().flatten();
-        files
-            .map(|path| std::fs::metadata(path).ok().map(of))
-            .collect()
+        Watched::taken(files.into_iter().flatten().cloned().collect())
     }
 }
 
