@@ -27,7 +27,11 @@ async fn guess(proxy: std::net::SocketAddr, own: IpAddr) -> Duration {
 async fn many_wrong_keys_from_one_address_are_slowed_and_nothing_else_is() {
     let _alone = alone().await;
     let servers = [("one", echo(Manner::Json).await)];
-    let proxy = Proxy::start(&Place::Sqlite, &Lines::default(), &servers).await;
+    let lines = Lines {
+        root: "[limits]\nfailed_keys = 10",
+        ..Lines::default()
+    };
+    let proxy = Proxy::start(&Place::Sqlite, &lines, &servers).await;
     let (key, client) = proxy.known("alice", "one").await;
     let address = proxy.serving.address;
     let [here, there] = ["127.0.0.1", "127.0.0.2"].map(|own| own.parse::<IpAddr>().unwrap());
