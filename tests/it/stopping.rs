@@ -94,7 +94,7 @@ async fn follow(address: SocketAddr, key: String, open: Arc<AtomicUsize>) -> Res
 async fn a_thousand_streams_and_three_hundred_requests_a_second_lose_nothing() {
     let health = Health::somewhere();
     let root = format!(
-        "{}drain_delay = \"2s\"\ndrain_timeout = \"15s\"\n",
+        "{}drain_delay = \"2s\"\ndrain_timeout = \"15s\"\n[limits]\nuser_streams = 2000\n",
         health.line()
     );
     let lines = Lines {
