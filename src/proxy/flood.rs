@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use pingora_limits::inflight::{Guard, Inflight};
 use pingora_limits::rate::{Rate, RateComponents};
 
 /// What is counted is forgotten after this long, little by little.
@@ -22,6 +23,8 @@ const STEP: Duration = Duration::from_millis(50);
 const LATEST: Duration = Duration::from_secs(2);
 /// Answers held back at one moment.
 const HELD: usize = 1024;
+/// Those to one address, as far as they can be told apart.
+const HELD_OF_ONE: isize = 256;
 
 /// Counts wrong keys. Clones count together.
 #[derive(Clone)]
@@ -35,6 +38,7 @@ struct Counted {
     // may subtract a later time from an earlier one, which is a panic.
     failed: Mutex<Rate>,
     held: AtomicUsize,
+    held_of_one: Inflight,
     slowed: AtomicU64,
     cut: AtomicU64,
 }
@@ -46,7 +50,7 @@ pub struct FloodFigures {
     pub held: usize,
     /// Answers that were held back.
     pub slowed: u64,
-    /// Connections closed because too many answers were held back.
+    /// Answers given at once, and their connections closed, because too many were held back.
     pub cut: u64,
 }
 
@@ -62,7 +66,10 @@ pub(super) enum Late {
 }
 
 /// Counts an answer that is held back, until it is dropped.
-pub(super) struct Holding(Arc<Counted>);
+pub(super) struct Holding {
+    counted: Arc<Counted>,
+    _of_one: Guard,
+}
 
 impl Flood {
     /// Slows an address that sends more than `allowed` wrong keys in ten seconds.
@@ -71,6 +78,7 @@ impl Flood {
         let counted = Counted {
             failed: Mutex::new(Rate::new_with_estimator_config(WINDOW, ROWS, COLUMNS)),
             held: AtomicUsize::new(0),
+            held_of_one: Inflight::new(),
             slowed: AtomicU64::new(0),
             cut: AtomicU64::new(0),
         };
@@ -99,18 +107,24 @@ impl Flood {
 
     /// Counts one wrong key from this address.
     pub(super) fn failed(&self, address: IpAddr) -> Late {
-        let over = self.count(network(address)).saturating_sub(self.allowed);
+        let network = network(address);
+        let over = self.count(network).saturating_sub(self.allowed);
         if over == 0 {
             return Late::Not;
         }
         let counted = &self.counted;
-        if counted.held.fetch_add(1, Ordering::Relaxed) >= HELD {
-            counted.held.fetch_sub(1, Ordering::Relaxed);
+        let before = counted.held.fetch_add(1, Ordering::Relaxed);
+        let (of_one, held_of_one) = counted.held_of_one.incr(network, 1);
+        let holding = Holding {
+            counted: counted.clone(),
+            _of_one: of_one,
+        };
+        if before >= HELD || held_of_one > HELD_OF_ONE {
             counted.cut.fetch_add(1, Ordering::Relaxed);
             return Late::Cut;
         }
         counted.slowed.fetch_add(1, Ordering::Relaxed);
-        Late::By(delay(over), Holding(counted.clone()))
+        Late::By(delay(over), holding)
     }
 
     /// Wrong keys in the last ten seconds, this one included: those of the window before count by how
@@ -129,7 +143,7 @@ impl Flood {
 
 impl Drop for Holding {
     fn drop(&mut self) {
-        self.0.held.fetch_sub(1, Ordering::Relaxed);
+        self.counted.held.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -197,13 +211,21 @@ mod tests {
     #[test]
     fn so_many_answers_are_held_back_and_no_more() {
         let flood = Flood::new(1);
-        let address = "192.0.2.1".parse().unwrap();
-        assert!(matches!(flood.failed(address), Late::Not));
-        let mut held: Vec<_> = (0..HELD).map(|_| flood.failed(address)).collect();
+        let address = |last: u8| IpAddr::from([192, 0, 2, last]);
+        assert!(matches!(flood.failed(address(0)), Late::Not));
+        let mut held: Vec<_> = (0..HELD_OF_ONE).map(|_| flood.failed(address(0))).collect();
         assert!(held.iter().all(|late| matches!(late, Late::By(..))));
-        assert!(matches!(flood.failed(address), Late::Cut));
+        assert!(matches!(flood.failed(address(0)), Late::Cut));
         held.pop();
-        assert!(matches!(flood.failed(address), Late::By(..)));
+        assert!(matches!(flood.failed(address(0)), Late::By(..)));
+
+        // Others are slowed still, until there are too many in all.
+        for last in 1..=4 {
+            assert!(matches!(flood.failed(address(last)), Late::Not));
+            held.extend((1..HELD_OF_ONE).map(|_| flood.failed(address(last))));
+        }
+        let slowed = held.iter().filter(|late| matches!(late, Late::By(..)));
+        assert_eq!(slowed.count(), HELD);
     }
 
     // The sketch alone would panic now and then, when two threads turn its window over at once.

@@ -50,6 +50,9 @@ pub(super) struct Busy {
     seat: Arc<Seat>,
 }
 
+/// A request that does not keep its connection from making room, until this is dropped.
+pub(super) struct Resting(Arc<Seat>);
+
 impl Places {
     /// So many, at least one.
     pub(super) fn new(most: usize) -> Arc<Self> {
@@ -97,6 +100,12 @@ impl Places {
         })
     }
 
+    fn rest(&self, seat: &Seat) {
+        let now = self.now();
+        seat.idle_since.store(now, Ordering::Relaxed);
+        seat.busy.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// The one idle longest that was not asked to leave yet.
     fn idle_longest(&self) -> Option<Arc<Seat>> {
         let least = self.now().saturating_sub(AGAIN.as_millis() as u64);
@@ -135,6 +144,12 @@ impl Place {
         }
     }
 
+    /// A request of this connection lets it be as idle as if it were not there, until this is dropped.
+    pub(super) fn resting(&self) -> Resting {
+        self.places.rest(&self.seat);
+        Resting(self.seat.clone())
+    }
+
     /// Whether there is no request.
     pub(super) fn is_idle(&self) -> bool {
         self.seat.is_idle()
@@ -155,9 +170,13 @@ impl Drop for Place {
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        let now = self.places.now();
-        self.seat.idle_since.store(now, Ordering::Relaxed);
-        self.seat.busy.fetch_sub(1, Ordering::Relaxed);
+        self.places.rest(&self.seat);
+    }
+}
+
+impl Drop for Resting {
+    fn drop(&mut self) {
+        self.0.busy.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -190,5 +209,22 @@ mod tests {
         assert!(places.take().now_or_never().is_none(), "all are taken");
         drop((first, busy));
         assert!(places.take().now_or_never().is_some());
+    }
+
+    // Fails when `resting` leaves the seat busy, or its end does not make it so again.
+    #[tokio::test(start_paused = true)]
+    async fn whose_answer_is_held_back_makes_room_too() {
+        let places = Places::new(1);
+        let place = places.take().await;
+        let busy = place.busy();
+        let resting = place.resting();
+        assert!(place.is_idle());
+        let waiting = places.clone();
+        let waiting = tokio::spawn(async move { waiting.take().await });
+        place.wanted().await;
+        drop(resting);
+        assert!(!place.is_idle());
+        drop((busy, place));
+        waiting.await.unwrap();
     }
 }

@@ -70,7 +70,14 @@ impl Visitor {
         if let Some(address) = client.0.filter(|_| is_wrong_key(&response)) {
             match core.serving.flood.failed(address) {
                 Late::Not => {}
-                Late::By(delay, _holding) => sleep(delay).await,
+                Late::By(delay, _holding) => {
+                    // Others are not to wait for this connection's place as well.
+                    let _resting = self.place.resting();
+                    if is_first {
+                        close(&mut response);
+                    }
+                    sleep(delay).await;
+                }
                 Late::Cut if is_first => close(&mut response),
                 Late::Cut => {}
             }
