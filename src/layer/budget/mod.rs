@@ -89,10 +89,12 @@ struct Bounded {
     shares: Arc<Shares>,
 }
 
-/// A request under way, until it is dropped.
+/// A request under way or in line, until it is dropped.
 pub(super) struct Turn {
     budget: Budget,
     user: UserId,
+    /// Its number in line, if it had to wait.
+    number: Option<u64>,
 }
 
 /// Bytes of bodies in flight, until they are dropped.
@@ -159,11 +161,15 @@ impl Budget {
     pub(super) async fn enter(&self, user: UserId) -> Result<Turn, Rejection> {
         let (limits, shares) = (&self.0.limits, &self.0.shares);
         match shares.enter(&user, limits) {
-            Ok(Entered::Now) => Ok(self.turn(user)),
-            Ok(Entered::InLine(turn)) => {
-                let turn = timeout(PATIENCE, turn).await;
-                let turn = turn.ok().and_then(Result::ok);
-                turn.ok_or_else(|| self.refuse(Over::Requests))
+            Ok(Entered::Now) => Ok(self.turn(user, None)),
+            Ok(Entered::InLine(number, called)) => {
+                // Dropped before it is called, it leaves the line.
+                let turn = self.turn(user, Some(number));
+                let called = timeout(PATIENCE, called).await;
+                let called = called.is_ok_and(|called| called.is_ok());
+                called
+                    .then_some(turn)
+                    .ok_or_else(|| self.refuse(Over::Requests))
             }
             Err(over) => Err(self.refuse(over)),
         }
@@ -211,9 +217,13 @@ impl Budget {
         Open { budget, user }
     }
 
-    fn turn(&self, user: UserId) -> Turn {
+    fn turn(&self, user: UserId, number: Option<u64>) -> Turn {
         let budget = self.clone();
-        Turn { budget, user }
+        Turn {
+            budget,
+            user,
+            number,
+        }
     }
 
     /// The refusal of what would be too much.
@@ -271,11 +281,7 @@ impl Drop for Held {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let Bounded { limits, shares } = &*self.budget.0;
-        if let Some(next) = shares.leave(&self.user, limits) {
-            // Whoever does not wait any more drops it again, which hands it to the one after.
-            let _ = next.send(self.budget.turn(self.user));
-        }
+        self.budget.0.shares.leave(&self.user, self.number);
     }
 }
 

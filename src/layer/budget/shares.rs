@@ -1,14 +1,14 @@
 //! The counts: of all, and of each user who has something under way.
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::RandomState;
 use tokio::sync::oneshot;
 
-use super::{Limits, Turn};
+use super::Limits;
 use crate::vault::UserId;
 
 /// Users are spread over so many maps, so that cores seldom meet at a lock.
@@ -33,8 +33,8 @@ pub(super) enum Over {
 /// How a request begins.
 pub(super) enum Entered {
     Now,
-    /// Once this is sent.
-    InLine(oneshot::Receiver<Turn>),
+    /// Once this is sent; by its number it may leave the line before.
+    InLine(u64, oneshot::Receiver<()>),
 }
 
 /// All that is counted.
@@ -69,7 +69,15 @@ struct Share {
     bytes: usize,
     requests: usize,
     streams: usize,
-    line: VecDeque<oneshot::Sender<Turn>>,
+    /// By their numbers, which grow.
+    line: BTreeMap<u64, Waiting>,
+}
+
+/// A request in line.
+struct Waiting {
+    /// How many of its user may be under way once it is: a reload may have changed it since those began.
+    most: usize,
+    call: oneshot::Sender<()>,
 }
 
 impl Share {
@@ -99,33 +107,37 @@ impl Shares {
             }
             let most = limits.user_requests.saturating_mul(LINE);
             if share.line.len() >= most {
-                share.line.retain(|waiting| !waiting.is_closed());
-            }
-            if share.line.len() >= most {
                 return Err(Over::Requests);
             }
-            self.counts.waited.fetch_add(1, Ordering::Relaxed);
-            let (sender, receiver) = oneshot::channel();
-            share.line.push_back(sender);
-            Ok(Entered::InLine(receiver))
+            let number = self.counts.waited.fetch_add(1, Ordering::Relaxed);
+            let (call, called) = oneshot::channel();
+            let most = limits.user_requests;
+            share.line.insert(number, Waiting { most, call });
+            Ok(Entered::InLine(number, called))
         })
     }
 
-    /// Ends a request, or hands its place to the one it gives, which then is under way.
-    pub(super) fn leave(&self, user: &UserId, limits: &Limits) -> Option<oneshot::Sender<Turn>> {
-        self.of(user, |share| {
-            // More than may be are under way only when the bound was lowered.
-            let next = if share.requests <= limits.user_requests {
-                share.line.pop_front()
-            } else {
-                None
-            };
-            if next.is_none() {
-                share.requests -= 1;
-                self.all.requests.fetch_sub(1, Ordering::Relaxed);
+    /// Takes a request out of the line, if it waits there by this number still. If not, it is under way:
+    /// ends it, or hands its place to the first in line.
+    pub(super) fn leave(&self, user: &UserId, number: Option<u64>) {
+        let next = self.of(user, |share| {
+            if number.is_some_and(|number| share.line.remove(&number).is_some()) {
+                return None;
             }
-            next
-        })
+            if let Some(first) = share.line.first_entry()
+                // More than may be are under way only when the bound was lowered.
+                && share.requests <= first.get().most
+            {
+                return Some(first.remove());
+            }
+            share.requests -= 1;
+            self.all.requests.fetch_sub(1, Ordering::Relaxed);
+            None
+        });
+        if let Some(next) = next {
+            // Whoever gives up now is not in line any more, so he hands it on himself.
+            let _ = next.call.send(());
+        }
     }
 
     /// Counts bytes, also when they are too many.

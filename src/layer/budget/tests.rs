@@ -147,6 +147,75 @@ async fn the_line_is_bounded() {
     assert_empty(&budget);
 }
 
+// Fails when a place is handed on to those who gave up, one call within the other, or when they stay in
+// line.
+#[tokio::test(start_paused = true)]
+async fn however_many_gave_up_waiting_the_next_is_called_at_once() {
+    const UNDER_WAY: usize = 12_500;
+    let budget = Budget::new(Limits {
+        requests: UNDER_WAY,
+        user_requests: UNDER_WAY,
+        ..Limits::default()
+    });
+    let enter = || Box::pin(budget.enter(user(1)));
+    let mut own = Vec::new();
+    for _ in 0..UNDER_WAY {
+        own.push(enter().now_or_never().expect("at once").unwrap());
+    }
+    let in_line = |count: usize| -> Vec<_> {
+        (0..count)
+            .map(|_| {
+                let mut waiting = enter();
+                assert!(waiting.as_mut().now_or_never().is_none());
+                waiting
+            })
+            .collect()
+    };
+    let mut gave_up = in_line(16 * UNDER_WAY);
+    assert_eq!(gave_up.len(), 200_000);
+    let full = enter().now_or_never().expect("at once").err().unwrap();
+    assert_eq!(full.kind(), Kind::TooManyRequests);
+    drop(gave_up.pop());
+    let last = in_line(1).remove(0);
+    drop(gave_up);
+    let turn = own.pop();
+    let small = std::thread::Builder::new().stack_size(64 << 10);
+    small.spawn(|| drop(turn)).unwrap().join().unwrap();
+    let turn = last.now_or_never().expect("at once").unwrap();
+    drop((own, turn));
+    assert_empty(&budget);
+}
+
+// Fails when what was under way before hands its place on by the bound of then.
+#[tokio::test(start_paused = true)]
+async fn a_lower_limit_takes_effect_though_the_line_never_ends() {
+    let budget = small();
+    let own = [budget.enter(user(1)).await, budget.enter(user(1)).await];
+    let stricter = budget.with_limits(Limits {
+        user_requests: 1,
+        ..small().0.limits
+    });
+    let mut line: Vec<_> = (0..3)
+        .map(|_| {
+            let stricter = stricter.clone();
+            tokio::spawn(async move { stricter.enter(user(1)).await })
+        })
+        .collect();
+    yield_now().await;
+    let [first, second] = own;
+    drop(first);
+    assert_eq!(stricter.figures().requests, 1);
+    let mut turn = second;
+    while !line.is_empty() {
+        drop(turn);
+        turn = line.remove(0).await.unwrap();
+        assert!(turn.is_ok());
+        assert_eq!(stricter.figures().requests, 1);
+    }
+    drop(turn);
+    assert_empty(&stricter);
+}
+
 // Fails when streams are not counted for their user, or a place is not given back.
 #[test]
 fn streams_are_bounded_for_each_user_and_in_all() {
