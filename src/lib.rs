@@ -136,3 +136,11 @@ pub mod sys;
 pub mod telemetry;
 pub mod tls;
 pub mod vault;
+
+// The bodies name this package as their other users do.
+#[cfg(test)]
+extern crate self as cloakroom;
+
+#[cfg(test)]
+#[path = "../fuzz/smoke.rs"]
+mod fuzz_smoke;

@@ -217,7 +217,8 @@ impl Exchange<'_> {
             let about = open_ids(text, message, &tasks, &mut edits);
             task = about.map_err(|error| self.task_refusal(error))?;
             if let Some(tool) = splice::tool(message)? {
-                replaced += splice::set_arguments(text, message, tool, grant, &mut edits)?;
+                let planned: Vec<_> = grant.arguments(tool).collect();
+                replaced += splice::set_arguments(text, message, &planned, &mut edits)?;
             }
         }
         self.shared.count_replaced(&self.door, parts, replaced);

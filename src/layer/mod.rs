@@ -51,6 +51,9 @@ pub use failure::{BoxError, Failure};
 pub use observe::{Observed, Observer, Seen};
 pub use route::{Endpoint, Route, Routes};
 pub use service::Cloakroom;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub use splice::spliced;
 
 use crate::gate::{Door, Gate};
 use crate::names::{ProfileName, ServerName};

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use crate::gate::{Grant, Planned};
+use crate::gate::Planned;
 use crate::mcp::edit::{Edits, Member, members, quote, quoted_len, same_ignoring_case};
 use crate::mcp::scan::Message;
 use crate::rejection::{Kind, Rejection};
@@ -23,27 +23,25 @@ pub(super) fn tool<'m>(message: &'m Message<'_>) -> Result<Option<&'m str>, Reje
     }
 }
 
-/// Sets the arguments `grant` has for the tool this message calls, in place of any the client sent,
-/// and says how many it had sent.
+/// Sets the arguments `planned` for the tool this message calls, in place of any the client sent, and
+/// says how many it had sent.
 ///
 /// # Errors
 /// A call whose `arguments` are no object.
 pub(super) fn set_arguments(
     text: &str,
     message: &Message<'_>,
-    tool: &str,
-    grant: &Grant<'_>,
+    planned: &[&Planned<'_>],
     edits: &mut Edits<'_>,
 ) -> Result<usize, Rejection> {
-    let planned: Vec<_> = grant.arguments(tool).collect();
     let (false, Some(params)) = (planned.is_empty(), &message.params) else {
         return Ok(0);
     };
     match &message.arguments {
-        Some(range) if &text[range.clone()] != "null" => merge(text, range, &planned, edits),
+        Some(range) if &text[range.clone()] != "null" => merge(text, range, planned, edits),
         // None, or `null`, which some clients send for none.
         written => {
-            let mut object = listed(&planned);
+            let mut object = listed(planned);
             object.insert(0, piece("{"));
             object.push(piece("}"));
             match written {
@@ -104,6 +102,28 @@ fn listed(planned: &[&Planned<'_>]) -> Vec<Cow<'static, [u8]>> {
 
 fn piece(text: &'static str) -> Cow<'static, [u8]> {
     Cow::Borrowed(text.as_bytes())
+}
+
+/// A body with `planned` set in its calls, and how many values of the client's they replaced; `None` when
+/// it is refused.
+#[cfg(any(test, fuzzing))]
+#[must_use]
+pub fn spliced(body: &[u8], planned: &[&Planned<'_>]) -> Option<(bytes::Bytes, usize)> {
+    use crate::mcp::scan::{Body, scan_text};
+
+    let (text, scanned) = scan_text(body).ok()?;
+    let (mut edits, mut replaced) = (Edits::default(), 0);
+    let messages = match &scanned {
+        Body::One(message) => std::slice::from_ref(message),
+        Body::Batch(messages) => messages,
+    };
+    for message in messages {
+        if let Some(tool) = tool(message).ok()? {
+            let planned: Vec<_> = planned.iter().copied().filter(|p| p.serves(tool)).collect();
+            replaced += set_arguments(text, message, &planned, &mut edits).ok()?;
+        }
+    }
+    Some((edits.apply(body), replaced))
 }
 
 fn not_a_call(text: &str) -> Rejection {

@@ -42,6 +42,9 @@ pub use health::Health;
 pub use listener::{Listener, Options, StartError};
 pub use pool::Pooled;
 pub use post::Poster;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub use proxy_protocol::header_in;
 #[cfg(feature = "pingora-lb")]
 pub use replicas::Check;
 pub use replicas::{ReplicaAddress, ReplicaFigures};

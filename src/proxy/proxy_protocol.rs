@@ -62,6 +62,24 @@ pub(super) async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Sou
     }
 }
 
+/// What [`read`] makes of a stream that begins with `bytes` and comes in pieces of `piece` bytes at most:
+/// the address told, if any, and how many bytes were read. `None` when there is no whole header.
+#[cfg(any(test, fuzzing))]
+#[must_use]
+pub fn header_in(bytes: &[u8], piece: usize) -> Option<(Option<IpAddr>, usize)> {
+    let mut read = 0;
+    loop {
+        match next(&bytes[..read]).ok()? {
+            Next::Done(Source::Address(address)) => return Some((Some(address), read)),
+            Next::Done(Source::Peer) => return Some((None, read)),
+            Next::Read(most) => {
+                let more = most.min(piece).min(bytes.len() - read);
+                read += std::num::NonZero::new(more)?.get();
+            }
+        }
+    }
+}
+
 fn next(header: &[u8]) -> Result<Next, Malformed> {
     let begins = |with: &[u8]| {
         let both = header.len().min(with.len());

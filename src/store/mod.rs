@@ -36,6 +36,9 @@ pub use self::backup::{Backup, BackupError, backup, restore};
 pub use self::copy::{Copied, CopyError, Rule, Stage, Tally, Told, copy};
 pub use self::open::{open, open_to_read};
 pub use self::pages::Pages;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub use self::redis::heard;
 pub use self::settings::{OpenError, REDIS_ACL_RULE, Settings};
 pub use self::url::{Login, StoreUrl, UrlError};
 pub use crate::tls::ClientCertificate;

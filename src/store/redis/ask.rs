@@ -62,7 +62,7 @@ type Group = (Arc<Node>, Vec<Open>);
 
 /// What an answer means for its question.
 #[derive(Debug, PartialEq)]
-enum Outcome {
+pub(super) enum Outcome {
     /// It is answered; perhaps by a refusal.
     Answered(Value),
     /// Another server is to be asked.
@@ -72,7 +72,7 @@ enum Outcome {
 }
 
 /// What `value` means, which the server on the host `asked` answered.
-fn outcome(value: Value, asked: &str) -> Outcome {
+pub(super) fn outcome(value: Value, asked: &str) -> Outcome {
     use ServerErrorKind::{Ask, BusyLoading, ClusterDown, MasterDown, Moved, ReadOnly, TryAgain};
     let Value::ServerError(error) = &value else {
         return Outcome::Answered(value);

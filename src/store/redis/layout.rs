@@ -60,8 +60,8 @@ impl Layout {
         let (kind, rest) = key.split_once("/{")?;
         let (tag, rest) = rest.split_once('}')?;
         let id = RecordId::parse(&format!("{kind}/{tag}{rest}"))?;
-        // Otherwise `k/{a}b` would pass for `k/{ab}`.
-        (tag.len() == 2).then_some(id)
+        // Otherwise `k/{a}b` would pass for `k/{ab}`, and `k/ab/{cd}` for `k/{ab}/cd`.
+        (kind.len() == 1 && tag.len() == 2).then_some(id)
     }
 
     /// The command after which the server reports every change of a key of ours to this connection.
@@ -106,6 +106,7 @@ mod tests {
             "q:k/{ab}",
             "p:k/{a}b",
             "p:k/{abc}",
+            "p:k/12/{ab}",
             "p:k/ab",
         ] {
             assert_eq!(layout.id_of(other.as_bytes()), None, "{other}");

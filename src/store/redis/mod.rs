@@ -19,6 +19,8 @@
 
 mod ask;
 mod cluster;
+#[cfg(any(test, fuzzing))]
+pub mod heard;
 mod layout;
 mod line;
 mod link;

@@ -31,7 +31,7 @@ pub(super) struct Sentinels {
 
 /// What one Sentinel says of the master.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct View {
+pub(super) struct View {
     /// Greater after each fail-over.
     epoch: u64,
     /// Whether a replica is just being made master. Then the others know of it later.
@@ -131,7 +131,7 @@ impl Election for Sentinels {
 
 /// The address changes at the moment a replica is promoted, that in the answer to `MASTER` only once
 /// the whole fail-over is over; the epoch is in the latter alone.
-fn view(address: &Value, master: &Value) -> Option<View> {
+pub(super) fn view(address: &Value, master: &Value) -> Option<View> {
     let (host, port) = <(String, u16)>::from_redis_value_ref(address).ok()?;
     let facts = HashMap::<String, String>::from_redis_value_ref(master).ok()?;
     let before = (facts.get("ip"), facts.get("port"));

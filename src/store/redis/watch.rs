@@ -18,6 +18,7 @@ use redis::{PushInfo, PushKind, Value, pipe};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use super::Inner;
+use super::layout::Layout;
 use super::link::{ConnectError, Live};
 use super::node::Node;
 use super::way::replicas;
@@ -130,7 +131,7 @@ impl Watch {
         tell(if self.blind { Event::Blind } else { Event::Up });
         let (watched, pushes) = (&self.watched, &mut self.pushes);
         let report = |push: Option<PushInfo>| match push
-            .map_or(Pushed::Closed, |push| pushed(inner, &push))
+            .map_or(Pushed::Closed, |push| pushed(&inner.layout, &push))
         {
             Pushed::Changes(ids) => {
                 ids.into_iter().map(Event::Changed).for_each(tell);
@@ -218,7 +219,7 @@ async fn ping(inner: &Inner, watched: &[Watched], pause: Duration) -> Result<(),
 }
 
 /// What a server said unasked.
-enum Pushed {
+pub(super) enum Pushed {
     /// These records changed.
     Changes(Vec<RecordId>),
     /// Everything was deleted. Then it is best to start anew: a server also forgets everything when it
@@ -228,12 +229,12 @@ enum Pushed {
     Closed,
 }
 
-fn pushed(inner: &Inner, push: &PushInfo) -> Pushed {
+pub(super) fn pushed(layout: &Layout, push: &PushInfo) -> Pushed {
     match (&push.kind, push.data.as_slice()) {
         (PushKind::Disconnection, _) => Pushed::Closed,
         (PushKind::Invalidate, [Value::Array(keys)]) => {
             let keys = keys.iter().filter_map(|key| match key {
-                Value::BulkString(key) => inner.layout.id_of(key),
+                Value::BulkString(key) => layout.id_of(key),
                 _ => None,
             });
             Pushed::Changes(keys.collect())

@@ -1,0 +1,16 @@
+//! What is fuzzed: one function per target, which panics when a promise is broken. The targets of libFuzzer
+//! (`fuzz_targets/`) and the smoke test on every run of the tests (`smoke.rs`) call the same ones.
+
+#![allow(dead_code, reason = "a target of libFuzzer uses one of them")]
+
+pub(crate) mod answer;
+pub(crate) mod blob;
+pub(crate) mod config;
+mod edited;
+pub(crate) mod ids;
+pub(crate) mod key;
+pub(crate) mod proxy_header;
+pub(crate) mod push;
+pub(crate) mod scan;
+pub(crate) mod splice;
+pub(crate) mod strict;
