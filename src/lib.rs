@@ -54,7 +54,8 @@
 //! Edges: [`layer`] (a tower Layer around any service), [`proxy`] (the listener and the service that
 //! reaches backends; `cloakroom serve` is the layer around it), [`probe`] (asks a URL once), [`tls`] (of
 //! its and the store's connections, and the listener's certificate), [`cli`], [`demo`], [`config`],
-//! [`telemetry`], [`sys`]; [`serve`] wires all.
+//! [`telemetry`], [`sys`]; [`serve`] wires all, reads the
+//! configuration again when it changes, and drains before it ends.
 //! `tests/architecture.rs` holds who may use whom.
 //!
 //! # Invariants, mostly of what is absent
@@ -73,7 +74,9 @@
 //! 7. On the path of a cached key there is no I/O but the two sockets, no second parse, and no lock
 //!    that all cores take for longer than a look-up.
 //! 8. `store` knows no users, keys or ciphers; `vault::crypto` alone calls ciphers; only `store`
-//!    knows Redis and SQLite; only `config` knows TOML and the environment.
+//!    knows Redis and SQLite; only `config` knows TOML, and the
+//!    environment but for what `cli` reads of a keyring (the variable that `keyring.env` names, and
+//!    `CREDENTIALS_DIRECTORY`) and what the OTLP library reads of its own (headers).
 //!
 //! # Where this differs from the written design
 //!

@@ -33,14 +33,25 @@ fn main() -> ExitCode {
 fn serve(args: &Args, out: &Output) -> Result<(), Failure> {
     let source = open::Source::of(args.config.as_deref());
     let config = source.load()?;
-    telemetry::init(&config.log, serve::log_format(&config));
+    let format = serve::log_format(&config);
+    telemetry::init(&config.log, format);
+    // Whoever reads objects should not meet a line that is none.
+    let is_json = format == telemetry::Format::Json;
     for warning in &config.warnings {
-        out.note(warning);
+        if is_json {
+            tracing::warn!("{warning}");
+        } else {
+            out.note(warning);
+        }
     }
     let running = serve::start(config, Some(source))?;
     let url = running.url();
     out.answer(&serde_json::json!({ "listening": url }), "")?;
-    out.note(&format!("listening on {url}"));
+    if is_json {
+        tracing::info!(%url, "listening");
+    } else {
+        out.note(&format!("listening on {url}"));
+    }
     running.wait();
     Ok(())
 }

@@ -21,7 +21,7 @@ pub(super) async fn run(url: Option<&Uri>, from: &Source, out: &Output) -> Resul
     };
     let request = Request::get(url.clone()).body(Default::default());
     let request = request.map_err(Failure::new)?;
-    let asked = probe::ask(request, None, false, PATIENCE).await;
+    let asked = probe::ask(request, None, None, false, PATIENCE).await;
     match asked.map(|answer| answer.status) {
         Ok(StatusCode::OK) => out.answer(&json!({ "ready": true }), "ready\n"),
         Ok(status) => Err(Failure::new(format!(

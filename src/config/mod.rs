@@ -298,9 +298,7 @@ fn unreadable(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::InvalidData => "not UTF-8 text; save it as UTF-8".to_owned(),
         std::io::ErrorKind::NotFound => {
-            "no such file; write one (two lines are enough, see README.md) or name another \
-             with --config"
-                .to_owned()
+            "no such file; make one with `cloakroom init`, or name another with --config".to_owned()
         }
         _ => format!("cannot be read: {error}"),
     }

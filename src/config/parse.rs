@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::listen::{self, Listen};
+use super::listen::{self, Listen, TrustedProxies};
 use super::reader::{Section, text};
 use super::{
     Config, Drain, LoopbackNames, Store, keyring, keys, limits, optional, server, setup_url,
@@ -29,6 +29,12 @@ pub(super) fn config(root: &Section<'_>, folder: &Path) -> Option<Config> {
     let proxy_protocol = root.required("proxy_protocol", listen::proxy_protocol);
     let trusted_proxies = listen::trusted_proxies(root);
     warn_of_plain_text(listen.as_ref(), tls.as_ref(), &mut warnings);
+    warn_of_any_proxy(
+        listen.as_ref(),
+        proxy_protocol,
+        trusted_proxies.as_ref(),
+        &mut warnings,
+    );
     let names = AllowedNames::read(root, listen.as_ref());
     let log = root.required("log", values::log_filter);
     let log_format = telemetry::log_format(root);
@@ -102,6 +108,23 @@ fn warn_of_plain_text(
     {
         let warning = "listen: keys travel unencrypted unless something in front terminates TLS; set \
                        cert_file and key_file under [tls], or listen on loopback or a Unix socket";
+        warnings.push(warning.to_owned());
+    }
+}
+
+/// Whoever can connect is believed where nobody is named.
+fn warn_of_any_proxy(
+    listen: Option<&Listen>,
+    proxy_protocol: Option<bool>,
+    trusted: Option<&TrustedProxies>,
+    warnings: &mut Vec<String>,
+) {
+    if let (Some(listen), Some(true), Some(trusted)) = (listen, proxy_protocol, trusted)
+        && !listen.is_local()
+        && *trusted == TrustedProxies::default()
+    {
+        let warning = "proxy_protocol: whoever can connect is believed when it names a client's address; \
+                       write the networks of your proxies into trusted_proxies";
         warnings.push(warning.to_owned());
     }
 }

@@ -24,8 +24,15 @@ pub enum Verdict {
 /// Every server of MCP has to answer this, or to say in JSON-RPC that it does not.
 const PING: &str = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
 
-/// Asks a backend at `url`, of HTTP+SSE when `sse`, for nothing that needs a secret.
-pub async fn server(url: &Uri, sse: bool, ca_file: Option<&Path>, patience: Duration) -> Verdict {
+/// Asks a backend at `url`, of HTTP+SSE when `sse`, for nothing that needs a secret. The connection goes
+/// to the host and port `at`, if given.
+pub async fn server(
+    url: &Uri,
+    at: Option<(&str, u16)>,
+    sse: bool,
+    ca_file: Option<&Path>,
+    patience: Duration,
+) -> Verdict {
     let builder = Request::builder().uri(url.clone());
     let request = if sse {
         builder
@@ -43,7 +50,7 @@ pub async fn server(url: &Uri, sse: bool, ca_file: Option<&Path>, patience: Dura
         return Verdict::Bad("the URL cannot be asked".to_owned());
     };
     // A stream has no end to wait for.
-    match ask(request, ca_file, !sse, patience).await {
+    match ask(request, at, ca_file, !sse, patience).await {
         Ok(answer) => judge(&answer, sse),
         Err(trouble) => Verdict::Bad(trouble.to_string()),
     }

@@ -77,24 +77,42 @@ pub enum Trouble {
 }
 
 /// Sends `request`, whose URI is absolute, and waits for the answer's head, and for its body if
-/// `with_body`; both within `patience`.
+/// `with_body`; both within `patience`. The connection goes to the host and port `at`, if given, instead
+/// of the URI's, whose host stays that of `Host` and of the certificate.
 ///
 /// # Errors
 /// See [`Trouble`].
 pub async fn ask(
     request: Request<Full<Bytes>>,
+    at: Option<(&str, u16)>,
     ca_file: Option<&Path>,
     with_body: bool,
     patience: Duration,
 ) -> Result<Answer, Trouble> {
-    let place = authority(request.uri());
-    let asked = timeout(patience, asked(request, ca_file, with_body, &place)).await;
+    let url = request.uri().clone();
+    let (host, port) = at.unwrap_or_else(|| (bare_host(&url), port(&url)));
+    let place = place(host, port);
+    let whole = async {
+        let stream = connect(host, port, &place).await?;
+        asked(stream, request, ca_file, with_body, &place).await
+    };
+    let asked = timeout(patience, whole).await;
     asked.unwrap_or_else(|_| Err(Trouble::Silent(place.clone(), patience)))
 }
 
-fn authority(url: &Uri) -> String {
+/// A host without brackets and a port, as one writes them.
+#[must_use]
+pub fn place(host: &str, port: u16) -> String {
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
+}
+
+fn bare_host(url: &Uri) -> &str {
     let host = url.host().unwrap_or_default();
-    format!("{host}:{}", port(url))
+    host.trim_start_matches('[').trim_end_matches(']')
 }
 
 fn port(url: &Uri) -> u16 {
@@ -107,20 +125,19 @@ fn is_https(url: &Uri) -> bool {
 }
 
 async fn asked(
+    stream: TcpStream,
     request: Request<Full<Bytes>>,
     ca_file: Option<&Path>,
     with_body: bool,
     place: &str,
 ) -> Result<Answer, Trouble> {
     let url = request.uri().clone();
-    let stream = connect(&url, place).await?;
     if !is_https(&url) {
         return exchange(stream, request, with_body, place).await;
     }
     let config = tls::client_config(ca_file, None)?;
-    let host = url.host().unwrap_or_default();
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let name = ServerName::try_from(bare.to_owned()).map_err(|_| Trouble::Name(host.to_owned()))?;
+    let host = bare_host(&url).to_owned();
+    let name = ServerName::try_from(host.clone()).map_err(|_| Trouble::Name(host))?;
     let opened = TlsConnector::from(Arc::new(config))
         .connect(name, stream)
         .await;
@@ -138,10 +155,8 @@ fn tls_trouble(place: &str, error: io::Error) -> Trouble {
     }
 }
 
-async fn connect(url: &Uri, place: &str) -> Result<TcpStream, Trouble> {
-    let host = url.host().unwrap_or_default();
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let found = tokio::net::lookup_host((bare, port(url))).await;
+async fn connect(host: &str, port: u16, place: &str) -> Result<TcpStream, Trouble> {
+    let found = tokio::net::lookup_host((host, port)).await;
     let addresses: Vec<_> = found.map_err(|_| Trouble::Name(host.to_owned()))?.collect();
     if addresses.is_empty() {
         return Err(Trouble::Name(host.to_owned()));

@@ -5,13 +5,14 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, UNIX_EPOCH};
 
 use futures_util::future::join_all;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::finding::Finding;
-use crate::config::{Backend, Config, Listen, Replicas, Server, Transport};
+use crate::config::{Backend, BackendSocket, Config, Listen, Replicas, Server, Transport};
 use crate::names::ServerName;
 use crate::probe::{self, Verdict};
+use crate::sys;
 use crate::tls::{ServerFiles, ServerTls, client_config};
 
 /// How long one server may take to answer.
@@ -79,16 +80,15 @@ pub(super) fn files(config: &Config) -> Vec<Finding> {
 
 /// Every backend, asked at the same time, for nothing that needs a secret.
 pub(super) async fn backends(config: &Config) -> Vec<Finding> {
-    join_all(
-        config
-            .servers
-            .iter()
-            .map(|(name, server)| backend(name, server)),
-    )
-    .await
+    let each = config
+        .servers
+        .iter()
+        .map(|(name, server)| backend(name, server));
+    join_all(each).await.into_iter().flatten().collect()
 }
 
-async fn backend(name: &ServerName, server: &Server) -> Finding {
+/// One finding, or as many as there are replicas listed.
+async fn backend(name: &ServerName, server: &Server) -> Vec<Finding> {
     let Backend::Http {
         transport,
         url,
@@ -98,41 +98,81 @@ async fn backend(name: &ServerName, server: &Server) -> Finding {
         ..
     } = &server.backend;
     let what = called(name);
-    let verdict = match (socket, replicas) {
-        (Some(socket), _) => {
-            let place = socket.path.display().to_string();
-            opened(&place, UnixStream::connect(&socket.path)).await
-        }
-        (None, Replicas::Listed(all)) => {
-            let each = all.iter().map(|(host, port)| async move {
-                let replica = format!("{host}:{port}");
-                opened(&replica, TcpStream::connect((host.as_str(), *port))).await
-            });
-            let mut verdicts = join_all(each).await;
-            verdicts.sort_by_key(|verdict| matches!(verdict, Verdict::Well(_)));
-            verdicts.swap_remove(0)
-        }
-        (None, Replicas::Host | Replicas::Dns) => {
-            let sse = *transport == Transport::Sse;
-            probe::server(url, sse, ca_file.as_deref(), PATIENCE).await
-        }
+    if let Some(socket) = socket {
+        return vec![found(&what, opened(socket).await)];
+    }
+    let sse = *transport == Transport::Sse;
+    let ca_file = ca_file.as_deref();
+    let Replicas::Listed(all) = replicas else {
+        let verdict = probe::server(url, None, sse, ca_file, PATIENCE).await;
+        return vec![found(&what, verdict)];
     };
+    let each = all.iter().map(|(host, port)| {
+        let what = format!("{what} ({})", probe::place(host, *port));
+        async move {
+            let verdict = probe::server(url, Some((host, *port)), sse, ca_file, PATIENCE).await;
+            found(&what, verdict)
+        }
+    });
+    join_all(each).await
+}
+
+fn found(what: &str, verdict: Verdict) -> Finding {
     match verdict {
-        Verdict::Well(says) => Finding::well(&what, says),
-        Verdict::Doubtful(says) => Finding::warning(&what, says),
-        Verdict::Bad(says) => Finding::error(&what, says),
+        Verdict::Well(says) => Finding::well(what, says),
+        Verdict::Doubtful(says) => Finding::warning(what, says),
+        Verdict::Bad(says) => Finding::error(what, says),
     }
 }
 
-/// Whether somebody takes connections there; more is not asked.
-async fn opened<S>(place: &str, connected: impl Future<Output = io::Result<S>>) -> Verdict {
-    match timeout(PATIENCE, connected).await {
-        Ok(Ok(_)) => Verdict::Well("takes connections".to_owned()),
+/// Whether a process of the right user takes connections there; more is not asked.
+async fn opened(socket: &BackendSocket) -> Verdict {
+    let place = socket.path.display();
+    let peer = async { UnixStream::connect(&socket.path).await?.peer_cred() };
+    match timeout(PATIENCE, peer).await {
+        Ok(Ok(peer)) => runs_as(peer.uid(), socket, sys::user()),
         Ok(Err(why)) => Verdict::Bad(format!("{place} cannot be reached ({why}): start it")),
         Err(_) => Verdict::Bad(format!("{place} cannot be reached within {PATIENCE:?}")),
     }
 }
 
+/// Judges as `serve` does, which runs as the user `own`.
+fn runs_as(uid: u32, socket: &BackendSocket, own: u32) -> Verdict {
+    let wanted = socket.uid.map_or_else(|| vec![own, 0], |uid| vec![uid]);
+    if wanted.contains(&uid) {
+        return Verdict::Well("takes connections".to_owned());
+    }
+    let place = socket.path.display();
+    Verdict::Bad(format!(
+        "{place}: the process there runs as uid {uid}, not as {wanted:?}; if that is the server, set \
+         socket_uid = {uid}"
+    ))
+}
+
 fn called(name: &ServerName) -> String {
     format!("servers.{name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_of_another_user_is_told_with_its_remedy() {
+        let socket = |uid| BackendSocket {
+            path: "/run/a.sock".into(),
+            uid,
+        };
+        for (uid, wanted) in [(1000, None), (0, None), (7, Some(7))] {
+            let verdict = runs_as(uid, &socket(wanted), 1000);
+            assert!(matches!(verdict, Verdict::Well(_)), "{verdict:?}");
+        }
+        // What is named replaces our own user and root.
+        for (uid, wanted) in [(1001, None), (1000, Some(7)), (0, Some(7))] {
+            let Verdict::Bad(says) = runs_as(uid, &socket(wanted), 1000) else {
+                panic!("{uid} {wanted:?}");
+            };
+            assert!(says.contains(&format!("set socket_uid = {uid}")), "{says}");
+        }
+    }
 }

@@ -61,6 +61,31 @@ fn a_unix_socket_is_an_address_too() {
     assert!(bad(&twice).contains("health_listen: is the same address as `listen`"));
 }
 
+// Fails when the listener, the key or the list is not looked at.
+#[test]
+fn that_everybody_is_believed_is_said() {
+    let open = "allowed_hosts = ['a']\nallowed_origins = []\n";
+    for (lines, is_said) in [
+        ("listen = '0.0.0.0:1'\nproxy_protocol = 'required'\n", true),
+        (
+            "listen = '127.0.0.1:1'\nproxy_protocol = 'required'\n",
+            false,
+        ),
+        ("listen = 'unix:a'\nproxy_protocol = 'required'\n", false),
+        ("listen = '0.0.0.0:1'\n", false),
+        (
+            "listen = '0.0.0.0:1'\nproxy_protocol = 'required'\ntrusted_proxies = ['10.0.0.0/8']\n",
+            false,
+        ),
+    ] {
+        let warnings = good(&format!("{lines}{open}{GITHUB}")).warnings;
+        let said = warnings
+            .iter()
+            .any(|warning| warning.starts_with("proxy_protocol: whoever can connect is believed"));
+        assert_eq!(said, is_said, "{lines} {warnings:?}");
+    }
+}
+
 #[test]
 fn keys_do_not_travel_in_plain_text_unsaid() {
     let folder = tempfile::tempdir().unwrap();

@@ -152,7 +152,7 @@ fn a_file_or_a_variable_holds_the_whole_configuration() {
     let file = folder.path().join("cloakroom.toml");
     let missing = load(Some(&file), []).err().unwrap().to_string();
     assert!(
-        missing.contains("cloakroom.toml: no such file"),
+        missing.contains("cloakroom.toml: no such file; make one with `cloakroom init`"),
         "{missing}"
     );
     std::fs::write(&file, [0xff]).unwrap();

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -114,6 +115,37 @@ fn every_server_is_asked_and_what_is_wrong_is_told_with_its_remedy() {
 
 #[test]
 fn a_certificate_that_is_not_trusted_names_ca_file() {
+    let (port, certificate) = secured("403 Forbidden");
+    let house = House::new();
+    let check = |ca_file: &str, file: &str| {
+        let other = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        fs::write(house.path("other.pem"), other.cert.pem()).unwrap();
+        fs::write(house.path("empty.pem"), file).unwrap();
+        fs::write(house.path("own.pem"), &certificate).unwrap();
+        let server = table("tls", &format!("https://localhost:{port}/mcp"));
+        let config = format!("listen = \"127.0.0.1:0\"\n{server}ca_file = \"{ca_file}\"\n");
+        fs::write(house.path("cloakroom.toml"), config).unwrap();
+        house.run("check --json", "").document()
+    };
+    let document = check("other.pem", "");
+    let (state, said) = finding(&document, "servers.tls");
+    assert!(
+        state == "error" && said.contains("not trusted") && said.contains("`ca_file`"),
+        "{said}"
+    );
+    let document = check("own.pem", "");
+    assert_eq!(finding(&document, "servers.tls").0, "ok", "{document}");
+    let document = check("empty.pem", "hunter2");
+    let (state, said) = finding(&document, "servers.tls");
+    assert!(
+        state == "error" && said.contains("empty.pem") && !said.contains("hunter2"),
+        "{said}"
+    );
+}
+
+/// A server with TLS for `localhost`, which answers everything with this status; its port and its
+/// certificate.
+fn secured(status: &'static str) -> (u16, String) {
     let key = rcgen::KeyPair::generate().unwrap();
     let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     let certificate = params.self_signed(&key).unwrap();
@@ -135,32 +167,60 @@ fn a_certificate_that_is_not_trusted_names_ca_file() {
             let tls = rustls::ServerConnection::new(config.clone()).unwrap();
             let mut stream = rustls::StreamOwned::new(tls, stream.unwrap());
             let _ = stream.read(&mut [0; 4096]);
-            let _ = stream.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
+            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+            let _ = stream.write_all(answer.as_bytes());
         }
     });
+    (port, certificate.pem())
+}
+
+// Fails when a replica is only connected to, when the name checked is that of its address, and when
+// one that is wrong hides another.
+#[test]
+fn every_replica_is_asked_as_the_server_it_stands_for() {
     let house = House::new();
-    let check = |ca_file: &str, file: &str| {
-        let other = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-        fs::write(house.path("other.pem"), other.cert.pem()).unwrap();
-        fs::write(house.path("empty.pem"), file).unwrap();
-        fs::write(house.path("own.pem"), certificate.pem()).unwrap();
-        let server = table("tls", &format!("https://localhost:{port}/mcp"));
-        let config = format!("listen = \"127.0.0.1:0\"\n{server}ca_file = \"{ca_file}\"\n");
-        fs::write(house.path("cloakroom.toml"), config).unwrap();
-        house.run("check --json", "").document()
-    };
-    let document = check("other.pem", "");
-    let (state, said) = finding(&document, "servers.tls");
-    assert!(
-        state == "error" && said.contains("not trusted") && said.contains("`ca_file`"),
-        "{said}"
+    let (right, pem) = secured("403 Forbidden");
+    let (stranger, _) = secured("403 Forbidden");
+    fs::write(house.path("own.pem"), pem).unwrap();
+    let replicas = format!(
+        "replicas = ['127.0.0.1:{right}', '127.0.0.1:{stranger}', '127.0.0.1:9', '[::1]:9']\n"
     );
-    let document = check("own.pem", "");
-    assert_eq!(finding(&document, "servers.tls").0, "ok", "{document}");
-    let document = check("empty.pem", "hunter2");
-    let (state, said) = finding(&document, "servers.tls");
+    let server = table("many", "https://localhost:1/mcp");
+    let config = format!("listen = '127.0.0.1:0'\n{server}ca_file = 'own.pem'\n{replicas}");
+    fs::write(house.path("cloakroom.toml"), config).unwrap();
+    let done = house.run("check --json", "");
+    assert_eq!(done.code, 1, "{}", done.out);
+    let document = done.document();
+    for (replica, state, says) in [
+        (format!("127.0.0.1:{right}"), "ok", "wants a credential"),
+        (format!("127.0.0.1:{stranger}"), "error", "not trusted"),
+        ("127.0.0.1:9".to_owned(), "error", "cannot be reached"),
+        ("[::1]:9".to_owned(), "error", "[::1]:9 cannot be reached"),
+    ] {
+        let (is, said) = finding(&document, &format!("servers.many ({replica})"));
+        assert!(is == state && said.contains(says), "{replica}: {is} {said}");
+    }
+}
+
+// Fails when the user of the process behind the socket is not looked at.
+#[test]
+fn a_socket_of_a_user_who_was_not_meant_is_told_with_the_line_to_write() {
+    let house = House::new();
+    let _listening = UnixListener::bind(house.path("s.sock")).unwrap();
+    let own = rustix::process::geteuid().as_raw();
+    let check = |uid: &str| {
+        let server = table("local", "http://localhost/mcp");
+        let config = format!("listen = '127.0.0.1:0'\n{server}socket = 's.sock'\n{uid}");
+        fs::write(house.path("cloakroom.toml"), config).unwrap();
+        let document = house.run("check --json", "").document();
+        let (state, said) = finding(&document, "servers.local");
+        (state.to_owned(), said.to_owned())
+    };
+    assert_eq!(check("").0, "ok");
+    assert_eq!(check(&format!("socket_uid = {own}")).0, "ok");
+    let (state, said) = check(&format!("socket_uid = {}", own + 1));
     assert!(
-        state == "error" && said.contains("empty.pem") && !said.contains("hunter2"),
+        state == "error" && said.contains(&format!("set socket_uid = {own}")),
         "{said}"
     );
 }
