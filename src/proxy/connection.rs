@@ -166,7 +166,7 @@ async fn http2<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let head_max = visitor.current.get().serving.clients.head_max;
+    let settings = visitor.current.get().serving.clients;
     let place = visitor.place.clone();
     let leave = async move {
         tokio::select! {
@@ -182,5 +182,5 @@ where
             Ok(response.map(|body| Keeping::new(body, busy)))
         }
     };
-    http2::serve(stream, head_max, answer, leave).await
+    http2::serve(stream, settings, answer, leave).await
 }

@@ -8,7 +8,6 @@ use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,10 +19,12 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::timeout;
 
 use super::connection::Broken;
-use super::keeping::Keeping;
+use super::patient::Patient;
+use super::pulse::{Late, Open, Pulse, Taken};
+use super::strict::Settings;
 
 /// Requests of one connection at one moment.
 const STREAMS: u32 = 100;
@@ -41,37 +42,33 @@ const PENDING_RESETS: usize = 20;
 const LOCAL_RESETS: usize = 100;
 /// How often a client that says nothing is asked whether it is there, and how long it may take to say so.
 const PING: Duration = Duration::from_secs(20);
-/// How long a client may take to begin.
-const GREETING: Duration = Duration::from_secs(10);
-/// The preface and the head of the SETTINGS that must follow.
-const GREETED: usize = 24 + 9;
-/// How long a connection may be without any request.
-const IDLE: Duration = Duration::from_secs(60);
 /// How long a client may take to leave once it was told to.
 const LEAVE: Duration = Duration::from_secs(5);
 
-/// Serves a connection until it ends. Once `leave` resolves it takes no further requests, and ends when
+const UNTAKEN: &str = "an answer was not taken in time";
+
+/// Serves a connection until it ends, or its client is late by `settings`. Once `leave` resolves it takes no further requests, and ends when
 /// those under way do.
 pub(super) async fn serve<S, A, F, B>(
     stream: S,
-    head_max: usize,
+    settings: Settings,
     answer: A,
     leave: impl Future<Output = ()>,
 ) -> Result<(), Broken>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    A: Fn(Request<Incoming>) -> F,
+    A: Fn(Request<Patient<Incoming>>) -> F,
     F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Broken>,
 {
-    let pulse = Arc::new(Pulse::new());
-    let counted = service_fn(|request| {
+    let pulse = Pulse::new(settings);
+    let counted = service_fn(|request: Request<Incoming>| {
         let open = Open::new(pulse.clone());
-        let answer = answer(request);
+        let answer = answer(request.map(|body| Patient::new(body, settings.read_timeout)));
         async move {
             let response = answer.await;
-            response.map(|response| response.map(|body| Keeping::new(body, open)))
+            response.map(|response| response.map(|body| Taken::new(body, open)))
         }
     });
     let heard = Heard {
@@ -85,7 +82,7 @@ where
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
         .max_frame_size(FRAME)
-        .max_header_list_size(u32::try_from(head_max).unwrap_or(u32::MAX))
+        .max_header_list_size(u32::try_from(settings.head_max).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(PENDING_RESETS)
         .max_local_error_reset_streams(LOCAL_RESETS)
         .keep_alive_interval(PING)
@@ -95,8 +92,10 @@ where
     tokio::select! {
         done = connection.as_mut() => return Ok(done?),
         () = leave => {}
-        late = pulse.late() => if let Late::Greeting = late {
-            return Err(Broken::from("no SETTINGS in time"));
+        late = pulse.late() => match late {
+            Late::Request => {}
+            Late::Greeting => return Err("no SETTINGS in time".into()),
+            Late::Taking => return Err(UNTAKEN.into()),
         },
     }
     // GOAWAY.
@@ -106,77 +105,9 @@ where
             Ok(done) => return Ok(done?),
             // It has nothing to lose.
             Err(_) if pulse.is_idle() => return Ok(()),
+            Err(_) if pulse.look() == Err(Late::Taking) => return Err(UNTAKEN.into()),
             Err(_) => {}
         }
-    }
-}
-
-/// What a client did last.
-struct Pulse {
-    began: Instant,
-    /// Bytes read, until they are enough for a greeting.
-    heard: AtomicUsize,
-    open: AtomicUsize,
-    /// When the last request ended, in milliseconds since the beginning.
-    ended: AtomicU64,
-}
-
-/// What a client has not done in time.
-enum Late {
-    Greeting,
-    Request,
-}
-
-impl Pulse {
-    fn new() -> Self {
-        Self {
-            began: Instant::now(),
-            heard: AtomicUsize::new(0),
-            open: AtomicUsize::new(0),
-            ended: AtomicU64::new(0),
-        }
-    }
-
-    /// Whether no request is under way.
-    fn is_idle(&self) -> bool {
-        self.open.load(Ordering::Relaxed) == 0
-    }
-
-    /// Returns once the client is late.
-    async fn late(&self) -> Late {
-        sleep(GREETING).await;
-        if self.heard.load(Ordering::Relaxed) < GREETED {
-            return Late::Greeting;
-        }
-        loop {
-            let ended = self.began + Duration::from_millis(self.ended.load(Ordering::Relaxed));
-            let busy = !self.is_idle();
-            let now = Instant::now();
-            if !busy && now >= ended + IDLE {
-                return Late::Request;
-            }
-            // A request that ends meanwhile moves the end: it is looked at again then.
-            sleep_until(if busy { now + IDLE / 6 } else { ended + IDLE }).await;
-        }
-    }
-}
-
-/// A request, from its head to the end of its answer.
-struct Open(Arc<Pulse>);
-
-impl Open {
-    fn new(pulse: Arc<Pulse>) -> Self {
-        pulse.open.fetch_add(1, Ordering::Relaxed);
-        Self(pulse)
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        let since = self.0.began.elapsed().as_millis();
-        let since = u64::try_from(since).unwrap_or(u64::MAX);
-        self.0.ended.store(since, Ordering::Relaxed);
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -194,10 +125,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        let heard = &self.pulse.heard;
-        if heard.load(Ordering::Relaxed) < GREETED {
-            heard.fetch_add(buffer.filled().len() - before, Ordering::Relaxed);
-        }
+        self.pulse.heard(buffer.filled().len() - before);
         polled
     }
 }
@@ -235,37 +163,59 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
 #[cfg(test)]
 mod tests {
     use h2::client;
-    use http_body_util::Full;
+    use http_body_util::{BodyExt as _, Full};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
     use tokio::sync::{oneshot, watch};
     use tokio::task::JoinHandle;
+    use tokio::time::{Instant, sleep};
 
     use super::*;
 
     type Served = JoinHandle<Result<(), Broken>>;
 
-    /// A connection whose requests are answered once `answer` says so.
+    const SETTINGS: Settings = Settings {
+        head_max: 64 * 1024,
+        read_timeout: Duration::from_secs(7),
+        idle_timeout: Duration::from_secs(40),
+    };
+    const LARGE: usize = 200_000;
+
+    /// A connection whose requests are read, and answered once their path says so.
     fn connection(drain: &watch::Sender<bool>) -> (DuplexStream, Served) {
         let (near, far) = tokio::io::duplex(64 * 1024);
-        let answer = |request: Request<Incoming>| async move {
-            let seconds = request
-                .uri()
-                .path()
-                .trim_start_matches('/')
-                .parse()
-                .unwrap();
-            sleep(Duration::from_secs(seconds)).await;
-            Ok(Response::new(Full::new(Bytes::from("done"))))
+        let answer = |request: Request<Patient<Incoming>>| async move {
+            let path = request.uri().path().trim_start_matches('/').to_owned();
+            let read = request.into_body().collect().await;
+            let answer = match (read, path.parse()) {
+                (Err(error), _) => error.to_string().into(),
+                (_, Ok(seconds)) => {
+                    sleep(Duration::from_secs(seconds)).await;
+                    Bytes::from("done")
+                }
+                (_, Err(_)) => vec![b'x'; LARGE].into(),
+            };
+            Ok(Response::new(Full::new(answer)))
         };
         let mut drain = drain.subscribe();
         let leave = async move { drop(drain.wait_for(|&now| now).await) };
-        let served = tokio::spawn(serve(far, 64 * 1024, answer, leave));
+        let served = tokio::spawn(serve(far, SETTINGS, answer, leave));
         (near, served)
     }
 
     /// A client's connection that ends when the server says so.
     async fn client(stream: DuplexStream) -> (client::SendRequest<Bytes>, oneshot::Receiver<()>) {
-        let (sender, connection) = client::handshake(stream).await.unwrap();
+        with_window(stream, 65_535).await
+    }
+
+    /// The same, with room for so many bytes of each answer.
+    async fn with_window(
+        stream: DuplexStream,
+        window: u32,
+    ) -> (client::SendRequest<Bytes>, oneshot::Receiver<()>) {
+        let handshake = client::Builder::new()
+            .initial_window_size(window)
+            .handshake(stream);
+        let (sender, connection) = handshake.await.unwrap();
         let (ended, end) = oneshot::channel();
         tokio::spawn(async move {
             let _ = connection.await;
@@ -286,7 +236,7 @@ mod tests {
 
     // Fails when `late` does not look at what was heard.
     #[tokio::test(start_paused = true)]
-    async fn who_does_not_begin_is_cut_after_ten_seconds() {
+    async fn who_does_not_begin_in_time_is_cut() {
         let drain = watch::Sender::new(false);
         let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
         let settings = &[0, 0, 0, 4, 0, 0, 0, 0][..];
@@ -300,27 +250,103 @@ mod tests {
             stream.write_all(begun).await.unwrap();
             let before = Instant::now();
             assert!(served.await.unwrap().is_err());
-            assert_eq!(before.elapsed().as_secs(), 10, "{}", begun.escape_ascii());
+            assert_eq!(
+                before.elapsed(),
+                SETTINGS.read_timeout,
+                "{}",
+                begun.escape_ascii()
+            );
             let mut rest = Vec::new();
             stream.read_to_end(&mut rest).await.unwrap();
         }
     }
 
-    // Fails when requests under way are not counted, or one that ended does not begin a new minute.
+    // Fails when requests under way are not counted, or one that ended does not begin it anew.
     #[tokio::test(start_paused = true)]
-    async fn a_minute_without_a_request_ends_a_connection_and_a_long_answer_does_not() {
+    async fn idle_time_ends_a_connection_and_a_long_answer_does_not() {
         let drain = watch::Sender::new(false);
         let (stream, served) = connection(&drain);
         let before = Instant::now();
         let (sender, end) = client(stream).await;
         assert_eq!(ask(&sender, 300).await.unwrap(), "done");
-        sleep(Duration::from_secs(50)).await;
+        sleep(Duration::from_secs(35)).await;
         assert_eq!(ask(&sender, 0).await.unwrap(), "done");
         end.await.unwrap();
         let lasted = before.elapsed().as_secs();
-        assert!((410..=411).contains(&lasted), "{lasted}");
+        assert!((375..=376).contains(&lasted), "{lasted}");
         // The client may have gone first: a broken pipe.
         let _ = served.await.unwrap();
+    }
+
+    // Fails when `look` minds no answers, also in the loop of `serve`, or `Taken` does not say that one waits.
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_not_taken_ends_the_connection() {
+        for stops in [false, true] {
+            let drain = watch::Sender::new(false);
+            let (stream, served) = connection(&drain);
+            let (sender, end) = with_window(stream, 0).await;
+            let before = Instant::now();
+            let request = Request::get("http://h/0").body(()).unwrap();
+            let (answer, _) = sender.clone().send_request(request, true).unwrap();
+            let mut body = answer.await.unwrap().into_body();
+            drain.send_replace(stops);
+            let cut = body.data().await.unwrap();
+            assert!(cut.is_err(), "{cut:?}");
+            let lasted = before.elapsed();
+            assert!(
+                lasted >= SETTINGS.idle_timeout && lasted < SETTINGS.idle_timeout + LEAVE,
+                "{lasted:?}"
+            );
+            end.await.unwrap();
+            assert_eq!(served.await.unwrap().unwrap_err().to_string(), UNTAKEN);
+        }
+    }
+
+    // Fails when an answer is handed out in one piece, or taking one does not begin the time anew.
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_taken_slowly_goes_on() {
+        let drain = watch::Sender::new(false);
+        let (stream, _served) = connection(&drain);
+        let (sender, _end) = with_window(stream, 1000).await;
+        let request = Request::get("http://h/large").body(()).unwrap();
+        let (answer, _) = sender.clone().send_request(request, true).unwrap();
+        let mut body = answer.await.unwrap().into_body();
+        let mut read = 0;
+        let before = Instant::now();
+        while let Some(data) = body.data().await {
+            let data = data.unwrap();
+            read += data.len();
+            sleep(Duration::from_millis(data.len() as u64)).await;
+            body.flow_control().release_capacity(data.len()).unwrap();
+        }
+        assert_eq!(read, LARGE);
+        assert!(before.elapsed() > 2 * SETTINGS.idle_timeout);
+    }
+
+    // Fails when `Patient` does not look at the clock, or not from the last frame on.
+    #[tokio::test(start_paused = true)]
+    async fn a_body_may_be_slow_and_must_not_pause() {
+        let drain = watch::Sender::new(false);
+        let (stream, _served) = connection(&drain);
+        let (sender, _end) = client(stream).await;
+        for (pauses, answered) in [
+            (&[6, 6, 6][..], "done"),
+            (&[6, 8], "the body paused for too long"),
+        ] {
+            let request = Request::post("http://h/0").body(()).unwrap();
+            let (answer, mut to) = sender.clone().send_request(request, false).unwrap();
+            let write = async {
+                for pause in pauses {
+                    sleep(Duration::from_secs(*pause)).await;
+                    // Refused once it is answered.
+                    let _ = to.send_data(Bytes::from("x"), false);
+                }
+                let _ = to.send_data(Bytes::new(), true);
+            };
+            let (answer, ()) = tokio::join!(answer, write);
+            let mut body = answer.unwrap().into_body();
+            assert_eq!(body.data().await.unwrap().unwrap(), answered);
+        }
     }
 
     // Fails when `drain` is not looked at, or cuts what is under way.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::header::{CONNECTION, HeaderValue, ORIGIN};
 use http::{Request, Response, StatusCode, Version};
-use hyper::body::Incoming;
+use http_body::Body;
 use tokio::time::sleep;
 use tower_service::Service as _;
 
@@ -33,9 +33,9 @@ pub(super) struct Visitor {
 impl Visitor {
     /// Answers a request by the configuration in force now. `line` is that to the reader of a connection
     /// of HTTP/1.1, which may have put this request in the place of another.
-    pub(super) async fn answer(
+    pub(super) async fn answer<B: Body<Data: Send> + Send + 'static>(
         &self,
-        mut request: Request<Incoming>,
+        mut request: Request<B>,
         line: Option<&Line>,
     ) -> Response<Accounted> {
         let core = self.current.get();
@@ -54,7 +54,11 @@ impl Visitor {
     }
 
     /// Past the guard, which the answer to a page's browser needs as well, to the layer.
-    async fn admit(&self, core: &Core, mut request: Request<Incoming>) -> Answer {
+    async fn admit<B: Body<Data: Send> + Send + 'static>(
+        &self,
+        core: &Core,
+        mut request: Request<B>,
+    ) -> Answer {
         if let Err(rejection) = core.serving.guard.check(&request) {
             return own(rejection);
         }
