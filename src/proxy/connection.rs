@@ -2,6 +2,7 @@
 //! HTTP/1.1 or HTTP/2.
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::pin::pin;
@@ -13,25 +14,31 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::keeping::Keeping;
 use super::listener::Accepted;
+use super::places::Place;
 use super::serving::{Current, Stage};
 use super::socket::Stream;
 use super::strict::Strict;
 use super::visitor::Visitor;
 use super::{http2, proxy_protocol};
-use crate::telemetry::Gauge;
+use crate::telemetry::{Counter, Gauge};
 
 /// How long a proxy may take for the header of the PROXY protocol.
 const PROXY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a client may take for TLS to be agreed on.
 const TLS_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client with whom TLS was not agreed on may take to close, and how much it may send until
+/// then.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: u64 = 64 * 1024;
 /// How long a connection without a request may take to end once somebody else is to have its place.
 const ROOM: Duration = Duration::from_millis(250);
 /// The same once the process stops: a first request may be on its way.
@@ -52,25 +59,28 @@ pub(super) async fn serve(
     let visitor = |current, peer| Visitor {
         current,
         peer,
-        place,
+        place: place.clone(),
     };
     match accepted.stream {
         Stream::Unix(stream) => {
             let mut stream = UnixStream::from_std(stream)?;
-            let peer = peer(&mut stream, None, &current).await?;
+            let peer = before(peer(&mut stream, None, &current), &place, &stage).await??;
             http1(stream, visitor(current, peer), stage).await
         }
         Stream::Tcp(stream, address) => {
             let mut stream = TcpStream::from_std(stream)?;
             stream.set_nodelay(true)?;
-            let peer = peer(&mut stream, Some(address), &current).await?;
-            let tls = current.get().serving.entrance.tls.clone();
-            let visitor = visitor(current, peer);
-            let Some(tls) = tls else {
-                return http1(stream, visitor, stage).await;
+            let peer = peer(&mut stream, Some(address), &current);
+            let peer = before(peer, &place, &stage).await??;
+            let serving = current.get().serving.clone();
+            let Some(tls) = &serving.entrance.tls else {
+                return http1(stream, visitor(current, peer), stage).await;
             };
-            let agreed = TlsAcceptor::from(tls.current()).accept(stream);
-            let stream = timeout(TLS_TIMEOUT, agreed).await??;
+            let failures = &serving.account.metrics().tls_handshake_failures;
+            let agreed = agree(TlsAcceptor::from(tls.current()), stream, failures);
+            let stream = before(agreed, &place, &stage).await??;
+            drop(serving);
+            let visitor = visitor(current, peer);
             if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
                 http2(stream, visitor, stage).await
             } else {
@@ -78,6 +88,54 @@ pub(super) async fn serve(
             }
         }
     }
+}
+
+/// What comes before the first request, which ends when somebody else is to have the place, and is not
+/// waited for once the process stops.
+async fn before<T>(
+    entering: impl Future<Output = T>,
+    place: &Place,
+    stage: &watch::Receiver<Stage>,
+) -> Result<T, Broken> {
+    let mut stage = stage.clone();
+    let stopped = async move {
+        let _ = stage.wait_for(|&now| now == Stage::Stopping).await;
+        sleep(LAST_REQUEST).await;
+    };
+    tokio::select! {
+        entered = entering => Ok(entered),
+        () = place.wanted() => Err("its place was wanted before its first request".into()),
+        () = stopped => Err("the process stopped before its first request".into()),
+    }
+}
+
+/// Agrees on TLS. Whoever it cannot be agreed on with is told why.
+async fn agree(
+    acceptor: TlsAcceptor,
+    stream: TcpStream,
+    failures: &Counter,
+) -> Result<TlsStream<TcpStream>, Broken> {
+    let agreed = acceptor.accept(stream).into_fallible();
+    let failed = match timeout(TLS_TIMEOUT, agreed).await {
+        Ok(Ok(stream)) => return Ok(stream),
+        Ok(Err(failed)) => Some(failed),
+        Err(_) => None,
+    };
+    failures.inc();
+    let Some((error, stream)) = failed else {
+        return Err("TLS was not agreed on in time".into());
+    };
+    let _ = timeout(LINGER, linger(stream)).await;
+    Err(error.into())
+}
+
+/// Reads what a client had on its way: with that unread, closing would reset the connection and take the
+/// alert from the client's hands.
+async fn linger(mut stream: TcpStream) -> io::Result<()> {
+    stream.shutdown().await?;
+    let mut rest = stream.take(LINGER_BYTES);
+    tokio::io::copy(&mut rest, &mut tokio::io::sink()).await?;
+    Ok(())
 }
 
 /// A connection counts for as long as it is open.
@@ -183,4 +241,54 @@ where
         }
     };
     http2::serve(stream, settings, answer, leave).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tokio::net::TcpListener;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::proxy::places::Places;
+
+    // Fails when `before` does not look at the place, or not at the stage.
+    #[tokio::test(start_paused = true)]
+    async fn who_is_silent_before_the_first_request_makes_room_and_delays_no_stop() {
+        let (stages, stage) = watch::channel(Stage::Serving);
+        let places = Places::new(1);
+        let place = places.take().await;
+        let silent = tokio::spawn({
+            let stage = stage.clone();
+            async move { before(pending::<()>(), &place, &stage).await.is_err() }
+        });
+        let begun = Instant::now();
+        let next = places.take().await;
+        assert!(begun.elapsed() < LAST_REQUEST);
+        assert!(silent.await.unwrap());
+        stages.send_replace(Stage::Stopping);
+        let begun = Instant::now();
+        assert!(before(pending::<()>(), &next, &stage).await.is_err());
+        assert_eq!(begun.elapsed(), LAST_REQUEST);
+    }
+
+    // Fails when `linger` does not read.
+    #[tokio::test]
+    async fn who_is_refused_can_read_why() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let (mut stream, _) = listener.accept().await.unwrap();
+        client.write_all(&[7; 1000]).await.unwrap();
+        stream.readable().await.unwrap();
+        stream.write_all(b"why").await.unwrap();
+        let lingering = tokio::spawn(linger(stream));
+        let mut read = Vec::new();
+        client.read_to_end(&mut read).await.unwrap();
+        assert_eq!(read, b"why");
+        drop(client);
+        lingering.await.unwrap().unwrap();
+    }
 }

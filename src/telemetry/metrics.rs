@@ -61,6 +61,8 @@ pub struct Metrics {
     pub connections: Gauge,
     /// Connections that could not be accepted.
     pub accept_failures: Counter,
+    /// Connections with which TLS was not agreed on.
+    pub tls_handshake_failures: Counter,
     /// Idle connections to backends.
     pub backend_idle: Gauge,
     /// From when a change of a key or user was written to when what was cached of it was dropped.
@@ -99,6 +101,7 @@ impl Metrics {
         let metrics = Self {
             connections: Gauge::default(),
             accept_failures: Counter::default(),
+            tls_handshake_failures: Counter::default(),
             backend_idle: Gauge::default(),
             revocation_lag: Durations::new(LAG),
             rejections: kinds.collect(),
@@ -128,6 +131,7 @@ impl Metrics {
         of.register("cloakroom_backend_idle_connections", "Idle connections to servers", self.backend_idle.clone());
         of.register("cloakroom_connections", "Connections of clients that are open", self.connections.clone());
         of.register("cloakroom_accept_failures", "Connections that could not be accepted", self.accept_failures.clone());
+        of.register("cloakroom_tls_handshake_failures", "Connections of clients with which TLS was not agreed on", self.tls_handshake_failures.clone());
         of.register_with_unit("cloakroom_revocation_lag", "From when a change of a key or user was written to the store to when this process dropped what it had cached of it, seen when it is read again", Unit::Seconds, self.revocation_lag.clone());
         of.register("cloakroom_build", "The release that runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
