@@ -106,7 +106,6 @@ const ONLY: &[(&str, &str, &[&str])] = &[
     ("proxy", "tls", &["ServerTls"]),
     ("proxy", "resolve", &["Identity"]),
     ("proxy", "vault", &["UserId"]),
-    ("cli", "sys", &["PrivateFileError", "open_private", "self"]),
     ("cli", "tls", &["ServerFiles", "ServerTls", "client_config"]),
     ("config", "tls", &["ServerFiles"]),
     ("cli", "inject", &["Place", "Slot", "Template"]),
