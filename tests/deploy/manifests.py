@@ -244,6 +244,6 @@ def settings(report: Report) -> None:
             )
             lines = [line for line in done.stdout.splitlines() if not line.startswith("ok")]
             # The one thing to know: TLS ends before it.
-            meant = [line for line in lines if line.split()[1] == "listen" and "unencrypted" in line]
+            meant = [line for line in lines if line.split()[1] == "config" and "unencrypted" in line]
             other = [line for line in lines if line not in meant]
             report.check("settings", f"{path.relative_to(DEPLOY)} is well", done.returncode == 0 and not other, done.stdout + done.stderr)
