@@ -54,7 +54,7 @@
 //! Edges: [`layer`] (a tower Layer around any service), [`proxy`] (the listener and the service that
 //! reaches backends; `cloakroom serve` is the layer around it), [`probe`] (asks a URL once), [`tls`] (of
 //! its and the store's connections, and the listener's certificate), [`cli`], [`demo`], [`config`],
-//! [`telemetry`], [`sys`]; [`serve`] wires all, reads the
+//! [`telemetry`], [`sys`], [`packages`] (what `npx` and `uvx` would start); [`serve`] wires all, reads the
 //! configuration again when it changes, and drains before it ends.
 //! `tests/architecture.rs` holds who may use whom.
 //!
@@ -128,6 +128,7 @@ pub mod inject;
 pub mod layer;
 pub mod mcp;
 pub mod names;
+pub mod packages;
 pub mod policy;
 pub mod probe;
 pub mod proxy;

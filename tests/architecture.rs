@@ -57,6 +57,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "vault",
         ],
     ),
+    ("packages", &[]),
     ("probe", &["tls"]),
     ("config", &["inject", "names", "store", "tls"]),
     (
@@ -136,7 +137,14 @@ const CRATES: &[(&str, &[&str])] = &[
     ("ipnet", &["config/listen.rs", "proxy/client.rs"]),
     ("indicatif", &["cli/progress.rs"]),
     ("pingora_limits", &["proxy/flood.rs"]),
-    ("tempfile", &["store/backup.rs", "cli/keyring_file.rs"]),
+    (
+        "tempfile",
+        &[
+            "store/backup.rs",
+            "cli/keyring_file.rs",
+            "packages/shelf.rs",
+        ],
+    ),
     ("opentelemetry", &["telemetry/trace.rs"]),
     ("opentelemetry_http", &["telemetry/trace.rs"]),
     ("opentelemetry_otlp", &["telemetry/trace.rs"]),
