@@ -14,6 +14,7 @@ mod faults;
 mod mix_up;
 mod moving;
 mod overload;
+mod packages;
 mod pages;
 mod reload;
 mod replicas;
