@@ -251,8 +251,7 @@ pub(super) fn store(root: &Section<'_>, folder: &Path) -> Option<Store> {
             return None;
         }
         optional(&section, key, |value| {
-            let wanted = format!("the path of a PEM file, such as \"{example}\"");
-            server::existing_file(text(value, &wanted)?, folder)
+            values::pem_file(value, example, folder)
         })
     };
     let sentinels = url.as_ref().is_some_and(StoreUrl::has_sentinels);

@@ -183,7 +183,7 @@ fn read_ca_file(
         return None;
     }
     section
-        .read("ca_file", |value| existing_file(text(value, FILE)?, folder))
+        .read("ca_file", |value| values::pem_file(value, "ca.pem", folder))
         .map(Some)
 }
 
@@ -227,29 +227,6 @@ fn read_socket(
         path: path?,
         uid: uid?,
     }))
-}
-
-const FILE: &str = "the path of a PEM file, such as \"ca.pem\"";
-
-/// A path, relative to `folder`, of a file that can be read.
-pub(super) fn existing_file(path: &str, folder: &Path) -> Result<PathBuf, String> {
-    let path = file(path, folder)?;
-    match std::fs::File::open(&path).and_then(|file| file.metadata()) {
-        Ok(found) if !found.is_dir() => Ok(path),
-        Ok(_) => Err("is a directory; write the path of a file".into()),
-        Err(error) => Err(format!(
-            "cannot be read ({}: {error}); write the path of a file Cloakroom may read",
-            path.display()
-        )),
-    }
-}
-
-/// A path, relative to `folder`, of a file that may not exist yet.
-pub(super) fn file(path: &str, folder: &Path) -> Result<PathBuf, String> {
-    if path.is_empty() || path.contains('\0') {
-        return Err("not a path; write the path of a file".into());
-    }
-    Ok(folder.join(path))
 }
 
 fn warn(section: &Section<'_>, server: &Server, warnings: &mut Vec<String>) {

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use super::listen::Listen;
+use super::reader::Section;
 use super::reader::optional;
-use super::reader::{Section, text};
-use super::{keys, server};
+use super::{keys, values};
 use crate::tls::ServerFiles;
 
 /// The outer `None` is an error, the inner one a listener without TLS.
@@ -28,8 +28,7 @@ pub(super) fn read(
     }
     let file = |key, example| {
         optional(&section, key, |value| {
-            let wanted = format!("the path of a PEM file, such as \"{example}\"");
-            server::existing_file(text(value, &wanted)?, folder)
+            values::pem_file(value, example, folder)
         })
     };
     let cert_file = file("cert_file", "tls.crt");

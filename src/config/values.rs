@@ -1,8 +1,9 @@
-//! The values of single keys: addresses, durations, sizes, hosts, origins, filters.
+//! The values of single keys: addresses, durations, sizes, files, hosts, origins, filters.
 //!
 //! An error says what to write and never repeats the value.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::Uri;
@@ -120,6 +121,28 @@ pub(super) fn log_filter(value: &Value) -> Result<String, String> {
         return Err(format!("not a filter; write {WANTED}"));
     }
     Ok(filter.to_owned())
+}
+
+/// A path, relative to `folder`, of a file that may not exist yet.
+pub(super) fn file(path: &str, folder: &Path) -> Result<PathBuf, String> {
+    if path.is_empty() || path.contains('\0') {
+        return Err("not a path; write the path of a file".into());
+    }
+    Ok(folder.join(path))
+}
+
+/// The path, relative to `folder`, of a PEM file that can be read. `example` is how one may be called.
+pub(super) fn pem_file(value: &Value, example: &str, folder: &Path) -> Result<PathBuf, String> {
+    let wanted = format!("the path of a PEM file, such as \"{example}\"");
+    let path = file(text(value, &wanted)?, folder)?;
+    match std::fs::File::open(&path).and_then(|file| file.metadata()) {
+        Ok(found) if !found.is_dir() => Ok(path),
+        Ok(_) => Err("is a directory; write the path of a file".into()),
+        Err(error) => Err(format!(
+            "cannot be read ({}: {error}); write the path of a file Cloakroom may read",
+            path.display()
+        )),
+    }
 }
 
 /// A host name or IP address (an IPv6 address in brackets), with or without a port, in lower case.
