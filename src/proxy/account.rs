@@ -17,7 +17,6 @@ use memchr::memmem;
 use pin_project_lite::pin_project;
 
 use super::pool::Pooled;
-use super::serving::Core;
 use crate::layer::{AnswerBody, BoxError, Endpoint, Observed, Observer, Seen};
 use crate::names::ServerName;
 use crate::rejection::{Kind, Rejection};
@@ -75,7 +74,7 @@ impl Account {
 
 /// One request, from its head on. What is not said until it is dropped did not happen.
 pub(super) struct Entry {
-    core: Arc<Core>,
+    account: Arc<Account>,
     place: usize,
     begun: Instant,
     status: Option<StatusCode>,
@@ -87,8 +86,7 @@ pub(super) struct Entry {
 
 impl Entry {
     /// A request begins.
-    pub(super) fn begin<B>(core: &Arc<Core>, request: &mut Request<B>) -> Self {
-        let account = &core.serving.account;
+    pub(super) fn begin<B>(account: &Arc<Account>, request: &mut Request<B>) -> Self {
         let place = account.place(request.uri().path());
         account.servers[place].1.under_way.inc();
         let logged = tracing::enabled!(target: ACCESS, tracing::Level::DEBUG);
@@ -100,7 +98,7 @@ impl Entry {
             (shown(request.method()), watched)
         });
         Self {
-            core: core.clone(),
+            account: account.clone(),
             place,
             begun: Instant::now(),
             status: None,
@@ -120,7 +118,7 @@ impl Entry {
         self.status = Some(response.status());
         self.rejection = rejection.map(Rejection::kind);
         self.is_stream = response.status().is_success() && is_stream(response.headers());
-        let (server, metrics) = (self.server(), self.core.serving.account.metrics());
+        let (server, metrics) = (self.server(), self.account.metrics());
         server.duration.observe(self.begun.elapsed());
         server.answered(self.status);
         if self.is_stream {
@@ -134,12 +132,12 @@ impl Entry {
     }
 
     fn server(&self) -> &ServerMetrics {
-        &self.core.serving.account.servers[self.place].1
+        &self.account.servers[self.place].1
     }
 
     fn tell(&self, http_method: &'static str, watched: &Watched) {
         let facts = watched.facts();
-        let name = &self.core.serving.account.servers[self.place].0;
+        let name = &self.account.servers[self.place].0;
         let ended = Ended {
             http_method,
             server: name.as_ref().map(ServerName::as_str),

@@ -39,7 +39,7 @@ impl Visitor {
         line: Option<&Line>,
     ) -> Response<Accounted> {
         let core = self.current.get();
-        let entry = Entry::begin(&core, &mut request);
+        let entry = Entry::begin(&core.serving.account, &mut request);
         let refused = line.and_then(|line| line.refusal(request.uri()));
         let mut response = match (refused, line) {
             (Some(rejection), _) => own(rejection),

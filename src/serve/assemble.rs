@@ -78,7 +78,7 @@ pub(super) fn serving(
         flood,
         idle_backends: house.descriptors.idle_backends,
         layer,
-        account,
+        account: Arc::new(account),
         backends: Arc::new(backends),
     })
 }
