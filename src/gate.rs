@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, Uri};
 
 use crate::identity::{KeyDigest, credential};
+pub use crate::inject::{Environment, Planned, Request};
 use crate::inject::{Place, Plan, Slots, Unplannable};
-pub use crate::inject::{Planned, Request};
 use crate::names::{ProfileName, ServerName};
 use crate::policy::{self, Denied};
 use crate::rejection::{Kind, Rejection};
@@ -31,9 +31,18 @@ pub struct Door {
     name: ServerName,
     slots: Slots,
     discovery: Discovery,
-    sse_url: Option<Uri>,
+    reach: Reach,
     opener: SecretOpener,
     sealer: Sealer,
+}
+
+/// How a server is spoken to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+enum Reach {
+    #[default]
+    Streamable,
+    Sse(Uri),
+    Child,
 }
 
 /// What becomes of requests that only look around (initialize, server/discover, ping, notifications,
@@ -61,7 +70,7 @@ impl Door {
             name,
             slots,
             discovery: Discovery::default(),
-            sse_url: None,
+            reach: Reach::default(),
             opener,
             sealer,
         })
@@ -77,15 +86,34 @@ impl Door {
     #[must_use]
     pub fn with_sse(self, url: Uri) -> Self {
         Self {
-            sse_url: Some(url),
+            reach: Reach::Sse(url),
             ..self
         }
     }
 
-    /// Where the stream of a server that speaks HTTP+SSE is; `None` for Streamable HTTP.
+    /// The same door to a server that runs as a child process of each user, and is spoken to by either
+    /// transport.
+    #[must_use]
+    pub fn with_children(self) -> Self {
+        Self {
+            reach: Reach::Child,
+            ..self
+        }
+    }
+
+    /// Whether the server runs as a child process of each user.
+    #[must_use]
+    pub fn has_children(&self) -> bool {
+        self.reach == Reach::Child
+    }
+
+    /// Where the stream of a server is that speaks HTTP+SSE and nothing else.
     #[must_use]
     pub fn sse_url(&self) -> Option<&Uri> {
-        self.sse_url.as_ref()
+        match &self.reach {
+            Reach::Sse(url) => Some(url),
+            Reach::Streamable | Reach::Child => None,
+        }
     }
 
     /// What is done about discovery while a secret is missing.
@@ -148,6 +176,12 @@ impl Grant<'_> {
     #[must_use]
     pub fn expose_query(&self) -> &str {
         self.plan.expose_query()
+    }
+
+    /// What the child process of this user is to be started with.
+    #[must_use]
+    pub fn environment(&self) -> &Environment {
+        self.plan.environment()
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! A rejection is answered as a JSON-RPC error with the request's id, so that clients show its text.
 //! Codes lie outside -32768..-32000, which JSON-RPC and MCP keep for themselves (MCP 2026-07-28,
-//! basic "Error Codes"), save two: MCP names the code for headers that contradict the body, JSON-RPC the
-//! one for a method that is not there. The first three digits of ours are the HTTP status that fits
+//! basic "Error Codes"), save three: MCP names the code for headers that contradict the body, JSON-RPC the
+//! one for a method that is not there, and a client that asks in words of 2026-07-28 begins anew in
+//! earlier ones only when the error is none of that revision. The first three digits of ours are the HTTP status that fits
 //! best.
 
 use bytes::Bytes;
@@ -54,6 +55,11 @@ pub enum Kind {
     BackendRedirects,
     BackendRefuses,
     BackendBroken,
+    EarlierEra,
+    ChildFails,
+    ChildLimit,
+    ChildRests,
+    TooManyChildren,
 }
 
 /// How a kind is answered.
@@ -71,7 +77,7 @@ pub struct Row {
 
 impl Kind {
     /// Every kind, in the order of the table.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 42] = [
         Self::NoSuchPath,
         Self::MethodNotAllowed,
         Self::ForeignHost,
@@ -109,6 +115,11 @@ impl Kind {
         Self::BackendRedirects,
         Self::BackendRefuses,
         Self::BackendBroken,
+        Self::EarlierEra,
+        Self::ChildFails,
+        Self::ChildLimit,
+        Self::ChildRests,
+        Self::TooManyChildren,
     ];
 
     /// Its name in metrics, logs and traces.
@@ -153,6 +164,11 @@ impl Kind {
             Self::BackendRedirects => "backend_redirects",
             Self::BackendRefuses => "backend_refuses",
             Self::BackendBroken => "backend_broken",
+            Self::EarlierEra => "earlier_era",
+            Self::ChildFails => "child_fails",
+            Self::ChildLimit => "child_limit",
+            Self::ChildRests => "child_rests",
+            Self::TooManyChildren => "too_many_children",
         }
     }
 
@@ -198,11 +214,18 @@ impl Kind {
             Self::BackendRedirects => (502, 5021, "the server answers with a redirect"),
             Self::BackendRefuses => (200, 4242, "the server refuses the credential it was given"),
             Self::BackendBroken => (502, 5022, "the server's answer cannot be used"),
+            Self::EarlierEra => (400, -32000, "this server speaks MCP 2025-11-25 and earlier revisions: begin with `initialize`"),
+            Self::ChildFails => (200, 5023, "the server's process cannot be started, or ended"),
+            Self::ChildLimit => (200, 5024, "the server's process crossed a limit, and was stopped"),
+            Self::ChildRests => (200, 5033, "the server's process fails again and again: it is started again in a while"),
+            Self::TooManyChildren => (200, 4291, "too many processes of servers are busy: wait for an answer, and try again"),
         };
         let status_without_id = match self {
             Self::SecretMissing | Self::SecretUnreadable => 403,
             Self::TasksNotListed => 404,
-            Self::BackendRefuses => 502,
+            Self::BackendRefuses | Self::ChildFails | Self::ChildLimit => 502,
+            Self::ChildRests => 503,
+            Self::TooManyChildren => 429,
             _ => status,
         };
         Row { status, status_without_id, code, text }
@@ -351,7 +374,9 @@ impl Rejection {
             Kind::TooManyRequests
             | Kind::Overloaded
             | Kind::StoreUnreachable
-            | Kind::RecordUnreadable => {
+            | Kind::RecordUnreadable
+            | Kind::ChildRests
+            | Kind::TooManyChildren => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Kind::MethodNotAllowed => {
@@ -455,7 +480,10 @@ mod tests {
             assert!(codes.insert(row.code), "{kind:?}: a code of its own");
             let pascal: String = kind.name().split('_').map(capitalised).collect();
             assert_eq!(pascal, format!("{kind:?}"));
-            if !matches!(kind, Kind::HeaderMismatch | Kind::TasksNotListed) {
+            if !matches!(
+                kind,
+                Kind::HeaderMismatch | Kind::TasksNotListed | Kind::EarlierEra
+            ) {
                 assert!(!(-32768..=-32000).contains(&row.code), "{kind:?}");
             }
             assert!(row.text.len() > 15, "{kind:?}: a text to act on");
@@ -472,7 +500,7 @@ mod tests {
             );
             assert_eq!(
                 parts.headers.contains_key(RETRY_AFTER),
-                matches!(row.status, 429 | 503),
+                matches!(row.status_without_id, 429 | 503),
                 "{kind:?}"
             );
             assert_eq!(parts.extensions.get::<Rejection>().unwrap().kind(), kind);

@@ -47,6 +47,10 @@ pub(super) fn config(root: &Section<'_>, folder: &Path) -> Option<Config> {
     let keyring = keyring::read(root, folder);
     let limits = limits::read(root);
     let servers = server::read_all(root, folder, &mut warnings);
+    let data_dir = root.required("data_dir", |value| {
+        let wanted = "the path of a folder, such as \"cloakroom-data\"";
+        values::file(text(value, wanted)?, folder)
+    });
     let default_server = default_server(root);
     if root.has("admin_listen") {
         warnings
@@ -75,6 +79,7 @@ pub(super) fn config(root: &Section<'_>, folder: &Path) -> Option<Config> {
         keyring: keyring?,
         limits: limits?,
         servers: servers?,
+        data_dir: data_dir?,
         folder: folder.to_owned(),
         warnings,
     })

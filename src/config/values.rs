@@ -236,3 +236,13 @@ pub(super) fn well_formed(authority: &Authority) -> bool {
     };
     port_ok && host_ok
 }
+
+/// Yes or no.
+pub(super) fn switch(value: &Value) -> Result<bool, String> {
+    match value {
+        Value::Bool(so) => Ok(*so),
+        Value::Raw(text) if text == "true" => Ok(true),
+        Value::Raw(text) if text == "false" => Ok(false),
+        _ => Err("write true or false, without quotes".to_owned()),
+    }
+}

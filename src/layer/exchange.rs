@@ -18,6 +18,7 @@ use super::call::{Holding, Judged, Opened, head_for_backend, session_bytes};
 use super::closing::Step;
 use super::failure::{self, BoxError};
 use super::inside::Inside;
+use super::lease::Lease;
 use super::merged::Names;
 use super::mirror::{Behalf, Mirrored};
 use super::observe;
@@ -43,6 +44,9 @@ const SETUP_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Bytes a body may have to be held that long.
 const HELD: usize = 64 * 1024;
+
+/// Where a child's stream would be, if it had a place.
+const CHILD: &str = "http://child.invalid/sse";
 
 /// One request and its answer.
 pub(super) struct Exchange<'b> {
@@ -260,6 +264,10 @@ impl Exchange<'_> {
             server: self.door.server().clone(),
             profile: self.holding.profile.clone(),
         });
+        let (gate, identity) = (&self.shared.gate, &self.identity);
+        if let Some(lease) = Lease::of(&self.door, gate, identity, grant, &self.way) {
+            head.extensions.insert(lease);
+        }
         if let Way::Message { target, .. } = &self.way {
             head.extensions.insert(BackendPath(target.clone()));
         }
@@ -418,6 +426,8 @@ impl Exchange<'_> {
 
     fn messages(&self, path: &str, served_by: Option<u64>) -> Result<Messages, Rejection> {
         let stream = self.door.sse_url().map(ToString::to_string);
+        // Of a child only the path for messages counts.
+        let stream = stream.or_else(|| self.door.has_children().then(|| CHILD.to_owned()));
         let stream = stream.and_then(|url| Url::parse(&url).ok());
         Ok(Messages {
             stream: stream.ok_or_else(|| Rejection::new(Kind::BackendBroken))?,

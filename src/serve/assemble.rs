@@ -114,10 +114,12 @@ fn door(ring: &Keyring, name: ServerName, server: Server) -> Result<Door, StartE
         config::Discovery::Omit => Discovery::Omit,
     };
     let door = Door::open(ring, name, server.slots)?.with_discovery(discovery);
-    let config::Backend::Http { url, transport, .. } = server.backend;
-    Ok(match transport {
-        Transport::Streamable => door,
-        Transport::Sse => door.with_sse(url),
+    Ok(match server.backend {
+        config::Backend::Command(_) => door.with_children(),
+        config::Backend::Http { url, transport, .. } => match transport {
+            Transport::Streamable => door,
+            Transport::Sse => door.with_sse(url),
+        },
     })
 }
 
@@ -129,7 +131,10 @@ fn backend(name: &ServerName, server: &Server) -> Result<Backend, StartError> {
         connect_timeout,
         replicas,
         ..
-    } = &server.backend;
+    } = &server.backend
+    else {
+        return Err(StartError::NoChildren(name.clone()));
+    };
     let tls = match url.scheme_str() {
         Some("https") => {
             let config = tls::client_config(ca_file.as_deref(), None);

@@ -44,6 +44,9 @@ pub enum StartError {
     /// A server cannot be reached as configured.
     #[error("servers.{0}: {1}")]
     Backend(ServerName, BackendError),
+    /// A server that is to be started, which this release does not yet do.
+    #[error("servers.{0}: `command` is not served yet")]
+    NoChildren(ServerName),
     /// There is nothing to check a server's certificate with.
     #[error("servers.{0}: {1}")]
     Tls(ServerName, TlsError),
