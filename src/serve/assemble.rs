@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::StartError;
-use super::reload::House;
+use super::house::House;
 use crate::config::{self, Config, Listen, Replicas, Server, Transport};
 use crate::gate::{Discovery, Door, Gate};
 use crate::layer::{CloakroomLayer, Limits, Routes};
