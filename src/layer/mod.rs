@@ -45,6 +45,7 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use tower_layer::Layer;
 
+pub use answer::is_stream;
 pub use body::AnswerBody;
 pub use budget::{Budget, Limits, Usage};
 pub use failure::{BoxError, Failure};
