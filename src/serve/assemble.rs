@@ -143,9 +143,7 @@ fn backend(name: &ServerName, server: &Server) -> Result<Backend, StartError> {
         None => backend,
         Some(socket) => backend.through(BackendSocket {
             path: socket.path.clone(),
-            uids: socket
-                .uid
-                .map_or_else(|| vec![sys::user(), 0], |uid| vec![uid]),
+            uids: socket.uids(sys::user()),
         }),
     };
     let backend = match replicas {
