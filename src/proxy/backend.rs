@@ -34,6 +34,8 @@ pub(super) type Sender = SendRequest<Full<Bytes>>;
 /// One server, as configured.
 #[derive(Clone)]
 pub struct Backend {
+    /// Where its URL leads.
+    pub(super) address: ReplicaAddress,
     replicas: Arc<Replicas>,
     socket: Option<BackendSocket>,
     tls: Option<(TlsConnector, ServerName<'static>)>,
@@ -95,8 +97,10 @@ impl Backend {
         };
         let port = authority.port_u16();
         let port = port.unwrap_or(if secure { 443 } else { 80 });
+        let address = ReplicaAddress::new(&host, port);
         Ok(Self {
-            replicas: Arc::new(Replicas::one(ReplicaAddress::new(&host, port))),
+            replicas: Arc::new(Replicas::one(address.clone())),
+            address,
             socket: None,
             tls,
             authority: HeaderValue::from_str(authority.as_str())
