@@ -93,12 +93,13 @@ pub struct Affinity(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServedBy(pub u64);
 
+#[derive(Clone)]
 struct Shared {
     gate: Arc<Gate>,
     routes: Routes,
     budget: Budget,
     setup_page: Option<SetupPage>,
-    schemas: Schemas,
+    schemas: Arc<Schemas>,
     streams: Streams,
     merged: Arc<Merged>,
     replaced: Arc<AtomicU64>,
@@ -137,7 +138,7 @@ impl CloakroomLayer {
             routes,
             budget: Budget::new(limits),
             setup_page: None,
-            schemas: Schemas::default(),
+            schemas: Arc::default(),
             streams: Streams::default(),
             merged: Arc::default(),
             replaced: Arc::default(),
@@ -158,11 +159,8 @@ impl CloakroomLayer {
             budget: self.shared.budget.with_limits(limits),
             setup_page: None,
             // What the servers of the same names list may be something else now.
-            schemas: Schemas::default(),
-            streams: self.shared.streams.clone(),
-            merged: self.shared.merged.clone(),
-            replaced: self.shared.replaced.clone(),
-            closing: self.shared.closing.clone(),
+            schemas: Arc::default(),
+            ..(*self.shared).clone()
         };
         Self {
             shared: Arc::new(shared),
@@ -173,17 +171,9 @@ impl CloakroomLayer {
     /// `{server}` and `{profile}` in it stand for the names of both.
     #[must_use]
     pub fn with_setup_url(self, url: Option<String>) -> Self {
-        let before = &*self.shared;
         let shared = Shared {
-            gate: before.gate.clone(),
-            routes: before.routes.clone(),
-            budget: before.budget.clone(),
             setup_page: url.map(SetupPage::new),
-            schemas: Schemas::default(),
-            streams: before.streams.clone(),
-            merged: before.merged.clone(),
-            replaced: before.replaced.clone(),
-            closing: before.closing.clone(),
+            ..(*self.shared).clone()
         };
         Self {
             shared: Arc::new(shared),
