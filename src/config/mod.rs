@@ -236,6 +236,14 @@ pub struct BackendSocket {
     pub uid: Option<u32>,
 }
 
+impl BackendSocket {
+    /// The users as one of whom the server must run where Cloakroom runs as `own`.
+    #[must_use]
+    pub fn uids(&self, own: u32) -> Vec<u32> {
+        self.uid.map_or_else(|| vec![own, 0], |uid| vec![uid])
+    }
+}
+
 /// What is spoken at a URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {

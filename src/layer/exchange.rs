@@ -101,9 +101,10 @@ impl Exchange<'_> {
             observer.returned(asked.as_ref().ok().map(|(head, _)| head.status));
         }
         let (head, answer) = asked?;
-        let place = self.place(&head, open, turn);
-        let passed = self.pass_on(head, answer, &opened, &grant, merged).await?;
-        Ok(passed.map(|body| body.counted(place)))
+        let is_stream = answer::is_stream(&head.headers);
+        let place = self.place(is_stream, open, turn);
+        let passed = self.pass_on(head, answer, is_stream, &opened, &grant, merged);
+        Ok(passed.await?.map(|body| body.counted(place)))
     }
 
     /// Opens the stream that is asked for.
@@ -123,8 +124,8 @@ impl Exchange<'_> {
     }
 
     /// What the answer counts as until it was passed on.
-    fn place(&self, answer: &response::Parts, open: Option<Open>, turn: Turn) -> Counted {
-        if !answer::is_stream(&answer.headers) {
+    fn place(&self, is_stream: bool, open: Option<Open>, turn: Turn) -> Counted {
+        if !is_stream {
             return Counted::Request(turn);
         }
         let (budget, user) = (&self.shared.budget, self.holding.user);
@@ -327,6 +328,7 @@ impl Exchange<'_> {
         &self,
         backend: response::Parts,
         body: Arrived<R>,
+        is_stream: bool,
         opened: &Opened,
         grant: &Grant<'_>,
         merged: Option<Arc<Names>>,
@@ -346,7 +348,6 @@ impl Exchange<'_> {
         };
         let (head, session) = answer::head_for_client(&backend, &sealing)?;
         let rules = self.rules(session.as_ref(), merged);
-        let is_stream = answer::is_stream(&backend.headers);
         let body = match &self.way {
             Way::Stream { messages } if backend.status.is_success() => {
                 if !is_stream || body.is_empty() {

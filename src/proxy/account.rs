@@ -10,14 +10,12 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use memchr::memmem;
 use pin_project_lite::pin_project;
 
 use super::pool::Pooled;
-use crate::layer::{AnswerBody, BoxError, Endpoint, Observed, Observer, Seen};
+use crate::layer::{AnswerBody, BoxError, Endpoint, Observed, Observer, Seen, is_stream};
 use crate::names::ServerName;
 use crate::rejection::{Kind, Rejection};
 use crate::resolve::Identity;
@@ -181,11 +179,6 @@ impl Drop for Entry {
             self.tell(http_method, watched);
         }
     }
-}
-
-fn is_stream(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).map(|kind| kind.as_bytes());
-    memmem::find(kind.unwrap_or_default(), b"text/event-stream").is_some()
 }
 
 /// A method may be any word a client likes.

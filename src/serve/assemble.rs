@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::StartError;
-use super::reload::House;
+use super::house::House;
 use crate::config::{self, Config, Listen, Replicas, Server, Transport};
 use crate::gate::{Discovery, Door, Gate};
 use crate::layer::{CloakroomLayer, Limits, Routes};
@@ -148,9 +148,7 @@ fn backend(name: &ServerName, server: &Server) -> Result<Backend, StartError> {
         None => backend,
         Some(socket) => backend.through(BackendSocket {
             path: socket.path.clone(),
-            uids: socket
-                .uid
-                .map_or_else(|| vec![sys::user(), 0], |uid| vec![uid]),
+            uids: socket.uids(sys::user()),
         }),
     };
     let backend = match replicas {

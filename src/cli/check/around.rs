@@ -143,7 +143,7 @@ async fn opened(socket: &BackendSocket) -> Verdict {
 
 /// Judges as `serve` does, which runs as the user `own`.
 fn runs_as(uid: u32, socket: &BackendSocket, own: u32) -> Verdict {
-    let wanted = socket.uid.map_or_else(|| vec![own, 0], |uid| vec![uid]);
+    let wanted = socket.uids(own);
     if wanted.contains(&uid) {
         return Verdict::Well("takes connections".to_owned());
     }
