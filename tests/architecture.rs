@@ -130,7 +130,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hyper", &["proxy/", "probe/", "demo/server.rs"]),
     ("hyper_util", &["proxy/", "probe/", "demo/server.rs"]),
     ("pingora_ketama", &["proxy/replicas/set.rs"]),
-    ("pingora_load_balancing", &["proxy/replicas/check.rs"]),
+    ("pingora_load_balancing", &["proxy/check.rs"]),
     ("tokio_rustls", &["proxy/", "probe/", "store/redis/"]),
     ("rustls", &["proxy/", "probe/", "store/redis/", "tls/"]),
     ("clap", &["cli/", "main.rs"]),

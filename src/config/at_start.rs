@@ -1,6 +1,7 @@
 //! What of a configuration counts only when a process starts: a reload leaves it as it was.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use super::{Config, KeyringSource, Listen, LogFormat, Store, Telemetry};
 use crate::tls::ServerFiles;
@@ -22,6 +23,7 @@ impl Config {
             connections: self.limits.connections,
             store: self.store.clone(),
             keyring: self.keyring.clone(),
+            data_dir: self.data_dir.clone(),
         }
     }
 }
@@ -40,6 +42,7 @@ pub struct AtStart {
     connections: Option<usize>,
     store: Store,
     keyring: KeyringSource,
+    data_dir: PathBuf,
 }
 
 impl AtStart {
@@ -58,6 +61,7 @@ impl AtStart {
             ("limits.connections", self.connections == other.connections),
             ("[store]", self.store == other.store),
             ("[keyring]", self.keyring == other.keyring),
+            ("data_dir", self.data_dir == other.data_dir),
             ("[telemetry]", self.telemetry == other.telemetry),
         ];
         let differing = same.into_iter().filter(|(_, same)| !same);

@@ -34,7 +34,7 @@ pub struct Serving {
     /// What every request passes.
     pub layer: CloakroomLayer,
     /// Where requests are counted.
-    pub account: Account,
+    pub account: Arc<Account>,
     /// Where requests go.
     pub backends: Arc<BTreeMap<ServerName, Backend>>,
 }

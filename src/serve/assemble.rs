@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::StartError;
-use super::reload::House;
+use super::house::House;
 use crate::config::{self, Config, Listen, Replicas, Server, Transport};
 use crate::gate::{Discovery, Door, Gate};
 use crate::layer::{CloakroomLayer, Limits, Routes};
@@ -78,7 +78,7 @@ pub(super) fn serving(
         flood,
         idle_backends: house.descriptors.idle_backends,
         layer,
-        account,
+        account: Arc::new(account),
         backends: Arc::new(backends),
     })
 }
@@ -114,10 +114,12 @@ fn door(ring: &Keyring, name: ServerName, server: Server) -> Result<Door, StartE
         config::Discovery::Omit => Discovery::Omit,
     };
     let door = Door::open(ring, name, server.slots)?.with_discovery(discovery);
-    let config::Backend::Http { url, transport, .. } = server.backend;
-    Ok(match transport {
-        Transport::Streamable => door,
-        Transport::Sse => door.with_sse(url),
+    Ok(match server.backend {
+        config::Backend::Command(_) => door.with_children(),
+        config::Backend::Http { url, transport, .. } => match transport {
+            Transport::Streamable => door,
+            Transport::Sse => door.with_sse(url),
+        },
     })
 }
 
@@ -129,7 +131,10 @@ fn backend(name: &ServerName, server: &Server) -> Result<Backend, StartError> {
         connect_timeout,
         replicas,
         ..
-    } = &server.backend;
+    } = &server.backend
+    else {
+        return Err(StartError::NoChildren(name.clone()));
+    };
     let tls = match url.scheme_str() {
         Some("https") => {
             let config = tls::client_config(ca_file.as_deref(), None);
@@ -143,9 +148,7 @@ fn backend(name: &ServerName, server: &Server) -> Result<Backend, StartError> {
         None => backend,
         Some(socket) => backend.through(BackendSocket {
             path: socket.path.clone(),
-            uids: socket
-                .uid
-                .map_or_else(|| vec![sys::user(), 0], |uid| vec![uid]),
+            uids: socket.uids(sys::user()),
         }),
     };
     let backend = match replicas {

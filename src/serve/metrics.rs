@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use tokio::sync::watch;
 
-use super::reload::{House, Reloads};
+use super::house::House;
+use super::reload::Reloads;
 use crate::names::ServerName;
 use crate::proxy::Serving;
 use crate::resolve::{Figures, Watch};

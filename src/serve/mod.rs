@@ -6,6 +6,7 @@
 mod assemble;
 mod certificate;
 mod descriptors;
+mod house;
 mod metrics;
 mod presence;
 mod reload;
@@ -18,18 +19,17 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::cli::Failure;
-use crate::cli::open::{self, Source};
+use crate::cli::open::Source;
 use crate::config::{Config, LogFormat};
 use crate::gate::NoServerKey;
 use crate::names::ServerName;
 use crate::proxy::{self, Address, BackendError, Health, Listener, Options};
-use crate::resolve::{Resolver, Settings};
 use crate::sys::{self, Watched};
-use crate::telemetry::{self, Metrics};
-use crate::tls::{ServerTls, TlsError};
-use crate::vault::{Reader, Vault};
+use crate::telemetry;
+use crate::tls::TlsError;
+use house::House;
 use presence::Presence;
-use reload::{House, Reloader, Reloads, Served};
+use reload::{Reloader, Reloads, Served};
 use stop::Leaving;
 
 /// Threads of the runtime for everything but requests.
@@ -44,6 +44,9 @@ pub enum StartError {
     /// A server cannot be reached as configured.
     #[error("servers.{0}: {1}")]
     Backend(ServerName, BackendError),
+    /// A server that is to be started, which this release does not yet do.
+    #[error("servers.{0}: `command` is not served yet")]
+    NoChildren(ServerName),
     /// There is nothing to check a server's certificate with.
     #[error("servers.{0}: {1}")]
     Tls(ServerName, TlsError),
@@ -141,7 +144,7 @@ async fn listen(
     leaving: &Leaving,
 ) -> Result<Reloader, Failure> {
     let files = Watched::taken(reload::files(source.as_ref(), &config));
-    let house = open_house(&config).await?;
+    let house = House::open(&config).await?;
     let reloads = Arc::new(Reloads::begun());
     let uids = config.listen_uids.as_deref();
     if let Some(listen) = config.health_listen.clone() {
@@ -188,43 +191,6 @@ async fn listen(
         start,
         source,
         files,
-    })
-}
-
-/// Opens the keyring and the store, which must belong together.
-async fn open_house(config: &Config) -> Result<House, Failure> {
-    let ring = Arc::new(open::keyring(&config.keyring)?);
-    let store = open::store(config).await?;
-    for remark in store.remarks().await.unwrap_or_default() {
-        tracing::warn!(%remark, "the store works, but not as well as it should");
-    }
-    let vault = Vault::new(store.clone(), ring.clone());
-    vault.check_keyring().await?;
-    let metrics = Arc::new(Metrics::new());
-    let lag = metrics.revocation_lag.clone();
-    let settings = Settings {
-        cache_bytes: config.store.cache,
-        stale_for: config.store.stale_for,
-        lag: Some(Arc::new(move |took| lag.observe(took))),
-    };
-    let resolver = Resolver::new(store.clone(), Reader::new(ring.clone()), &settings);
-    let tls = match config.tls.clone() {
-        Some(files) => {
-            let tls = ServerTls::load(files).map_err(StartError::Certificate);
-            let tls = Arc::new(tls.map_err(Failure::new)?);
-            certificate::keep_fresh(&tls);
-            Some(tls)
-        }
-        None => None,
-    };
-    Ok(House {
-        ring,
-        store,
-        resolver,
-        tls,
-        descriptors: descriptors::divide(config.limits.connections, config.threads),
-        metrics,
-        tracer: traces::tracer(&config.telemetry).map_err(Failure::new)?,
     })
 }
 
