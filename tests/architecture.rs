@@ -41,6 +41,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Edges.
     ("telemetry", &["names", "rejection"]),
     ("sys", &[]),
+    ("launch", &["sys"]),
     (
         "layer",
         &["gate", "mcp", "names", "rejection", "resolve", "vault"],
@@ -95,7 +96,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "vault",
         ],
     ),
-    ("main", &["cli", "demo", "serve", "sys", "telemetry"]),
+    (
+        "main",
+        &["cli", "demo", "launch", "serve", "sys", "telemetry"],
+    ),
     ("lib", &[]),
 ];
 
@@ -153,6 +157,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("toml", &["config/"]),
     ("quick_cache", &["resolve/", "layer/schema.rs"]),
     ("url", &["layer/rules.rs", "layer/exchange.rs"]),
+    ("landlock", &["launch/domain.rs"]),
     ("unsafe", &["sys/"]),
 ];
 
