@@ -54,8 +54,8 @@
 //! Edges: [`layer`] (a tower Layer around any service), [`proxy`] (the listener and the service that
 //! reaches backends; `cloakroom serve` is the layer around it), [`probe`] (asks a URL once), [`tls`] (of
 //! its and the store's connections, and the listener's certificate), [`launch`] (child processes,
-//! contained, none of which outlives us), [`packages`] (what `npx` and `uvx` would start), [`cli`],
-//! [`demo`], [`config`], [`telemetry`], [`sys`]; [`serve`] wires all, reads the
+//! contained, none of which outlives us), [`cli`], [`demo`], [`config`],
+//! [`telemetry`], [`sys`], [`packages`] (what `npx` and `uvx` would start); [`serve`] wires all, reads the
 //! configuration again when it changes, and drains before it ends.
 //! `tests/architecture.rs` holds who may use whom.
 //!
@@ -137,6 +137,7 @@ pub mod proxy;
 pub mod rejection;
 pub mod resolve;
 pub mod serve;
+pub mod stdio;
 pub mod store;
 pub mod sys;
 pub mod telemetry;

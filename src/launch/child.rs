@@ -202,7 +202,7 @@ fn limit(limits: &ProcessLimits) -> Result<(), Refusal> {
     let wanted = [
         ("open_files", Resource::Nofile, Some(limits.open_files)),
         ("processes", Resource::Nproc, limits.processes),
-        ("address_space", Resource::As, limits.address_space),
+        ("data", Resource::Data, limits.data),
         ("cpu_seconds", Resource::Cpu, limits.cpu_seconds),
     ];
     for (name, resource, limit) in wanted {

@@ -102,8 +102,9 @@ pub struct ProcessLimits {
     pub open_files: u64,
     /// Processes and threads of its user in all, wherever they run. Does not hold for root.
     pub processes: Option<u64>,
-    /// Bytes of address space, which is much more than memory in use.
-    pub address_space: Option<u64>,
+    /// Bytes of data: what a program may write that is no file. Some runtimes claim much more address space
+    /// than they ever use, so that is not limited.
+    pub data: Option<u64>,
     /// Seconds of processor time.
     pub cpu_seconds: Option<u64>,
 }
@@ -113,7 +114,7 @@ impl Default for ProcessLimits {
         Self {
             open_files: 1024,
             processes: None,
-            address_space: None,
+            data: None,
             cpu_seconds: None,
         }
     }

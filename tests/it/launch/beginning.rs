@@ -82,7 +82,7 @@ async fn it_runs_with_the_limits_and_without_privileges() {
     room.containment.limits = ProcessLimits {
         open_files: 256,
         processes: Some(200),
-        address_space: Some(1 << 32),
+        data: Some(1 << 32),
         cpu_seconds: Some(60),
     };
     // By the shell itself: what it starts is not shown its own `/proc/PID`.
@@ -103,7 +103,7 @@ async fn it_runs_with_the_limits_and_without_privileges() {
         "Max core file size 0 0 bytes",
         "Max open files 256 256 files",
         "Max processes 200 200 processes",
-        "Max address space 4294967296 4294967296 bytes",
+        "Max data size 4294967296 4294967296 bytes",
         "Max cpu time 60 60 seconds",
         "500",
         "0077",
