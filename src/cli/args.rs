@@ -42,6 +42,8 @@ pub enum Command {
         #[arg(long, value_parser = http_url)]
         url: Option<http::Uri>,
     },
+    /// List the child processes of servers that are started: whose, how old, how idle, how large
+    Ps,
     /// Try everything on this machine: a folder, two users, a small MCP server
     Demo(DemoArgs),
     /// The people and service accounts whose secrets are kept

@@ -27,6 +27,7 @@ pub mod open;
 mod output;
 mod paste;
 mod progress;
+mod ps;
 mod retire;
 mod rotate;
 mod secret;
@@ -58,6 +59,7 @@ async fn dispatch(args: &Args, out: &Output) -> Result<(), Failure> {
         Command::Store { command } => store::run(command, &from, out).await,
         Command::ClientConfig(args) => paste::run(args, &from, out),
         Command::Explain(args) => explain::run(args, &from, out).await,
+        Command::Ps => ps::run(&from, out).await,
         Command::Check { offline } => check::run(*offline, &from, out).await,
         Command::Health { url } => health::run(url.as_ref(), &from, out).await,
         Command::Init(init) => init::run(init, args.config.as_deref(), out),

@@ -14,6 +14,7 @@
 
 mod at_start;
 mod command;
+mod data_dir;
 mod document;
 mod env;
 mod error;
@@ -43,6 +44,7 @@ use http::Uri;
 
 pub use at_start::AtStart;
 pub use command::{Command, Sandbox};
+pub use data_dir::DataDir;
 pub use error::{ConfigError, ConfigErrors};
 pub use keyring::{DEFAULT_KEYRING_FILE, KeyringSource};
 pub use listen::{Listen, TrustedProxies};
@@ -104,7 +106,7 @@ pub struct Config {
     /// The servers by name; at least one.
     pub servers: BTreeMap<ServerName, Server>,
     /// Where children have their private folders, and packages are kept.
-    pub data_dir: PathBuf,
+    pub data_dir: DataDir,
     /// What relative paths are relative to: the file's folder, or empty for the working directory.
     pub folder: PathBuf,
     /// What is allowed and yet probably not meant, a sentence each.
