@@ -52,9 +52,9 @@
 //! | [`gate`] | the one read path: authenticate, admit |
 //!
 //! Edges: [`layer`] (a tower Layer around any service), [`proxy`] (the listener and the service that
-//! reaches backends; `cloakroom serve` is the layer around it), [`probe`] (asks a URL once), [`tls`] (of
-//! its and the store's connections, and the listener's certificate), [`cli`], [`demo`], [`config`],
-//! [`telemetry`], [`sys`]; [`serve`] wires all, reads the
+//! reaches backends; `cloakroom serve` is the layer around it), [`stdio`] (servers that
+//! run as child processes), [`probe`] (asks a URL once), [`tls`] (of its and the store's connections, and
+//! the listener's certificate), [`cli`], [`demo`], [`config`], [`telemetry`], [`sys`]; [`serve`] wires all, reads the
 //! configuration again when it changes, and drains before it ends.
 //! `tests/architecture.rs` holds who may use whom.
 //!
@@ -134,6 +134,7 @@ pub mod proxy;
 pub mod rejection;
 pub mod resolve;
 pub mod serve;
+pub mod stdio;
 pub mod store;
 pub mod sys;
 pub mod telemetry;

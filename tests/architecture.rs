@@ -58,6 +58,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("probe", &["tls"]),
+    ("stdio", &["names", "vault"]),
     ("config", &["inject", "names", "store", "tls"]),
     (
         "cli",
@@ -106,6 +107,7 @@ const ONLY: &[(&str, &str, &[&str])] = &[
     ("proxy", "tls", &["ServerTls"]),
     ("proxy", "resolve", &["Identity"]),
     ("proxy", "vault", &["UserId"]),
+    ("stdio", "vault", &["EphemeralMac", "UserId"]),
     ("cli", "tls", &["ServerFiles", "ServerTls", "client_config"]),
     ("config", "tls", &["ServerFiles"]),
     ("cli", "inject", &["Place", "Slot", "Template"]),
