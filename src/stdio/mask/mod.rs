@@ -1,8 +1,10 @@
-//! Hides a child's secrets in what it writes, without knowing them.
+//! Hides a child's secrets in what it writes, without knowing them; `forms` is how they may be written.
+
+mod forms;
 
 use std::ops::Range;
 
-use super::forms::{self, Form};
+use self::forms::Form;
 use crate::vault::EphemeralMac;
 
 /// The shortest secret that is hidden, in bytes: what is shorter stands in half of all lines.
@@ -11,7 +13,7 @@ const SHORTEST: usize = 4;
 const SHORTEST_LINE: usize = 8;
 /// A form longer than this is looked for in pieces of this length. Bounds how many lengths there are, and
 /// lets what follows the cut of a line be forgotten but for so many bytes.
-pub(super) const PIECE: usize = 64;
+pub(in crate::stdio) const PIECE: usize = 64;
 /// Bits kept of a fingerprint. A polynomial of the secret's bytes tells about them what it is long, so no
 /// more is kept than spares most of the MACs.
 const BITS: u32 = 12;
@@ -115,7 +117,7 @@ impl Mask {
     }
 
     /// Where secrets stand in `line`: in order, apart from each other.
-    pub(super) fn find(&self, line: &[u8]) -> Vec<Range<usize>> {
+    pub(in crate::stdio) fn find(&self, line: &[u8]) -> Vec<Range<usize>> {
         let mut found = Vec::new();
         for window in &self.windows {
             self.find_window(window, line, &mut found);

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use super::allowance::Allowance;
 use super::escape::escape;
-use super::mask::{Mask, PIECE};
 use super::tail::Tail;
+use crate::stdio::mask::{Mask, PIECE};
 
 /// Bytes shown of a line, before they are escaped.
 const LINE: usize = 4096;

@@ -5,7 +5,8 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use proptest::prelude::*;
 
-use super::{Lines, Mask, Said};
+use super::{Lines, Said};
+use crate::stdio::Mask;
 
 const SECRET: &str = "ghp_A1b2/C3\"d4+é&<Zz";
 const PEM: &str = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC\r\n\

@@ -1,10 +1,20 @@
 //! What becomes of a child's standard error: the log, and the text of errors.
+//!
+//! `lines` cuts it into lines, has the mask hide secrets in them and `escape` make the rest safe to show, lets
+//! through what its `allowance` allows, and keeps the `tail` for errors.
+
+mod allowance;
+mod escape;
+mod lines;
+#[cfg(test)]
+mod lines_tests;
+mod tail;
 
 use std::time::Instant;
 
 use tracing::info;
 
-use super::lines::{Lines, Said};
+pub use self::lines::{Lines, Said};
 use super::mask::Mask;
 use crate::names::{ProfileName, ServerName};
 use crate::vault::UserId;
@@ -34,9 +44,9 @@ pub struct Words {
 }
 
 impl Words {
-    /// Of a child that has just been started, whose secrets `mask` hides.
+    /// Of a child that is being started, whose secrets `mask` hides.
     #[must_use]
-    pub fn new(whose: Whose, mask: Mask, now: Instant) -> Self {
+    pub fn new(mask: Mask, whose: Whose, now: Instant) -> Self {
         let lines = Lines::new(mask, now);
         Self { whose, lines }
     }
@@ -117,7 +127,7 @@ mod tests {
             .without_time()
             .finish();
         tracing::subscriber::with_default(lines, || {
-            let mut words = Words::new(whose, Mask::of([&b"ntn_1234"[..]]), now);
+            let mut words = Words::new(Mask::of([&b"ntn_1234"[..]]), whose, now);
             words.push(b"token ntn_1234 user=ab pid=1\nbad\x1b[0m", now);
             words.end(now);
             words.push(&b"more\n".repeat(60), now);
