@@ -124,7 +124,7 @@ const ONLY: &[(&str, &str, &[&str])] = &[
     ("mcp", "vault", &["Sealer"]),
     ("layer", "resolve", &["Identity"]),
     ("layer", "vault", &["UserId", "now_seconds"]),
-    ("stdio", "vault", &["UserId", "random_id"]),
+    ("stdio", "vault", &["EphemeralMac", "UserId", "random_id"]),
     ("stdio", "identity", &["KeyId"]),
     ("proxy", "tls", &["ServerTls"]),
     ("proxy", "resolve", &["Identity"]),

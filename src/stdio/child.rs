@@ -36,7 +36,7 @@ pub(super) struct Child {
     mailbox: OnceLock<Arc<Mailbox>>,
     /// To its standard input; none once that was closed.
     lines: Mutex<Option<mpsc::Sender<Bytes>>>,
-    pub(super) words: Mutex<Words>,
+    words: Mutex<Words>,
     used: Mutex<Instant>,
     is_stopping: AtomicBool,
     end: watch::Sender<Option<Arc<End>>>,
@@ -117,8 +117,7 @@ impl Child {
 
     /// What it wrote last to its standard error, to be put behind a sentence.
     pub(super) fn last_words(&self) -> String {
-        let words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
-        match words.tail() {
+        match self.words().tail() {
             tail if tail.is_empty() => tail,
             tail => format!("; its last words: {tail}"),
         }
@@ -381,6 +380,11 @@ impl Child {
 
     pub(super) fn mailbox(&self) -> Option<&Arc<Mailbox>> {
         self.mailbox.get()
+    }
+
+    /// What it writes to its standard error.
+    pub(super) fn words(&self) -> MutexGuard<'_, Words> {
+        self.words.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn talk(&self) -> MutexGuard<'_, Talk<To>> {

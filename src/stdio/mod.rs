@@ -53,9 +53,11 @@ mod words;
 use bytes::Bytes;
 
 pub use answer::Answer;
+pub use mask::Mask;
 pub use pool::{Children, Figures, Listed};
 pub use served::Served;
 pub use settings::{Limits, Settings};
+pub use words::{CHILD, Lines, Said};
 
 use crate::layer::{Caller, Failure};
 use crate::names::{ProfileName, ServerName};
@@ -72,11 +74,12 @@ struct Owner {
 
 impl Owner {
     /// What is told of it in the log.
-    fn whose(&self) -> words::Whose {
+    fn whose(&self, pid: u32) -> words::Whose {
         words::Whose {
-            server: self.server.to_string(),
-            user: self.user.to_string(),
-            profile: self.profile.to_string(),
+            server: self.server.clone(),
+            user: self.user,
+            profile: self.profile.clone(),
+            pid,
         }
     }
 

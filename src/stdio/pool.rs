@@ -294,7 +294,7 @@ impl Children {
         let _room = self.room(owner)?;
         let variables = lease.environment().expose_variables();
         let values = variables.iter().map(|(_, value)| value.as_slice());
-        let words = Words::new(Mask::of(values), owner.whose());
+        let mask = Mask::of(values);
         let spec = Spec {
             command: settings.command.clone(),
             environment: variables.to_vec(),
@@ -309,6 +309,8 @@ impl Children {
                 format!("the process of the server `{server}` cannot be started: {error}"),
             )
         })?;
+        let whose = owner.whose(process.handle.pid());
+        let words = Words::new(mask, whose, Instant::now());
         let child = Child::new(
             process,
             settings,
