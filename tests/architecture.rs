@@ -95,7 +95,19 @@ const ARROWS: &[(&str, &[&str])] = &[
             "vault",
         ],
     ),
-    ("main", &["cli", "demo", "serve", "sys", "telemetry"]),
+    (
+        "run",
+        &[
+            "cli",
+            "config",
+            "inject",
+            "names",
+            "packages",
+            "serve",
+            "telemetry",
+        ],
+    ),
+    ("main", &["cli", "demo", "run", "serve", "sys", "telemetry"]),
     ("lib", &[]),
 ];
 
@@ -110,6 +122,7 @@ const ONLY: &[(&str, &str, &[&str])] = &[
     ("cli", "tls", &["ServerFiles", "ServerTls", "client_config"]),
     ("config", "tls", &["ServerFiles"]),
     ("cli", "inject", &["Place", "Slot", "Template"]),
+    ("run", "inject", &["Place"]),
 ];
 
 /// A crate, or a part of one, and the files (or folders, ending in `/`) that may name it.

@@ -21,6 +21,7 @@ mod replicas;
 mod revocation;
 mod rotation;
 mod rules;
+mod run;
 mod sockets;
 mod stopping;
 mod store_suite;
