@@ -53,8 +53,10 @@
 //!
 //! Edges: [`layer`] (a tower Layer around any service), [`proxy`] (the listener and the service that
 //! reaches backends; `cloakroom serve` is the layer around it), [`probe`] (asks a URL once), [`tls`] (of
-//! its and the store's connections, and the listener's certificate), [`cli`], [`demo`], [`run`] (a stdio server without a configuration), [`config`],
-//! [`telemetry`], [`sys`], [`packages`] (what `npx` and `uvx` would start); [`serve`] wires all, reads the
+//! its and the store's connections, and the listener's certificate), [`launch`] (child processes,
+//! contained, none of which outlives us), [`packages`] (what `npx` and `uvx` would start), [`cli`],
+//! [`demo`], [`run`] (a stdio server without a configuration), [`config`], [`telemetry`], [`sys`];
+//! [`serve`] wires all, reads the
 //! configuration again when it changes, and drains before it ends.
 //! `tests/architecture.rs` holds who may use whom.
 //!
@@ -125,6 +127,7 @@ pub mod demo;
 pub mod gate;
 pub mod identity;
 pub mod inject;
+pub mod launch;
 pub mod layer;
 pub mod mcp;
 pub mod names;

@@ -41,6 +41,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Edges.
     ("telemetry", &["names", "rejection"]),
     ("sys", &[]),
+    ("launch", &["sys"]),
     (
         "layer",
         &["gate", "mcp", "names", "rejection", "resolve", "vault"],
@@ -104,10 +105,14 @@ const ARROWS: &[(&str, &[&str])] = &[
             "names",
             "packages",
             "serve",
+            "sys",
             "telemetry",
         ],
     ),
-    ("main", &["cli", "demo", "run", "serve", "sys", "telemetry"]),
+    (
+        "main",
+        &["cli", "demo", "launch", "run", "serve", "sys", "telemetry"],
+    ),
     ("lib", &[]),
 ];
 
@@ -166,6 +171,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("toml", &["config/"]),
     ("quick_cache", &["resolve/", "layer/schema.rs"]),
     ("url", &["layer/rules.rs", "layer/exchange.rs"]),
+    ("landlock", &["launch/domain.rs"]),
     ("unsafe", &["sys/"]),
 ];
 

@@ -21,7 +21,7 @@ use crate::cli::{Failure, Output, RunArgs, open};
 use crate::config::{Config, Listen};
 use crate::names::{SecretName, ServerName};
 use crate::packages::{self, Packages, Resolved};
-use crate::{serve, telemetry};
+use crate::{serve, sys, telemetry};
 use folder::{Folder, Wanted};
 
 /// Makes or reuses the folder, installs what has to be, says how to add a user, and serves until interrupted.
@@ -29,6 +29,7 @@ use folder::{Folder, Wanted};
 /// # Errors
 /// What kept it from starting, and what to do about it.
 pub fn run(args: &RunArgs, out: &Output) -> Result<(), Failure> {
+    sys::keep_memory_private();
     let package = packages::package_of(&args.command).map_err(Failure::usage)?;
     let server = match &args.name {
         Some(name) => name.clone(),

@@ -11,6 +11,7 @@ mod demo;
 mod desync;
 mod examples;
 mod faults;
+mod launch;
 mod mix_up;
 mod moving;
 mod overload;
