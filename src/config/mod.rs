@@ -292,6 +292,14 @@ pub fn load_text(text: &str, file: &Path, folder: &Path) -> Result<Config, Confi
     errors.finish(parsed)
 }
 
+/// `text` as a basic string of TOML, whose escapes are those of JSON.
+#[must_use]
+pub fn basic_string(text: &str) -> String {
+    serde_json::Value::from(text)
+        .to_string()
+        .replace('\u{7f}', "\\u007F")
+}
+
 fn load_as<T>(
     path: Option<&Path>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,

@@ -37,6 +37,8 @@ use shelf::{Interpreter, Kept, Manifest, Shelf};
 use start::Runner;
 use tool::Tools;
 
+/// The folder for packages within `data_dir`.
+pub const FOLDER: &str = "packages";
 /// How long an installation may take.
 const INSTALL_MAX: Duration = Duration::from_secs(10 * 60);
 
@@ -69,6 +71,15 @@ struct Installed {
     integrity: Option<String>,
     command: Vec<String>,
     interpreter: Option<Interpreter>,
+}
+
+/// The package whose program `command` starts; none if it is neither `npx` nor `uvx`.
+///
+/// # Errors
+/// When the command line is not understood.
+pub fn package_of(command: &[String]) -> Result<Option<String>, RequestError> {
+    let request = request::parse(command)?;
+    Ok(request.map(|request| request.name().to_owned()))
 }
 
 impl Packages {
