@@ -37,8 +37,6 @@ use shelf::{Interpreter, Kept, Manifest, Shelf};
 use start::Runner;
 use tool::Tools;
 
-/// The folder for packages within `data_dir`.
-pub const FOLDER: &str = "packages";
 /// How long an installation may take.
 const INSTALL_MAX: Duration = Duration::from_secs(10 * 60);
 

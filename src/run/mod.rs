@@ -165,7 +165,7 @@ async fn resolve(
     config: &Config,
     out: &Output,
 ) -> Result<Option<Resolved>, Failure> {
-    let packages = Packages::at(&config.data_dir.join(packages::FOLDER), std::env::vars_os());
+    let packages = Packages::at(&config.data_dir.packages(), std::env::vars_os());
     let packages = match args.refresh {
         true => packages.refreshed(),
         false => packages,
