@@ -1,6 +1,8 @@
 //! Servers that run as children, as a configuration has them.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf, absolute};
 use std::sync::Arc;
 
@@ -33,6 +35,7 @@ impl House {
             });
         let mut servers = BTreeMap::new();
         for (name, server, command) in commands {
+            make(config.data_dir.path()).map_err(StartError::DataDir)?;
             let settings = settings(config, source, name, server, command).await?;
             servers.insert(name.clone(), Arc::new(settings));
         }
@@ -148,6 +151,14 @@ fn forbidden(config: &Config, source: Option<&Source>, children: &Path) -> Vec<P
         Some(children),
     ];
     files.into_iter().flatten().map(full).collect()
+}
+
+/// Makes `data_dir`. Children that run as other users reach their folders through it, and see no names.
+fn make(folder: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o711)
+        .create(folder)
 }
 
 fn full(path: &Path) -> PathBuf {

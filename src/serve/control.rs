@@ -3,7 +3,7 @@
 
 use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,13 +22,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Control(PathBuf);
 
 impl Control {
-    /// Tells of `children` from now on, until the runtime ends.
+    /// Tells of `children` in `folder` from now on, until the runtime ends.
     ///
     /// # Errors
     /// The socket cannot be made.
     pub(super) fn open(folder: &DataDir, children: &Children) -> io::Result<Self> {
-        let mut builder = std::fs::DirBuilder::new();
-        builder.recursive(true).mode(0o700).create(folder.path())?;
         let path = folder.control(std::process::id());
         remove(&path)?;
         let listener = UnixListener::bind(&path)?;
