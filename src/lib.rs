@@ -52,9 +52,10 @@
 //! | [`gate`] | the one read path: authenticate, admit |
 //!
 //! Edges: [`layer`] (a tower Layer around any service), [`proxy`] (the listener and the service that
-//! reaches backends; `cloakroom serve` is the layer around it), [`stdio`] (servers that
-//! run as child processes), [`probe`] (asks a URL once), [`tls`] (of its and the store's connections, and
-//! the listener's certificate), [`cli`], [`demo`], [`config`], [`telemetry`], [`sys`]; [`serve`] wires all, reads the
+//! reaches backends; `cloakroom serve` is the layer around it), [`probe`] (asks a URL once), [`tls`] (of
+//! its and the store's connections, and the listener's certificate), [`stdio`] (servers that
+//! run as child processes), [`launch`] (starts those, contained, and none outlives us), [`cli`], [`demo`], [`config`],
+//! [`telemetry`], [`sys`], [`packages`] (what `npx` and `uvx` would start); [`serve`] wires all, reads the
 //! configuration again when it changes, and drains before it ends.
 //! `tests/architecture.rs` holds who may use whom.
 //!
@@ -125,9 +126,11 @@ pub mod demo;
 pub mod gate;
 pub mod identity;
 pub mod inject;
+pub mod launch;
 pub mod layer;
 pub mod mcp;
 pub mod names;
+pub mod packages;
 pub mod policy;
 pub mod probe;
 pub mod proxy;

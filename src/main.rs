@@ -4,12 +4,15 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use cloakroom::cli::{self, Args, Command, Failure, Output, open};
-use cloakroom::{demo, serve, sys, telemetry};
+use cloakroom::{demo, launch, serve, sys, telemetry};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    if let Some(code) = launch::dispatch() {
+        return code;
+    }
     let args = Args::parse();
     let out = Output::new(args.json);
     let done = match &args.command {

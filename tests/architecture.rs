@@ -41,9 +41,22 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Edges.
     ("telemetry", &["names", "rejection"]),
     ("sys", &[]),
+    ("launch", &["sys"]),
     (
         "layer",
         &["gate", "mcp", "names", "rejection", "resolve", "vault"],
+    ),
+    (
+        "stdio",
+        &[
+            "identity",
+            "launch",
+            "layer",
+            "mcp",
+            "names",
+            "rejection",
+            "vault",
+        ],
     ),
     (
         "proxy",
@@ -52,13 +65,14 @@ const ARROWS: &[(&str, &[&str])] = &[
             "names",
             "rejection",
             "resolve",
+            "stdio",
             "telemetry",
             "tls",
             "vault",
         ],
     ),
+    ("packages", &[]),
     ("probe", &["tls"]),
-    ("stdio", &["names", "vault"]),
     ("config", &["inject", "names", "store", "tls"]),
     (
         "cli",
@@ -72,10 +86,13 @@ const ARROWS: &[(&str, &[&str])] = &[
             "cli",
             "config",
             "gate",
+            "launch",
             "layer",
             "names",
+            "packages",
             "proxy",
             "resolve",
+            "stdio",
             "store",
             "sys",
             "telemetry",
@@ -95,7 +112,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "vault",
         ],
     ),
-    ("main", &["cli", "demo", "serve", "sys", "telemetry"]),
+    (
+        "main",
+        &["cli", "demo", "launch", "serve", "sys", "telemetry"],
+    ),
     ("lib", &[]),
 ];
 
@@ -104,10 +124,11 @@ const ONLY: &[(&str, &str, &[&str])] = &[
     ("mcp", "vault", &["Sealer"]),
     ("layer", "resolve", &["Identity"]),
     ("layer", "vault", &["UserId", "now_seconds"]),
+    ("stdio", "vault", &["EphemeralMac", "UserId", "random_id"]),
+    ("stdio", "identity", &["KeyId"]),
     ("proxy", "tls", &["ServerTls"]),
     ("proxy", "resolve", &["Identity"]),
     ("proxy", "vault", &["UserId"]),
-    ("stdio", "vault", &["EphemeralMac", "UserId"]),
     ("cli", "tls", &["ServerFiles", "ServerTls", "client_config"]),
     ("config", "tls", &["ServerFiles"]),
     ("cli", "inject", &["Place", "Slot", "Template"]),
@@ -138,7 +159,14 @@ const CRATES: &[(&str, &[&str])] = &[
     ("ipnet", &["config/listen.rs", "proxy/client.rs"]),
     ("indicatif", &["cli/progress.rs"]),
     ("pingora_limits", &["proxy/flood.rs"]),
-    ("tempfile", &["store/backup.rs", "cli/keyring_file.rs"]),
+    (
+        "tempfile",
+        &[
+            "store/backup.rs",
+            "cli/keyring_file.rs",
+            "packages/shelf.rs",
+        ],
+    ),
     ("opentelemetry", &["telemetry/trace.rs"]),
     ("opentelemetry_http", &["telemetry/trace.rs"]),
     ("opentelemetry_otlp", &["telemetry/trace.rs"]),
@@ -147,6 +175,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("toml", &["config/"]),
     ("quick_cache", &["resolve/", "layer/schema.rs"]),
     ("url", &["layer/rules.rs", "layer/exchange.rs"]),
+    ("landlock", &["launch/domain.rs"]),
     ("unsafe", &["sys/"]),
 ];
 

@@ -14,7 +14,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::pool::Pooled;
+use super::body::BackendBody;
 use crate::layer::{AnswerBody, BoxError, Endpoint, Observed, Observer, Seen, is_stream};
 use crate::names::ServerName;
 use crate::rejection::{Kind, Rejection};
@@ -110,7 +110,7 @@ impl Entry {
     /// It is answered; the answer is on its way.
     pub(super) fn answered(
         mut self,
-        response: Response<AnswerBody<Pooled>>,
+        response: Response<AnswerBody<BackendBody>>,
     ) -> Response<Accounted> {
         let rejection = response.extensions().get::<Rejection>();
         self.status = Some(response.status());
@@ -254,7 +254,7 @@ pin_project! {
     /// The body of an answer; its end is the request's.
     pub(super) struct Accounted {
         #[pin]
-        body: AnswerBody<Pooled>,
+        body: AnswerBody<BackendBody>,
         entry: Entry,
     }
 }

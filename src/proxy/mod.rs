@@ -11,6 +11,7 @@
 
 mod account;
 mod backend;
+mod body;
 #[cfg(feature = "pingora-lb")]
 mod check;
 mod client;
@@ -38,6 +39,7 @@ mod worker;
 
 pub use account::Account;
 pub use backend::{Backend, BackendError, BackendSocket};
+pub use body::BackendBody;
 #[cfg(feature = "pingora-lb")]
 pub use check::Check;
 pub use client::{ClientAddress, TrustedProxies};

@@ -10,16 +10,16 @@ use tokio::time::sleep;
 use tower_service::Service as _;
 
 use super::account::{Accounted, Entry};
+use super::body::BackendBody;
 use super::cors;
 use super::flood::Late;
 use super::places::Place;
-use super::pool::Pooled;
 use super::serving::{Core, Current};
 use super::strict::Line;
 use crate::layer::AnswerBody;
 use crate::rejection::Rejection;
 
-type Answer = Response<AnswerBody<Pooled>>;
+type Answer = Response<AnswerBody<BackendBody>>;
 
 /// Who sends the requests of a connection.
 #[derive(Clone)]

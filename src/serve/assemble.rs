@@ -13,6 +13,7 @@ use crate::proxy::{
     Account, Address, Backend, BackendSocket, Entrance, Flood, Guard, ReplicaAddress, Serving,
     TrustedProxies, strict,
 };
+use crate::stdio;
 use crate::sys;
 use crate::tls;
 use crate::vault::Keyring;
@@ -25,6 +26,7 @@ pub(super) fn serving(
     config: Config,
     house: &House,
     before: Option<&Serving>,
+    commands: Option<stdio::Served>,
 ) -> Result<Serving, StartError> {
     let House { ring, metrics, .. } = house;
     let account = Account::new(
@@ -36,8 +38,10 @@ pub(super) fn serving(
     let mut doors = Vec::with_capacity(config.servers.len());
     let mut backends = BTreeMap::new();
     for (name, server) in config.servers {
-        let connects = metrics.server(Some(&name)).connects;
-        backends.insert(name.clone(), backend(&name, &server)?.counting(connects));
+        if let Some(backend) = backend(&name, &server)? {
+            let connects = metrics.server(Some(&name)).connects;
+            backends.insert(name.clone(), backend.counting(connects));
+        }
         doors.push(door(ring, name, server)?);
     }
     let gate = Arc::new(Gate::new(
@@ -80,6 +84,7 @@ pub(super) fn serving(
         layer,
         account: Arc::new(account),
         backends: Arc::new(backends),
+        commands,
     })
 }
 
@@ -123,7 +128,8 @@ fn door(ring: &Keyring, name: ServerName, server: Server) -> Result<Door, StartE
     })
 }
 
-fn backend(name: &ServerName, server: &Server) -> Result<Backend, StartError> {
+/// How a server at a URL is reached; none for one that runs as children.
+fn backend(name: &ServerName, server: &Server) -> Result<Option<Backend>, StartError> {
     let config::Backend::Http {
         url,
         socket,
@@ -133,7 +139,7 @@ fn backend(name: &ServerName, server: &Server) -> Result<Backend, StartError> {
         ..
     } = &server.backend
     else {
-        return Err(StartError::NoChildren(name.clone()));
+        return Ok(None);
     };
     let tls = match url.scheme_str() {
         Some("https") => {
@@ -166,7 +172,9 @@ fn backend(name: &ServerName, server: &Server) -> Result<Backend, StartError> {
     } = &server.backend
     {
         let (every, path) = (*every, path.clone());
-        return Ok(backend.with_checks(crate::proxy::Check { every, path }));
+        return Ok(Some(
+            backend.with_checks(crate::proxy::Check { every, path }),
+        ));
     }
-    Ok(backend)
+    Ok(Some(backend))
 }

@@ -1,12 +1,13 @@
 //! What outlives every configuration: keyring, store, and what is made of the two.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::descriptors::{self, Descriptors};
 use super::{StartError, certificate, traces};
 use crate::cli::{Failure, open};
 use crate::config::Config;
 use crate::resolve::{Resolver, Settings};
+use crate::stdio::Children;
 use crate::store::Store;
 use crate::sys;
 use crate::telemetry::{Metrics, Tracer};
@@ -23,6 +24,8 @@ pub(super) struct House {
     pub(super) descriptors: Descriptors,
     pub(super) metrics: Arc<Metrics>,
     pub(super) tracer: Option<Arc<Tracer>>,
+    /// Those of servers that run as children, once there was such a server.
+    pub(super) children: OnceLock<Children>,
 }
 
 impl House {
@@ -60,6 +63,7 @@ impl House {
             descriptors: descriptors::divide(config.limits.connections, config.threads),
             metrics,
             tracer: traces::tracer(&config.telemetry).map_err(Failure::new)?,
+            children: OnceLock::new(),
         })
     }
 

@@ -5,6 +5,7 @@
 
 mod assemble;
 mod certificate;
+mod commands;
 mod descriptors;
 mod house;
 mod metrics;
@@ -22,7 +23,9 @@ use crate::cli::Failure;
 use crate::cli::open::Source;
 use crate::config::{Config, LogFormat};
 use crate::gate::NoServerKey;
+use crate::launch::LaunchError;
 use crate::names::ServerName;
+use crate::packages::PackageError;
 use crate::proxy::{self, Address, BackendError, Health, Listener, Options};
 use crate::sys::{self, Watched};
 use crate::telemetry;
@@ -44,9 +47,18 @@ pub enum StartError {
     /// A server cannot be reached as configured.
     #[error("servers.{0}: {1}")]
     Backend(ServerName, BackendError),
-    /// A server that is to be started, which this release does not yet do.
-    #[error("servers.{0}: `command` is not served yet")]
-    NoChildren(ServerName),
+    /// The system cannot keep children apart.
+    #[error(
+        "servers.{0}: this system has no Landlock (Linux 5.13 and later, unless it was left out), which \
+         keeps children apart; write sandbox = \"none\" to run them without"
+    )]
+    NoLandlock(ServerName),
+    /// There is nothing that starts children.
+    #[error(transparent)]
+    NoLauncher(#[from] LaunchError),
+    /// A package cannot be had.
+    #[error("servers.{0}: {1}")]
+    Package(ServerName, PackageError),
     /// There is nothing to check a server's certificate with.
     #[error("servers.{0}: {1}")]
     Tls(ServerName, TlsError),
@@ -129,6 +141,9 @@ impl Running {
             };
             let served = reloader.served;
             stop::go(&served, &leaving, told).await;
+            if let Some(children) = reloader.house.children.get() {
+                children.stop().await;
+            }
             served.presence.withdraw().await;
         });
         if let Some(tracer) = &tracer {
@@ -161,7 +176,9 @@ async fn listen(
     let listen = assemble::address(config.listen.clone(), uids);
     let (threads, beacon) = (config.threads, house.beacon(&config));
     let connections = house.descriptors.connections;
-    let serving = assemble::serving(config, &house, None);
+    let commands = house.commands(&config, source.as_ref()).await;
+    let commands = commands.map_err(Failure::new)?;
+    let serving = assemble::serving(config, &house, None, commands);
     let options = Options {
         listen,
         threads,

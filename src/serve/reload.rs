@@ -149,7 +149,9 @@ impl Reloader {
         let beacon = self.house.beacon(&config);
         let drain = config.drain;
         let before = self.served.listener.serving();
-        let serving = assemble::serving(config, &self.house, Some(&before));
+        let commands = self.house.commands(&config, Some(source)).await;
+        let commands = commands.map_err(Failure::new)?;
+        let serving = assemble::serving(config, &self.house, Some(&before), commands);
         let serving = serving.map_err(Failure::new)?;
         // Before the first request to a new server: a rotation must not pass by who serves it.
         let presence = Presence::start(beacon).await;

@@ -40,7 +40,7 @@ use serde::de::DeserializeOwned;
 pub use check::CheckError;
 pub use envelope::{OpenError, SecretOpener};
 pub use ephemeral::EphemeralMac;
-pub use ids::{UserId, key_record, user_record};
+pub use ids::{UserId, key_record, random_id, user_record};
 pub use key_name::{KeyKind, KeyName};
 pub use keyring::{Keyring, KeyringError, KeyringText, ReadOnly, Succession};
 pub use keys::{IssuedKey, KeyInfo, KeyRequest};
