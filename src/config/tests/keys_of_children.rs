@@ -72,7 +72,7 @@ fn a_command_is_enough_and_the_rest_are_the_defaults() {
         (limits.children, limits.user_children, limits.child_message),
         (256, 8, 16 << 20)
     );
-    assert_eq!(config.data_dir, Path::new("cloakroom-data"));
+    assert_eq!(config.data_dir.path(), Path::new("cloakroom-data"));
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
 }
 
@@ -108,7 +108,7 @@ fn relative_paths_are_relative_to_the_file() {
     let text = format!("data_dir = 'd'\n{NOTION}readable = ['r', '/x']\n");
     std::fs::write(&file, text).unwrap();
     let config = load(Some(&file), []).unwrap_or_else(|e| panic!("{e}"));
-    assert_eq!(config.data_dir, folder.path().join("d"));
+    assert_eq!(config.data_dir.path(), folder.path().join("d"));
     let readable = [folder.path().join("r"), "/x".into()];
     assert_eq!(notion(&config).readable, readable);
 }
@@ -461,7 +461,7 @@ fn variables_set_commands_and_what_children_get() {
         (Some(1003), Some(64 << 20), 64)
     );
     assert_eq!(
-        (config.data_dir.as_path(), config.limits.user_children),
+        (config.data_dir.path(), config.limits.user_children),
         (Path::new("/var/lib/cloakroom"), 3)
     );
     // The file's letters stay, and its value goes.

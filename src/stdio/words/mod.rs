@@ -25,20 +25,20 @@ pub const CHILD: &str = "cloakroom::child";
 
 /// Whose child it is.
 #[derive(Debug, Clone)]
-pub struct Whose {
+pub(super) struct Whose {
     /// The server it is a process of.
-    pub server: ServerName,
+    pub(in crate::stdio) server: ServerName,
     /// The user it runs for; a name may be a person's, so the log has the id.
-    pub user: UserId,
+    pub(in crate::stdio) user: UserId,
     /// With the secrets of which profile.
-    pub profile: ProfileName,
+    pub(in crate::stdio) profile: ProfileName,
     /// Its process id.
-    pub pid: u32,
+    pub(in crate::stdio) pid: u32,
 }
 
 /// What one child writes to its standard error: into the log, with its secrets hidden, control characters
 /// escaped, at most 50 lines at once and then 10 a second; the last lines are kept for errors.
-pub struct Words {
+pub(super) struct Words {
     whose: Whose,
     lines: Lines,
 }
@@ -46,26 +46,26 @@ pub struct Words {
 impl Words {
     /// Of a child that is being started, whose secrets `mask` hides.
     #[must_use]
-    pub fn new(mask: Mask, whose: Whose, now: Instant) -> Self {
+    pub(in crate::stdio) fn new(mask: Mask, whose: Whose, now: Instant) -> Self {
         let lines = Lines::new(mask, now);
         Self { whose, lines }
     }
 
     /// Takes what came next.
-    pub fn push(&mut self, bytes: &[u8], now: Instant) {
+    pub(in crate::stdio) fn push(&mut self, bytes: &[u8], now: Instant) {
         let Self { whose, lines } = self;
         lines.push(bytes, now, |said| log(whose, &said));
     }
 
     /// Nothing more comes.
-    pub fn end(&mut self, now: Instant) {
+    pub(in crate::stdio) fn end(&mut self, now: Instant) {
         let Self { whose, lines } = self;
         lines.end(now, |said| log(whose, &said));
     }
 
     /// The last lines for the text of an error: at most 1 KiB, parted by ` | `; empty when there were none.
     #[must_use]
-    pub fn tail(&self) -> String {
+    pub(in crate::stdio) fn tail(&self) -> String {
         self.lines.tail()
     }
 }
