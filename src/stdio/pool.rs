@@ -292,12 +292,11 @@ impl Children {
     ) -> Result<Arc<Child>, Failure> {
         lock(&self.0.crashes).may_start(owner, lease.version(), Instant::now())?;
         let _room = self.room(owner)?;
-        let variables = lease.environment().expose_variables();
-        let values = variables.iter().map(|(_, value)| value.as_slice());
-        let mask = Mask::of(values);
+        let environment = lease.environment();
+        let mask = Mask::of(environment.expose_secrets().iter().map(|value| &value[..]));
         let spec = Spec {
             command: settings.command.clone(),
-            environment: variables.to_vec(),
+            environment: environment.expose_variables().to_vec(),
             folder: folders::of(settings, owner),
             containment: settings.containment.clone(),
         };
@@ -310,13 +309,12 @@ impl Children {
             )
         })?;
         let whose = owner.whose(process.handle.pid());
-        let words = Words::new(mask, whose, Instant::now());
         let child = Child::new(
             process,
             settings,
             owner,
             lease.version(),
-            words,
+            Words::new(mask, whose, Instant::now()),
             &self.0.runtime,
         );
         lock(&self.0.running).add(child.clone());

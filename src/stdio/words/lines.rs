@@ -31,7 +31,7 @@ pub enum Said<'a> {
 }
 
 /// Cuts bytes into lines, hides secrets in them, escapes what moves a cursor, and leaves lines out when they
-/// are too many. Keeps some 4 KiB of a line that is not whole yet, and 1 KiB of the last lines.
+/// are too many. Keeps some 4 KiB of a line that is not whole yet, else none, and 1 KiB of the last lines.
 ///
 /// Lines without visible text are not lines.
 pub struct Lines {
@@ -69,6 +69,9 @@ impl Lines {
             start = end + 1;
         }
         self.add(&bytes[start..], now);
+        if self.line.is_empty() {
+            self.line = Vec::new();
+        }
     }
 
     /// Nothing more comes: a line that has begun has ended.
