@@ -122,6 +122,7 @@
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod dial;
 pub mod gate;
 pub mod identity;
 pub mod inject;

@@ -3,9 +3,11 @@
 //! The one module where `unsafe` would be allowed; there is none yet.
 
 mod files;
+mod sockets;
 mod watched;
 
 pub use files::{PrivateFileError, open_private};
+pub use sockets::keep_alive;
 pub use watched::Watched;
 
 use rustix::process::{
