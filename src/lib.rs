@@ -52,9 +52,10 @@
 //! | [`gate`] | the one read path: authenticate, admit |
 //!
 //! Edges: [`layer`] (a tower Layer around any service), [`proxy`] (the listener and the service that
-//! reaches backends; `cloakroom serve` is the layer around it), [`probe`] (asks a URL once), [`tls`] (of
-//! its and the store's connections, and the listener's certificate), [`cli`], [`demo`], [`config`],
-//! [`telemetry`], [`sys`]; [`serve`] wires all, reads the
+//! reaches backends; `cloakroom serve` is the layer around it), [`connect`] (the other way round: a server
+//! over stdio for clients without HTTP), [`dial`] (opens connections for it and for [`probe`], which asks a
+//! URL once), [`tls`] (of these, the proxy's and the store's connections, and the listener's certificate),
+//! [`cli`], [`demo`], [`config`], [`telemetry`], [`sys`]; [`serve`] wires all, reads the
 //! configuration again when it changes, and drains before it ends.
 //! `tests/architecture.rs` holds who may use whom.
 //!
@@ -76,7 +77,8 @@
 //! 8. `store` knows no users, keys or ciphers; `vault::crypto` alone calls ciphers; only `store`
 //!    knows Redis and SQLite; only `config` knows TOML, and the
 //!    environment but for what `cli` reads of a keyring (the variable that `keyring.env` names, and
-//!    `CREDENTIALS_DIRECTORY`) and what the OTLP library reads of its own (headers).
+//!    `CREDENTIALS_DIRECTORY`), the key `connect` is given (`CLOAKROOM_KEY`) and what the OTLP library
+//!    reads of its own (headers).
 //!
 //! # Where this differs from the written design
 //!
@@ -121,6 +123,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod connect;
 pub mod demo;
 pub mod dial;
 pub mod gate;

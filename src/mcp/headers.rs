@@ -196,11 +196,7 @@ pub fn check_headers(headers: &HeaderMap, message: &Message<'_>) -> Result<(), H
             header: MCP_NAME,
             why: Why::Undecodable,
         })?;
-        must_equal(
-            MCP_NAME,
-            &value,
-            named.unwrap_or_default().as_bytes(),
-        )?;
+        must_equal(MCP_NAME, &value, named.unwrap_or_default().as_bytes())?;
     }
     Ok(())
 }

@@ -28,7 +28,7 @@ pub fn mirrors(tool: &Value) -> Vec<Mirror> {
     let mut left = vec![(Vec::new(), &tool["inputSchema"])];
     while let Some((path, schema)) = left.pop() {
         for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
-            let path: Vec<String> = [path.as_slice(), &[name.clone()]].concat();
+            let path: Vec<String> = [path.as_slice(), std::slice::from_ref(name)].concat();
             let wanted = schema["x-mcp-header"].as_str();
             let wanted = wanted.filter(|name| name.len() <= NAME);
             let header = wanted.map(|name| HeaderName::try_from(format!("mcp-param-{name}")));

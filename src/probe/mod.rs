@@ -16,8 +16,8 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use tokio::time::timeout;
 
-pub use crate::dial::{Trouble, place};
 use crate::dial::{Dialer, addressed};
+pub use crate::dial::{Trouble, place};
 pub use judge::{Verdict, server};
 
 /// How much of an answer's body is read.
