@@ -96,13 +96,23 @@ const ARROWS: &[(&str, &[&str])] = &[
             "vault",
         ],
     ),
-    ("main", &["cli", "demo", "serve", "sys", "telemetry"]),
+    ("connect", &["cli", "dial", "mcp", "sys"]),
+    (
+        "main",
+        &["cli", "connect", "demo", "serve", "sys", "telemetry"],
+    ),
     ("lib", &[]),
 ];
 
 /// Of a module that is used, all that one user may name.
 const ONLY: &[(&str, &str, &[&str])] = &[
     ("mcp", "vault", &["Sealer"]),
+    (
+        "connect",
+        "cli",
+        &["ConnectArgs", "Failure", "Output", "open"],
+    ),
+    ("connect", "sys", &["self", "PrivateFileError"]),
     ("layer", "resolve", &["Identity"]),
     ("layer", "vault", &["UserId", "now_seconds"]),
     ("proxy", "tls", &["ServerTls"]),
@@ -128,7 +138,16 @@ const CRATES: &[(&str, &[&str])] = &[
             "demo/server.rs",
         ],
     ),
-    ("hyper", &["proxy/", "dial/", "probe/", "demo/server.rs"]),
+    (
+        "hyper",
+        &[
+            "proxy/",
+            "dial/",
+            "probe/",
+            "connect/wire.rs",
+            "demo/server.rs",
+        ],
+    ),
     ("hyper_util", &["proxy/", "dial/", "demo/server.rs"]),
     ("pingora_ketama", &["proxy/replicas/set.rs"]),
     ("pingora_load_balancing", &["proxy/replicas/check.rs"]),
@@ -146,7 +165,10 @@ const CRATES: &[(&str, &[&str])] = &[
     ("prometheus_client", &["telemetry/"]),
     ("toml", &["config/"]),
     ("quick_cache", &["resolve/", "layer/schema.rs"]),
-    ("url", &["layer/rules.rs", "layer/exchange.rs"]),
+    (
+        "url",
+        &["layer/rules.rs", "layer/exchange.rs", "connect/sse.rs"],
+    ),
     ("unsafe", &["sys/"]),
 ];
 
