@@ -52,10 +52,13 @@
 //! | [`gate`] | the one read path: authenticate, admit |
 //!
 //! Edges: [`layer`] (a tower Layer around any service), [`proxy`] (the listener and the service that
-//! reaches backends; `cloakroom serve` is the layer around it), [`connect`] (the other way round: a server
-//! over stdio for clients without HTTP), [`dial`] (opens connections for it and for [`probe`], which asks a
-//! URL once), [`tls`] (of these, the proxy's and the store's connections, and the listener's certificate),
-//! [`cli`], [`demo`], [`config`], [`telemetry`], [`sys`]; [`serve`] wires all, reads the
+//! reaches backends; `cloakroom serve` is the layer around it), [`stdio`] (servers that run as a child
+//! process of each user), [`connect`] (the other way round: a server over stdio for clients without HTTP),
+//! [`dial`] (opens connections for it and for [`probe`], which asks a URL once), [`tls`] (of these, the
+//! proxy's and the store's connections, and the listener's certificate), [`launch`] (child processes,
+//! contained, none of which outlives us), [`packages`] (what `npx` and `uvx` would start), [`cli`],
+//! [`demo`], [`run`] (a stdio server without a configuration), [`config`], [`telemetry`], [`sys`];
+//! [`serve`] wires all, reads the
 //! configuration again when it changes, and drains before it ends.
 //! `tests/architecture.rs` holds who may use whom.
 //!
@@ -77,8 +80,8 @@
 //! 8. `store` knows no users, keys or ciphers; `vault::crypto` alone calls ciphers; only `store`
 //!    knows Redis and SQLite; only `config` knows TOML, and the
 //!    environment but for what `cli` reads of a keyring (the variable that `keyring.env` names, and
-//!    `CREDENTIALS_DIRECTORY`), the key `connect` is given (`CLOAKROOM_KEY`) and what the OTLP library
-//!    reads of its own (headers).
+//!    `CREDENTIALS_DIRECTORY`), the key `connect` is given (`CLOAKROOM_KEY`), what says where `run` keeps its
+//!    folder and what npm, uv and pip get, and what the OTLP library reads of its own (headers).
 //!
 //! # Where this differs from the written design
 //!
@@ -129,15 +132,19 @@ pub mod dial;
 pub mod gate;
 pub mod identity;
 pub mod inject;
+pub mod launch;
 pub mod layer;
 pub mod mcp;
 pub mod names;
+pub mod packages;
 pub mod policy;
 pub mod probe;
 pub mod proxy;
 pub mod rejection;
 pub mod resolve;
+pub mod run;
 pub mod serve;
+pub mod stdio;
 pub mod store;
 pub mod sys;
 pub mod telemetry;

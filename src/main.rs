@@ -4,17 +4,21 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use cloakroom::cli::{self, Args, Command, Failure, Output, open};
-use cloakroom::{connect, demo, serve, sys, telemetry};
+use cloakroom::{connect, demo, launch, run, serve, sys, telemetry};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    if let Some(code) = launch::dispatch() {
+        return code;
+    }
     let args = Args::parse();
     let out = Output::new(args.json);
     let done = match &args.command {
         Command::Serve => serve(&args, &out),
         Command::Demo(demo) => demo::run(demo, &out),
+        Command::Run(args) => run::run(args, &out),
         command => {
             // The keyring, or a key, may be in a variable, which other processes of the same user could read.
             sys::keep_memory_private();

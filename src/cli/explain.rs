@@ -210,6 +210,7 @@ impl Explained<'_> {
             Place::Header(name) => ("header", name.as_str()),
             Place::Query(name) => ("query", name.as_str()),
             Place::Argument(name) => ("argument", name.as_str()),
+            Place::Variable(name) => ("variable", name.as_str()),
         };
         let secrets = filled.secrets.iter().map(|secret| {
             let version = self.version.filter(|_| secret.state != State::Missing);

@@ -6,7 +6,8 @@ use std::os::fd::AsFd;
 
 use zeroize::Zeroizing;
 
-use super::{Failure, open};
+use super::Failure;
+use super::keyring_source::fill;
 use crate::vault::SECRET_MAX;
 
 /// Room for the longest secret, a newline, and one byte more that shows it is too long.
@@ -42,7 +43,7 @@ pub(super) fn confirmed(prompt: &str, expected: &str) -> Option<bool> {
 fn piped() -> io::Result<Zeroizing<Vec<u8>>> {
     let mut stdin = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut bytes = Zeroizing::new(vec![0; ROOM]);
-    let len = open::fill(&mut stdin, &mut bytes)?;
+    let len = fill(&mut stdin, &mut bytes)?;
     bytes.truncate(len);
     Ok(bytes)
 }

@@ -5,14 +5,13 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
 use super::Failure;
-use super::open::fill;
 use crate::config::KeyringSource;
 use crate::sys::{self, PrivateFileError};
 use crate::vault::{Keyring, KeyringError, KeyringText};
@@ -175,6 +174,20 @@ fn read(
     }
     let text = std::str::from_utf8(&bytes[..len]).map_err(|_| unreadable("not text"))?;
     Ok(KeyringText::new(text))
+}
+
+/// Reads until `buffer` is full or the end; never grows it, so that no copy is left behind.
+pub(super) fn fill(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut len = 0;
+    while len < buffer.len() {
+        match from.read(&mut buffer[len..]) {
+            Ok(0) => break,
+            Ok(read) => len += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(len)
 }
 
 fn system(path: &Path, why: io::Error) -> KeyringFileError {

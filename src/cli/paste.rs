@@ -31,11 +31,14 @@ pub(super) fn run(args: &ClientConfigArgs, from: &Source, out: &Output) -> Resul
     }
     let of_listener = || base_url(&config.listen, config.tls.is_some());
     let base = args.url.clone().unwrap_or_else(of_listener);
-    let Backend::Http { transport, .. } = &settings.backend;
+    let transport = match &settings.backend {
+        Backend::Http { transport, .. } => *transport,
+        Backend::Command(_) => Transport::Streamable,
+    };
     let connection = Connection {
         name: &name(&server, args.profile.as_ref()),
-        url: &format!("{base}{}", path(&server, args.profile.as_ref(), *transport)),
-        transport: *transport,
+        url: &format!("{base}{}", path(&server, args.profile.as_ref(), transport)),
+        transport,
         key: key.as_ref().map_or(PLACEHOLDER, |key| key.as_str()),
     };
     out.answer(&json_for_all(&connection), &text_for_all(&connection))

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Config, KeyringSource, Listen, LogFormat, Store, Telemetry};
+use super::{Config, DataDir, KeyringSource, Listen, LogFormat, Store, Telemetry};
 use crate::tls::ServerFiles;
 
 impl Config {
@@ -22,6 +22,7 @@ impl Config {
             connections: self.limits.connections,
             store: self.store.clone(),
             keyring: self.keyring.clone(),
+            data_dir: self.data_dir.clone(),
         }
     }
 }
@@ -40,6 +41,7 @@ pub struct AtStart {
     connections: Option<usize>,
     store: Store,
     keyring: KeyringSource,
+    data_dir: DataDir,
 }
 
 impl AtStart {
@@ -58,6 +60,7 @@ impl AtStart {
             ("limits.connections", self.connections == other.connections),
             ("[store]", self.store == other.store),
             ("[keyring]", self.keyring == other.keyring),
+            ("data_dir", self.data_dir == other.data_dir),
             ("[telemetry]", self.telemetry == other.telemetry),
         ];
         let differing = same.into_iter().filter(|(_, same)| !same);

@@ -19,6 +19,7 @@ pub(super) enum Value {
     /// The text of an environment variable: a text, an integer or a list, as the key wants it.
     Raw(String),
     Integer(i64),
+    Bool(bool),
     List(Vec<Node>),
     Table(Table),
     /// What no key wants, by the name to call it in an error.
@@ -120,6 +121,7 @@ impl Value {
         match self {
             Self::Text(_) | Self::Raw(_) => "a text",
             Self::Integer(_) => "a number",
+            Self::Bool(_) => "true or false",
             Self::List(_) => "a list",
             Self::Table(_) => "a table",
             Self::Other(kind) => kind,
@@ -205,7 +207,7 @@ fn node(key: Place, raw: &toml::Spanned<DeValue<'_>>, positions: &Positions<'_>)
         DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix())
             .map_or(Value::Other("a number too large"), Value::Integer),
         DeValue::Float(_) => Value::Other("a number with a fraction"),
-        DeValue::Boolean(_) => Value::Other("true or false"),
+        DeValue::Boolean(so) => Value::Bool(*so),
         DeValue::Datetime(_) => Value::Other("a date or time"),
         DeValue::Array(items) => {
             let item =

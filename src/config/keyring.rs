@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::reader::{Section, text};
-use super::{env, keys, optional, server};
+use super::{env, keys, optional, values};
 
 /// `keyring.file`, unless the configuration names a source.
 pub const DEFAULT_KEYRING_FILE: &str = "master.keys";
@@ -51,7 +51,7 @@ pub(super) fn read(root: &Section<'_>, folder: &Path) -> Option<KeyringSource> {
     }
     let file = optional(&section, "file", |value| {
         let path = text(value, "the path of a file, such as \"master.keys\"")?;
-        server::file(path, folder).map(KeyringSource::File)
+        values::file(path, folder).map(KeyringSource::File)
     })?;
     let variable = optional(&section, "env", |value| {
         variable(text(value, NAME)?).map(KeyringSource::Env)

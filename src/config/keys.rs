@@ -19,6 +19,7 @@ pub(super) const ROOT: &[&str] = &[
     "drain_timeout",
     "proxy_protocol",
     "trusted_proxies",
+    "data_dir",
 ];
 
 /// `[store]`
@@ -55,6 +56,9 @@ pub(super) const LIMITS: &[&str] = &[
     "failed_keys",
     "read_timeout",
     "idle_timeout",
+    "children",
+    "user_children",
+    "child_message",
 ];
 
 /// `[telemetry]`
@@ -80,16 +84,24 @@ pub(super) const SERVER: &[&str] = &[
     "answer_timeout",
     "discovery",
     "replicas",
+    "command",
+    "sandbox",
+    "readable",
+    "uid",
+    "gid",
+    "sleep",
+    "start_timeout",
+    "prewarm",
+    "memory",
+    "processes",
+    "open_files",
 ];
 
 /// `[servers.NAME.health_check]`
 pub(super) const HEALTH_CHECK: &[&str] = &["every", "path"];
 
 /// `[servers.NAME]`: tables of slots, whose keys are names of what a backend expects.
-pub(super) const SLOTS: &[&str] = &["headers", "query", "arguments"];
-
-/// `[servers.NAME]`: known, and refused until a later release serves them.
-pub(super) const SERVER_LATER: &[&str] = &["command", "env"];
+pub(super) const SLOTS: &[&str] = &["headers", "query", "arguments", "env"];
 
 /// Keys of the whole file, tables included.
 pub(super) fn root() -> Vec<&'static str> {
@@ -102,7 +114,6 @@ pub(super) fn server() -> Vec<&'static str> {
     SERVER
         .iter()
         .chain(SLOTS)
-        .chain(SERVER_LATER)
         .chain(&["health_check"])
         .copied()
         .collect()

@@ -45,6 +45,11 @@ pub(super) fn read(root: &Section<'_>) -> Option<Limits> {
     };
     let read_timeout = time("read_timeout", Duration::from_secs(300));
     let idle_timeout = time("idle_timeout", Duration::from_secs(3600));
+    let (children, user_children) = (
+        number("children", 100_000),
+        number("user_children", 100_000),
+    );
+    let child_message = size("child_message", 64 << 10, 1 << 30);
     Some(Limits {
         body: body?,
         in_flight: in_flight?,
@@ -59,6 +64,9 @@ pub(super) fn read(root: &Section<'_>) -> Option<Limits> {
         failed_keys: failed_keys?,
         read_timeout: read_timeout?,
         idle_timeout: idle_timeout?,
+        children: children?,
+        user_children: user_children?,
+        child_message: child_message?,
     })
 }
 

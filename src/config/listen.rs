@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::document::Value;
 use super::reader::optional;
 use super::reader::{Section, text};
-use super::server;
+use super::values;
 
 /// The longest path of a Unix socket, in bytes (unix(7): `sun_path`, without its end).
 const PATH: usize = 107;
@@ -79,7 +79,7 @@ pub(super) fn is_any(listen: &Listen) -> bool {
 
 /// The path of a Unix socket, relative to `folder`.
 pub(super) fn socket_path(path: &str, folder: &Path) -> Result<PathBuf, String> {
-    let path = server::file(path, folder)?;
+    let path = values::file(path, folder)?;
     if path.as_os_str().len() > PATH {
         return Err(format!(
             "is longer than the {PATH} bytes a Unix socket's path may have; write a shorter one"

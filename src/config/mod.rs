@@ -13,6 +13,8 @@
 //! Nothing else of the house knows TOML or the environment.
 
 mod at_start;
+mod command;
+mod data_dir;
 mod document;
 mod env;
 mod error;
@@ -41,6 +43,8 @@ use std::time::Duration;
 use http::Uri;
 
 pub use at_start::AtStart;
+pub use command::{Command, Sandbox};
+pub use data_dir::DataDir;
 pub use error::{ConfigError, ConfigErrors};
 pub use keyring::{DEFAULT_KEYRING_FILE, KeyringSource};
 pub use listen::{Listen, TrustedProxies};
@@ -101,6 +105,8 @@ pub struct Config {
     pub limits: Limits,
     /// The servers by name; at least one.
     pub servers: BTreeMap<ServerName, Server>,
+    /// Where children have their private folders, and packages are kept.
+    pub data_dir: DataDir,
     /// What relative paths are relative to: the file's folder, or empty for the working directory.
     pub folder: PathBuf,
     /// What is allowed and yet probably not meant, a sentence each.
@@ -110,10 +116,12 @@ pub struct Config {
 impl Config {
     /// The files, besides its own, whose content counts anew each time the configuration is read.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
-        self.servers.values().filter_map(|server| {
-            let Backend::Http { ca_file, .. } = &server.backend;
-            ca_file.as_deref()
-        })
+        self.servers
+            .values()
+            .filter_map(|server| match &server.backend {
+                Backend::Http { ca_file, .. } => ca_file.as_deref(),
+                Backend::Command(_) => None,
+            })
     }
 }
 
@@ -168,6 +176,12 @@ pub struct Limits {
     pub read_timeout: Duration,
     /// How long a connection may lie idle, and an answer untaken: 100 ms to 1 hour.
     pub idle_timeout: Duration,
+    /// Child processes at one moment.
+    pub children: usize,
+    /// Those of one user.
+    pub user_children: usize,
+    /// The longest message of a child: 64 KiB to 1 GiB.
+    pub child_message: usize,
 }
 
 /// An MCP server behind the proxy.
@@ -211,6 +225,8 @@ pub enum Backend {
         /// How they are checked; never set unless built with the feature `pingora-lb`.
         health_check: Option<HealthCheck>,
     },
+    /// As a child process of each user, which speaks over its standard input and output.
+    Command(Command),
 }
 
 /// The Unix socket of a server.
@@ -220,6 +236,14 @@ pub struct BackendSocket {
     pub path: PathBuf,
     /// The user the server must run as; Cloakroom's own or root unless said.
     pub uid: Option<u32>,
+}
+
+impl BackendSocket {
+    /// The users as one of whom the server must run where Cloakroom runs as `own`.
+    #[must_use]
+    pub fn uids(&self, own: u32) -> Vec<u32> {
+        self.uid.map_or_else(|| vec![own, 0], |uid| vec![uid])
+    }
 }
 
 /// What is spoken at a URL.
@@ -266,6 +290,14 @@ pub fn load_text(text: &str, file: &Path, folder: &Path) -> Result<Config, Confi
     let place = Place::document(&file.display().to_string());
     let parsed = read(text, place, folder, &variables, &errors, parse::config);
     errors.finish(parsed)
+}
+
+/// `text` as a basic string of TOML, whose escapes are those of JSON.
+#[must_use]
+pub fn basic_string(text: &str) -> String {
+    serde_json::Value::from(text)
+        .to_string()
+        .replace('\u{7f}', "\\u007F")
 }
 
 fn load_as<T>(

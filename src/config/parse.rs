@@ -1,13 +1,13 @@
 //! The tree -> the validated types.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use super::listen::{self, Listen, TrustedProxies};
 use super::reader::{Section, text};
 use super::{
-    Config, Drain, LoopbackNames, Store, keyring, keys, limits, optional, server, setup_url,
-    telemetry, tls, values,
+    Config, DataDir, Drain, LoopbackNames, Store, keyring, keys, limits, optional, server,
+    setup_url, telemetry, tls, values,
 };
 use crate::store::{ClientCertificate, Login, Settings, StoreUrl};
 
@@ -47,6 +47,10 @@ pub(super) fn config(root: &Section<'_>, folder: &Path) -> Option<Config> {
     let keyring = keyring::read(root, folder);
     let limits = limits::read(root);
     let servers = server::read_all(root, folder, &mut warnings);
+    let data_dir = root.required("data_dir", |value| {
+        let wanted = "the path of a folder, such as \"cloakroom-data\"";
+        values::file(text(value, wanted)?, folder).map(DataDir::new)
+    });
     let default_server = default_server(root);
     if root.has("admin_listen") {
         warnings
@@ -75,6 +79,7 @@ pub(super) fn config(root: &Section<'_>, folder: &Path) -> Option<Config> {
         keyring: keyring?,
         limits: limits?,
         servers: servers?,
+        data_dir: data_dir?,
         folder: folder.to_owned(),
         warnings,
     })
@@ -251,22 +256,22 @@ pub(super) fn store(root: &Section<'_>, folder: &Path) -> Option<Store> {
             return None;
         }
         optional(&section, key, |value| {
-            let wanted = format!("the path of a PEM file, such as \"{example}\"");
-            server::existing_file(text(value, &wanted)?, folder)
+            values::pem_file(value, example, folder)
         })
     };
     let sentinels = url.as_ref().is_some_and(StoreUrl::has_sentinels);
     let ca_file = pem("ca_file", "ca.pem");
-    let pair = (
-        pem("cert_file", "client.pem"),
-        pem("key_file", "client.key"),
-    );
-    let identity = identity(&section, pair);
+    let cert_file = pem("cert_file", "client.pem");
+    let key_file = pem("key_file", "client.key");
+    let pair = tls::pair(&section, cert_file, key_file);
     let settings = Settings {
         sentinel_login: sentinel_login(&section, sentinels)?,
         url: url?,
         ca_file: ca_file?,
-        identity: identity?,
+        identity: pair?.map(|(cert_file, key_file)| ClientCertificate {
+            cert_file,
+            key_file,
+        }),
         key_prefix: key_prefix?,
     };
     Some(Store {
@@ -299,30 +304,6 @@ fn sentinel_login(section: &Section<'_>, sentinels: bool) -> Option<Option<Login
         user,
         password: password.into(),
     }))
-}
-
-/// Both or neither. The outer `None` is an error, told already or told here.
-fn identity(
-    section: &Section<'_>,
-    (cert_file, key_file): (Option<Option<PathBuf>>, Option<Option<PathBuf>>),
-) -> Option<Option<ClientCertificate>> {
-    match (cert_file?, key_file?) {
-        (None, None) => Some(None),
-        (Some(cert_file), Some(key_file)) => Some(Some(ClientCertificate {
-            cert_file,
-            key_file,
-        })),
-        (Some(_), None) => {
-            let message = "needs `key_file` too: the path of its private key";
-            section.fail_key("cert_file", message);
-            None
-        }
-        (None, Some(_)) => {
-            let message = "needs `cert_file` too: the path of the certificate it belongs to";
-            section.fail_key("key_file", message);
-            None
-        }
-    }
 }
 
 /// The outer `None` is an error, the inner one the absence of the key.

@@ -8,8 +8,8 @@ use http::Uri;
 
 use super::reader::{Section, text};
 use super::{
-    Backend, BackendSocket, Discovery, Replicas, Server, Transport, keys, listen, replicas, slots,
-    values,
+    Backend, BackendSocket, Discovery, Replicas, Server, Transport, command, keys, listen,
+    replicas, slots, values,
 };
 use crate::inject::Place;
 use crate::names::ServerName;
@@ -60,8 +60,11 @@ pub(super) fn read_all(
 }
 
 fn read_one(section: &Section<'_>, folder: &Path, warnings: &mut Vec<String>) -> Option<Server> {
-    let later = refuse_later(section);
+    let foreign = command::refuse_foreign(section);
     let backend_named = one_backend(section);
+    if section.has("command") {
+        return read_command(section, folder, warnings).filter(|_| !foreign && backend_named);
+    }
     let urls = URLS.map(|(key, transport)| {
         let url = section.read(key, values::backend_url)?;
         Some((key, transport, url))
@@ -69,30 +72,14 @@ fn read_one(section: &Section<'_>, folder: &Path, warnings: &mut Vec<String>) ->
     let url = urls.into_iter().flatten().next();
     let ca_file = read_ca_file(section, url.as_ref(), folder);
     let socket = read_socket(section, url.as_ref(), folder);
-    let duration = |key, min, max, default| {
-        if !section.has(key) {
-            return Some(default);
-        }
-        section.read(key, |value| values::duration(value, min, max))
-    };
-    let day = Duration::from_secs(24 * 60 * 60);
-    let connect_timeout = duration(
-        "connect_timeout",
-        Duration::from_millis(10),
-        Duration::from_secs(300),
-        CONNECT_TIMEOUT,
-    );
-    let answer_timeout = duration(
-        "answer_timeout",
-        Duration::from_millis(10),
-        day,
-        ANSWER_TIMEOUT,
-    );
+    let most = Duration::from_secs(300);
+    let connect_timeout = timeout(section, "connect_timeout", most, CONNECT_TIMEOUT);
+    let answer_timeout = timeout(section, "answer_timeout", DAY, ANSWER_TIMEOUT);
     let replicas = replicas::read(section, url.as_ref().map(|(_, _, url)| url));
     let health_check = replicas::read_check(section);
     let discovery = read_discovery(section);
     let slots = slots::read(section, url.as_ref().map(|(_, _, url)| url));
-    if later || !backend_named {
+    if foreign || !backend_named {
         return None;
     }
     let (_, transport, url) = url?;
@@ -114,18 +101,35 @@ fn read_one(section: &Section<'_>, folder: &Path, warnings: &mut Vec<String>) ->
     Some(server)
 }
 
-/// Refuses what this release does not serve; whether there was any.
-fn refuse_later(section: &Section<'_>) -> bool {
-    let mut any = false;
-    for key in keys::SERVER_LATER.iter().filter(|key| section.has(key)) {
-        let instead = match *key {
-            "command" => "this one serves `url` and `sse_url`",
-            _ => "this one puts secrets into `headers`, `query` and `arguments`",
-        };
-        section.fail_key(key, format!("comes in a later release; {instead}"));
-        any = true;
+/// A server that runs as a child process of each user.
+fn read_command(
+    section: &Section<'_>,
+    folder: &Path,
+    warnings: &mut Vec<String>,
+) -> Option<Server> {
+    let command = command::read(section, folder);
+    let discovery = read_discovery(section);
+    let answer_timeout = timeout(section, "answer_timeout", DAY, ANSWER_TIMEOUT);
+    let slots = slots::read(section, None);
+    let server = Server {
+        backend: Backend::Command(command?),
+        slots: slots?,
+        discovery: discovery?,
+        answer_timeout: answer_timeout?,
+    };
+    warn(section, &server, warnings);
+    Some(server)
+}
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn timeout(section: &Section<'_>, key: &str, max: Duration, default: Duration) -> Option<Duration> {
+    if !section.has(key) {
+        return Some(default);
     }
-    any
+    section.read(key, |value| {
+        values::duration(value, Duration::from_millis(10), max)
+    })
 }
 
 /// Whether anything goes without a secret that is missing; not unless said.
@@ -183,7 +187,7 @@ fn read_ca_file(
         return None;
     }
     section
-        .read("ca_file", |value| existing_file(text(value, FILE)?, folder))
+        .read("ca_file", |value| values::pem_file(value, "ca.pem", folder))
         .map(Some)
 }
 
@@ -229,37 +233,18 @@ fn read_socket(
     }))
 }
 
-const FILE: &str = "the path of a PEM file, such as \"ca.pem\"";
-
-/// A path, relative to `folder`, of a file that can be read.
-pub(super) fn existing_file(path: &str, folder: &Path) -> Result<PathBuf, String> {
-    let path = file(path, folder)?;
-    match std::fs::File::open(&path).and_then(|file| file.metadata()) {
-        Ok(found) if !found.is_dir() => Ok(path),
-        Ok(_) => Err("is a directory; write the path of a file".into()),
-        Err(error) => Err(format!(
-            "cannot be read ({}: {error}); write the path of a file Cloakroom may read",
-            path.display()
-        )),
-    }
-}
-
-/// A path, relative to `folder`, of a file that may not exist yet.
-pub(super) fn file(path: &str, folder: &Path) -> Result<PathBuf, String> {
-    if path.is_empty() || path.contains('\0') {
-        return Err("not a path; write the path of a file".into());
-    }
-    Ok(folder.join(path))
-}
-
 fn warn(section: &Section<'_>, server: &Server, warnings: &mut Vec<String>) {
+    slots::warn(section, &server.slots, warnings);
     let Backend::Http {
         url,
         transport,
         socket,
         replicas,
         ..
-    } = &server.backend;
+    } = &server.backend
+    else {
+        return;
+    };
     let far = match replicas {
         Replicas::Host | Replicas::Dns => url.host().filter(|host| !super::is_loopback_name(host)),
         Replicas::Listed(all) => {
@@ -295,5 +280,4 @@ fn warn(section: &Section<'_>, server: &Server, warnings: &mut Vec<String>) {
             ));
         }
     }
-    slots::warn(section, &server.slots, warnings);
 }

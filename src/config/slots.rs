@@ -1,4 +1,4 @@
-//! `headers`, `query` and `arguments` of `[servers.NAME]`: the slots of one server.
+//! `headers`, `query`, `arguments` and `env` of `[servers.NAME]`: the slots of one server.
 //!
 //! No two names of a table differ only in the case of their letters: a client could write one where
 //! the other is meant, and a variable, which has no case, could not say which.
@@ -11,7 +11,7 @@ use super::document::Value;
 use super::reader::{Section, text};
 use crate::inject::{
     ArgumentSlot, Arguments, Place, Slots, Template, argument_name, header_name, query_name,
-    query_names,
+    query_names, variable_name,
 };
 
 /// What the whole of `arguments` may be instead of a table.
@@ -27,7 +27,8 @@ pub(super) fn read(section: &Section<'_>, url: Option<&Uri>) -> Option<Slots> {
     } else {
         section.read("arguments", all)
     };
-    Some(Slots::new(headers?, query?, arguments?))
+    let environment = table(section, "env", variables);
+    Some(Slots::new(headers?, query?, arguments?).with_environment(environment?))
 }
 
 /// Reads the table under `key`; one that is not there is empty.
@@ -81,6 +82,15 @@ fn query(section: &Section<'_>, own: &str) -> Option<Vec<(String, Template)>> {
         let name = named(section, key, name);
         let template = section.read(key, template);
         name.zip(template)
+    })
+}
+
+fn variables(section: &Section<'_>) -> Option<Vec<(String, Template)>> {
+    each(section, |key| {
+        let template = section.read(key, template)?;
+        let name = variable_name(key, &template).map_err(|error| error.to_string());
+        let name = named(section, key, name)?;
+        Some((name, template))
     })
 }
 

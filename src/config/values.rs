@@ -1,8 +1,9 @@
-//! The values of single keys: addresses, durations, sizes, hosts, origins, filters.
+//! The values of single keys: addresses, durations, sizes, files, hosts, origins, filters.
 //!
 //! An error says what to write and never repeats the value.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::Uri;
@@ -122,6 +123,28 @@ pub(super) fn log_filter(value: &Value) -> Result<String, String> {
     Ok(filter.to_owned())
 }
 
+/// A path, relative to `folder`, of a file that may not exist yet.
+pub(super) fn file(path: &str, folder: &Path) -> Result<PathBuf, String> {
+    if path.is_empty() || path.contains('\0') {
+        return Err("not a path; write the path of a file".into());
+    }
+    Ok(folder.join(path))
+}
+
+/// The path, relative to `folder`, of a PEM file that can be read. `example` is how one may be called.
+pub(super) fn pem_file(value: &Value, example: &str, folder: &Path) -> Result<PathBuf, String> {
+    let wanted = format!("the path of a PEM file, such as \"{example}\"");
+    let path = file(text(value, &wanted)?, folder)?;
+    match std::fs::File::open(&path).and_then(|file| file.metadata()) {
+        Ok(found) if !found.is_dir() => Ok(path),
+        Ok(_) => Err("is a directory; write the path of a file".into()),
+        Err(error) => Err(format!(
+            "cannot be read ({}: {error}); write the path of a file Cloakroom may read",
+            path.display()
+        )),
+    }
+}
+
 /// A host name or IP address (an IPv6 address in brackets), with or without a port, in lower case.
 pub(super) fn host(text: &str) -> Result<String, String> {
     const WANTED: &str =
@@ -212,4 +235,14 @@ pub(super) fn well_formed(authority: &Authority) -> bool {
         None => !host.is_empty() && !host.contains(['[', ']', ':']),
     };
     port_ok && host_ok
+}
+
+/// Yes or no.
+pub(super) fn switch(value: &Value) -> Result<bool, String> {
+    match value {
+        Value::Bool(so) => Ok(*so),
+        Value::Raw(text) if text == "true" => Ok(true),
+        Value::Raw(text) if text == "false" => Ok(false),
+        _ => Err("write true or false, without quotes".to_owned()),
+    }
 }

@@ -9,6 +9,7 @@
 //! 4. A plan is data. It says what stands where; `layer` puts it there.
 
 mod argument;
+mod environment;
 mod header;
 mod plan;
 mod query;
@@ -16,6 +17,7 @@ mod slots;
 mod template;
 
 pub use argument::{ArgumentNameError, ArgumentSlot, Arguments, argument_name};
+pub use environment::{Environment, VariableNameError, variable_name};
 pub use header::{HeaderNameError, header_name};
 pub use plan::{Plan, Planned, Unplannable};
 pub use query::{QueryNameError, query_name, query_names};

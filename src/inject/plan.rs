@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
 use super::argument::{ArgumentSlot, Arguments};
+use super::environment::Environment;
 use super::query;
 use super::slots::{Place, Request, Slots};
 use crate::names::SecretName;
@@ -15,6 +16,7 @@ use crate::vault::SecretSet;
 pub struct Plan<'s> {
     headers: Vec<(HeaderName, HeaderValue)>,
     query: Zeroizing<String>,
+    environment: Environment,
     arguments: Vec<Planned<'s>>,
 }
 
@@ -67,11 +69,13 @@ impl Slots {
         let mut missing = BTreeSet::new();
         let headers = headers(self, secrets, request.optional, &mut missing)?;
         let query = parameters(self, secrets, request.optional, &mut missing)?;
+        let environment = variables(self, secrets, request.optional, &mut missing)?;
         let arguments = arguments(self, secrets, request.tools, &mut missing)?;
         if missing.is_empty() {
             Ok(Plan {
                 headers,
                 query,
+                environment,
                 arguments,
             })
         } else {
@@ -93,6 +97,12 @@ impl<'s> Plan<'s> {
     #[must_use]
     pub fn expose_query(&self) -> &str {
         &self.query
+    }
+
+    /// What the child process of this user is to be started with.
+    #[must_use]
+    pub fn environment(&self) -> &Environment {
+        &self.environment
     }
 
     /// The arguments to be set in a call of `tool`.
@@ -144,6 +154,37 @@ fn parameters(
         }
     }
     Ok(planned)
+}
+
+fn variables(
+    slots: &Slots,
+    secrets: &SecretSet,
+    optional: bool,
+    missing: &mut BTreeSet<SecretName>,
+) -> Result<Environment, Unplannable> {
+    let mut planned = Vec::with_capacity(slots.environment.len());
+    for (name, template) in &slots.environment {
+        match template.render(|secret| secrets.expose(secret)) {
+            // The system ends a variable at the first NUL: what follows would be lost in silence.
+            Ok(value) if value.contains(&0) => {
+                return Err(Unplannable::Unfit(Place::Variable(name.clone())));
+            }
+            Ok(value) => planned.push((name.clone(), value)),
+            Err(_) if optional => {}
+            Err(error) => missing.extend(error.names().iter().cloned()),
+        }
+    }
+    Ok(Environment::new(planned, known(slots, secrets)))
+}
+
+/// What a child comes to know; nobody's who has no environment.
+fn known(slots: &Slots, secrets: &SecretSet) -> Vec<Zeroizing<Vec<u8>>> {
+    if slots.environment.is_empty() {
+        return Vec::new();
+    }
+    let names = slots.secret_names().into_iter();
+    let values = names.filter_map(|name| secrets.expose(name));
+    values.map(|value| Zeroizing::new(value.to_vec())).collect()
 }
 
 fn arguments<'s>(

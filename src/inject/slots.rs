@@ -15,6 +15,7 @@ use crate::names::SecretName;
 pub struct Slots {
     pub(super) headers: Vec<(HeaderName, Template)>,
     pub(super) query: Vec<(String, Template)>,
+    pub(super) environment: Vec<(String, Template)>,
     pub(super) arguments: Arguments,
 }
 
@@ -23,7 +24,7 @@ pub struct Slots {
 pub struct Request<'a> {
     /// The tools it calls; several in a batch.
     pub tools: &'a [&'a str],
-    /// Header and query slots may be left out when their secrets are missing.
+    /// Header, query and environment slots may be left out when their secrets are missing.
     pub optional: bool,
 }
 
@@ -36,6 +37,8 @@ pub enum Place {
     Query(String),
     /// An argument of calls of tools.
     Argument(String),
+    /// A variable of a child process's environment.
+    Variable(String),
 }
 
 impl fmt::Display for Place {
@@ -44,6 +47,7 @@ impl fmt::Display for Place {
             Self::Header(name) => write!(f, "header `{name}`"),
             Self::Query(name) => write!(f, "query parameter `{name}`"),
             Self::Argument(name) => write!(f, "argument `{name}`"),
+            Self::Variable(name) => write!(f, "variable `{name}`"),
         }
     }
 }
@@ -54,7 +58,7 @@ pub struct Slot<'s> {
     pub place: Place,
     /// What it puts there.
     pub template: &'s Template,
-    /// The tools an argument is for; `None` for every tool, and for headers and queries.
+    /// The tools an argument is for; `None` for every tool, and for what is no argument.
     pub tools: Option<&'s BTreeSet<String>>,
 }
 
@@ -153,7 +157,18 @@ impl Slots {
         Self {
             headers,
             query,
+            environment: Vec::new(),
             arguments,
+        }
+    }
+
+    /// The same, with variables of the environment of a child process, their names checked by
+    /// [`variable_name`](super::variable_name).
+    #[must_use]
+    pub fn with_environment(self, environment: Vec<(String, Template)>) -> Self {
+        Self {
+            environment,
+            ..self
         }
     }
 
@@ -168,12 +183,15 @@ impl Slots {
         let headers = headers.map(move |(name, t)| everywhere(Place::Header(name.clone()), t));
         let query = self.query.iter();
         let query = query.map(move |(name, t)| everywhere(Place::Query(name.clone()), t));
+        let variables = self.environment.iter();
+        let variables =
+            variables.map(move |(name, t)| everywhere(Place::Variable(name.clone()), t));
         let arguments = self.named().iter().map(|slot| Slot {
             place: Place::Argument(slot.name.clone()),
             template: &slot.template,
             tools: slot.tools(),
         });
-        headers.chain(query).chain(arguments)
+        headers.chain(query).chain(variables).chain(arguments)
     }
 
     /// Whether every secret of the user becomes an argument under its own name.
@@ -235,10 +253,18 @@ impl Slots {
         headers.count() + self.query.iter().filter(|(name, _)| named(name)).count()
     }
 
-    /// Those of every request: its headers and query.
+    /// Whether a child process's environment differs from user to user.
+    #[must_use]
+    pub fn environment_needs_secrets(&self) -> bool {
+        let mut variables = self.environment.iter();
+        variables.any(|(_, template)| !template.is_constant())
+    }
+
+    /// Those of every request: its headers and query, and what its child was started with.
     fn everywhere(&self) -> impl Iterator<Item = &Template> {
         let headers = self.headers.iter().map(|(_, template)| template);
-        headers.chain(self.query.iter().map(|(_, template)| template))
+        let texts = self.query.iter().chain(&self.environment);
+        headers.chain(texts.map(|(_, template)| template))
     }
 
     fn templates(&self) -> impl Iterator<Item = &Template> {

@@ -149,10 +149,14 @@ pub(super) fn head_for_client(
     Ok((parts, session))
 }
 
-/// Whether the answer is an event stream. Clients look for the words anywhere in its type, so an answer
+/// What an event stream says its type is, in whatever case.
+const EVENT_STREAM: &[u8] = b"text/event-stream";
+
+/// Whether an answer is an event stream. Clients look for the words anywhere in its type, so an answer
 /// that may be taken for a stream is treated as one.
-pub(super) fn is_stream(headers: &HeaderMap) -> bool {
+#[must_use]
+pub fn is_stream(headers: &HeaderMap) -> bool {
     let value = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-    let value = value.unwrap_or_default().to_ascii_lowercase();
-    memchr::memmem::find(&value, b"text/event-stream").is_some()
+    let mut places = value.unwrap_or_default().windows(EVENT_STREAM.len());
+    places.any(|words| words.eq_ignore_ascii_case(EVENT_STREAM))
 }

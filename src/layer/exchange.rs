@@ -18,6 +18,7 @@ use super::call::{Holding, Judged, Opened, head_for_backend, session_bytes};
 use super::closing::Step;
 use super::failure::{self, BoxError};
 use super::inside::Inside;
+use super::lease::Lease;
 use super::merged::Names;
 use super::mirror::{Behalf, Mirrored};
 use super::observe;
@@ -43,6 +44,9 @@ const SETUP_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Bytes a body may have to be held that long.
 const HELD: usize = 64 * 1024;
+
+/// Where a child's stream would be, if it had a place.
+const CHILD: &str = "http://child.invalid/sse";
 
 /// One request and its answer.
 pub(super) struct Exchange<'b> {
@@ -97,9 +101,10 @@ impl Exchange<'_> {
             observer.returned(asked.as_ref().ok().map(|(head, _)| head.status));
         }
         let (head, answer) = asked?;
-        let place = self.place(&head, open, turn);
-        let passed = self.pass_on(head, answer, &opened, &grant, merged).await?;
-        Ok(passed.map(|body| body.counted(place)))
+        let is_stream = answer::is_stream(&head.headers);
+        let place = self.place(is_stream, open, turn);
+        let passed = self.pass_on(head, answer, is_stream, &opened, &grant, merged);
+        Ok(passed.await?.map(|body| body.counted(place)))
     }
 
     /// Opens the stream that is asked for.
@@ -119,8 +124,8 @@ impl Exchange<'_> {
     }
 
     /// What the answer counts as until it was passed on.
-    fn place(&self, answer: &response::Parts, open: Option<Open>, turn: Turn) -> Counted {
-        if !answer::is_stream(&answer.headers) {
+    fn place(&self, is_stream: bool, open: Option<Open>, turn: Turn) -> Counted {
+        if !is_stream {
             return Counted::Request(turn);
         }
         let (budget, user) = (&self.shared.budget, self.holding.user);
@@ -260,6 +265,10 @@ impl Exchange<'_> {
             server: self.door.server().clone(),
             profile: self.holding.profile.clone(),
         });
+        let (gate, identity) = (&self.shared.gate, &self.identity);
+        if let Some(lease) = Lease::of(&self.door, gate, identity, grant, &self.way) {
+            head.extensions.insert(lease);
+        }
         if let Way::Message { target, .. } = &self.way {
             head.extensions.insert(BackendPath(target.clone()));
         }
@@ -319,6 +328,7 @@ impl Exchange<'_> {
         &self,
         backend: response::Parts,
         body: Arrived<R>,
+        is_stream: bool,
         opened: &Opened,
         grant: &Grant<'_>,
         merged: Option<Arc<Names>>,
@@ -338,7 +348,6 @@ impl Exchange<'_> {
         };
         let (head, session) = answer::head_for_client(&backend, &sealing)?;
         let rules = self.rules(session.as_ref(), merged);
-        let is_stream = answer::is_stream(&backend.headers);
         let body = match &self.way {
             Way::Stream { messages } if backend.status.is_success() => {
                 if !is_stream || body.is_empty() {
@@ -418,6 +427,8 @@ impl Exchange<'_> {
 
     fn messages(&self, path: &str, served_by: Option<u64>) -> Result<Messages, Rejection> {
         let stream = self.door.sse_url().map(ToString::to_string);
+        // Of a child only the path for messages counts.
+        let stream = stream.or_else(|| self.door.has_children().then(|| CHILD.to_owned()));
         let stream = stream.and_then(|url| Url::parse(&url).ok());
         Ok(Messages {
             stream: stream.ok_or_else(|| Rejection::new(Kind::BackendBroken))?,

@@ -20,6 +20,9 @@ pub enum Failure {
     /// A connection, but no answer in time.
     #[error("did not answer within {0:?}")]
     Silent(std::time::Duration),
+    /// A reason the client can be told as it is; the text holds nothing a client sent and no secret.
+    #[error("{1}")]
+    Told(Kind, String),
     /// An answer that is not HTTP, or cut short.
     #[error("answered with something that cannot be used: {0}")]
     Broken(String),
@@ -34,6 +37,10 @@ pub(super) fn rejection(server: &ServerName, error: &BoxError) -> Rejection {
         tracing::debug!(%server, "a session whose replica is gone");
         return Rejection::new(Kind::UnknownSession);
     }
+    if let Some(Failure::Told(kind, text)) = failure {
+        tracing::debug!(%server, %text, "the server gives no answer");
+        return Rejection::with_text(*kind, text.clone());
+    }
     let (kind, text) = match failure {
         Some(Failure::Down(_)) => (
             Kind::BackendDown,
@@ -46,7 +53,7 @@ pub(super) fn rejection(server: &ServerName, error: &BoxError) -> Rejection {
                 after.as_secs_f32()
             ),
         ),
-        Some(Failure::Broken(_) | Failure::Gone) | None => (
+        Some(Failure::Broken(_) | Failure::Gone | Failure::Told(..)) | None => (
             Kind::BackendBroken,
             format!("the server `{server}` gave an answer that cannot be used"),
         ),

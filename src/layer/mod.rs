@@ -24,6 +24,7 @@ mod closing;
 mod exchange;
 mod failure;
 mod inside;
+mod lease;
 mod merged;
 mod mirror;
 mod observe;
@@ -45,9 +46,11 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use tower_layer::Layer;
 
+pub use answer::is_stream;
 pub use body::AnswerBody;
 pub use budget::{Budget, Limits, Usage};
 pub use failure::{BoxError, Failure};
+pub use lease::Lease;
 pub use observe::{Observed, Observer, Seen};
 pub use route::{Endpoint, Route, Routes};
 pub use service::Cloakroom;
@@ -92,12 +95,13 @@ pub struct Affinity(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServedBy(pub u64);
 
+#[derive(Clone)]
 struct Shared {
     gate: Arc<Gate>,
     routes: Routes,
     budget: Budget,
     setup_page: Option<SetupPage>,
-    schemas: Schemas,
+    schemas: Arc<Schemas>,
     streams: Streams,
     merged: Arc<Merged>,
     replaced: Arc<AtomicU64>,
@@ -136,7 +140,7 @@ impl CloakroomLayer {
             routes,
             budget: Budget::new(limits),
             setup_page: None,
-            schemas: Schemas::default(),
+            schemas: Arc::default(),
             streams: Streams::default(),
             merged: Arc::default(),
             replaced: Arc::default(),
@@ -157,11 +161,8 @@ impl CloakroomLayer {
             budget: self.shared.budget.with_limits(limits),
             setup_page: None,
             // What the servers of the same names list may be something else now.
-            schemas: Schemas::default(),
-            streams: self.shared.streams.clone(),
-            merged: self.shared.merged.clone(),
-            replaced: self.shared.replaced.clone(),
-            closing: self.shared.closing.clone(),
+            schemas: Arc::default(),
+            ..(*self.shared).clone()
         };
         Self {
             shared: Arc::new(shared),
@@ -172,17 +173,9 @@ impl CloakroomLayer {
     /// `{server}` and `{profile}` in it stand for the names of both.
     #[must_use]
     pub fn with_setup_url(self, url: Option<String>) -> Self {
-        let before = &*self.shared;
         let shared = Shared {
-            gate: before.gate.clone(),
-            routes: before.routes.clone(),
-            budget: before.budget.clone(),
             setup_page: url.map(SetupPage::new),
-            schemas: Schemas::default(),
-            streams: before.streams.clone(),
-            merged: before.merged.clone(),
-            replaced: before.replaced.clone(),
-            closing: before.closing.clone(),
+            ..(*self.shared).clone()
         };
         Self {
             shared: Arc::new(shared),

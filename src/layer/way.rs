@@ -46,6 +46,9 @@ impl Way {
         holding: &Holding,
     ) -> Result<Self, Rejection> {
         let get = *method == Method::GET;
+        if door.has_children() {
+            return Self::to_child(endpoint, method, uri, door, holding);
+        }
         match (endpoint, door.sse_url()) {
             (Endpoint::Mcp, None) => Ok(Self::Streamable),
             // Who cannot POST to an MCP endpoint tries to GET its stream (MCP 2025-03-26,
@@ -67,6 +70,24 @@ impl Way {
             }
             (Endpoint::Mcp, Some(_)) => Err(other_transport(door, "HTTP+SSE", Endpoint::Sse)),
             (_, None) => Err(other_transport(door, "Streamable HTTP", Endpoint::Mcp)),
+        }
+    }
+
+    /// A child process is spoken to by whichever transport its client likes.
+    fn to_child(
+        endpoint: Endpoint,
+        method: &Method,
+        uri: &http::Uri,
+        door: &Door,
+        holding: &Holding,
+    ) -> Result<Self, Rejection> {
+        match endpoint {
+            Endpoint::Mcp => Ok(Self::Streamable),
+            Endpoint::Sse if *method == Method::GET => Ok(Self::Stream {
+                messages: message_path(uri.path()),
+            }),
+            Endpoint::Message if *method == Method::POST => message(uri.query(), door, holding),
+            Endpoint::Sse | Endpoint::Message => Err(Rejection::new(Kind::MethodNotAllowed)),
         }
     }
 }

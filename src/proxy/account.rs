@@ -10,15 +10,12 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use memchr::memmem;
 use pin_project_lite::pin_project;
 
-use super::pool::Pooled;
-use super::serving::Core;
-use crate::layer::{AnswerBody, BoxError, Endpoint, Observed, Observer, Seen};
+use super::body::BackendBody;
+use crate::layer::{AnswerBody, BoxError, Endpoint, Observed, Observer, Seen, is_stream};
 use crate::names::ServerName;
 use crate::rejection::{Kind, Rejection};
 use crate::resolve::Identity;
@@ -75,7 +72,7 @@ impl Account {
 
 /// One request, from its head on. What is not said until it is dropped did not happen.
 pub(super) struct Entry {
-    core: Arc<Core>,
+    account: Arc<Account>,
     place: usize,
     begun: Instant,
     status: Option<StatusCode>,
@@ -87,8 +84,7 @@ pub(super) struct Entry {
 
 impl Entry {
     /// A request begins.
-    pub(super) fn begin<B>(core: &Arc<Core>, request: &mut Request<B>) -> Self {
-        let account = &core.serving.account;
+    pub(super) fn begin<B>(account: &Arc<Account>, request: &mut Request<B>) -> Self {
         let place = account.place(request.uri().path());
         account.servers[place].1.under_way.inc();
         let logged = tracing::enabled!(target: ACCESS, tracing::Level::DEBUG);
@@ -100,7 +96,7 @@ impl Entry {
             (shown(request.method()), watched)
         });
         Self {
-            core: core.clone(),
+            account: account.clone(),
             place,
             begun: Instant::now(),
             status: None,
@@ -114,13 +110,13 @@ impl Entry {
     /// It is answered; the answer is on its way.
     pub(super) fn answered(
         mut self,
-        response: Response<AnswerBody<Pooled>>,
+        response: Response<AnswerBody<BackendBody>>,
     ) -> Response<Accounted> {
         let rejection = response.extensions().get::<Rejection>();
         self.status = Some(response.status());
         self.rejection = rejection.map(Rejection::kind);
         self.is_stream = response.status().is_success() && is_stream(response.headers());
-        let (server, metrics) = (self.server(), self.core.serving.account.metrics());
+        let (server, metrics) = (self.server(), self.account.metrics());
         server.duration.observe(self.begun.elapsed());
         server.answered(self.status);
         if self.is_stream {
@@ -134,12 +130,12 @@ impl Entry {
     }
 
     fn server(&self) -> &ServerMetrics {
-        &self.core.serving.account.servers[self.place].1
+        &self.account.servers[self.place].1
     }
 
     fn tell(&self, http_method: &'static str, watched: &Watched) {
         let facts = watched.facts();
-        let name = &self.core.serving.account.servers[self.place].0;
+        let name = &self.account.servers[self.place].0;
         let ended = Ended {
             http_method,
             server: name.as_ref().map(ServerName::as_str),
@@ -183,11 +179,6 @@ impl Drop for Entry {
             self.tell(http_method, watched);
         }
     }
-}
-
-fn is_stream(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).map(|kind| kind.as_bytes());
-    memmem::find(kind.unwrap_or_default(), b"text/event-stream").is_some()
 }
 
 /// A method may be any word a client likes.
@@ -263,7 +254,7 @@ pin_project! {
     /// The body of an answer; its end is the request's.
     pub(super) struct Accounted {
         #[pin]
-        body: AnswerBody<Pooled>,
+        body: AnswerBody<BackendBody>,
         entry: Entry,
     }
 }

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+#[cfg(feature = "pingora-lb")]
+use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -18,8 +20,6 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-#[cfg(feature = "pingora-lb")]
-use super::replicas::{Check, run_checks};
 use super::replicas::{ReplicaAddress, ReplicaFigures, Replicas, Set};
 use crate::layer::Failure;
 use crate::sys;
@@ -35,6 +35,8 @@ pub(super) type Sender = SendRequest<Full<Bytes>>;
 /// One server, as configured.
 #[derive(Clone)]
 pub struct Backend {
+    /// Where its URL leads.
+    pub(super) address: ReplicaAddress,
     replicas: Arc<Replicas>,
     socket: Option<BackendSocket>,
     tls: Option<(TlsConnector, ServerName<'static>)>,
@@ -96,8 +98,10 @@ impl Backend {
         };
         let port = authority.port_u16();
         let port = port.unwrap_or(if secure { 443 } else { 80 });
+        let address = ReplicaAddress::new(&host, port);
         Ok(Self {
-            replicas: Arc::new(Replicas::one(ReplicaAddress::new(&host, port))),
+            replicas: Arc::new(Replicas::one(address.clone())),
+            address,
             socket: None,
             tls,
             authority: HeaderValue::from_str(authority.as_str())
@@ -149,22 +153,16 @@ impl Backend {
         self
     }
 
-    /// This backend, its replicas checked as long as it lives, by a task of the current runtime.
-    ///
-    /// # Panics
-    /// Outside of a tokio runtime.
+    /// What opens connections for checks, and the replicas to check. What checks do is counted apart,
+    /// and must not keep the replicas alive.
     #[cfg(feature = "pingora-lb")]
-    #[must_use]
-    pub fn with_checks(self, check: Check) -> Self {
-        // What checks do is counted apart, and must not keep the replicas alive.
+    pub(super) fn prober(&self) -> (Self, Weak<Replicas>) {
         let prober = Self {
             replicas: Arc::new(Replicas::listed([])),
             failed_connects: Arc::default(),
             ..self.clone()
         };
-        let replicas = Arc::downgrade(&self.replicas);
-        tokio::spawn(run_checks(check, prober, replicas));
-        self
+        (prober, Arc::downgrade(&self.replicas))
     }
 
     /// How its replicas are.

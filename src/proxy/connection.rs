@@ -22,13 +22,13 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::keeping::Keeping;
-use super::listener::Accepted;
 use super::places::Place;
 use super::serving::{Current, Stage};
-use super::socket::Stream;
+use super::socket::{Accepted, Stream};
 use super::strict::Strict;
 use super::visitor::Visitor;
 use super::{http2, proxy_protocol};
+use crate::layer::BoxError;
 use crate::telemetry::{Counter, Gauge};
 
 /// How long a proxy may take for the header of the PROXY protocol.
@@ -44,16 +44,13 @@ const ROOM: Duration = Duration::from_millis(250);
 /// The same once the process stops: a first request may be on its way.
 const LAST_REQUEST: Duration = Duration::from_secs(1);
 
-/// Why a connection ended that was not done.
-pub(super) type Broken = Box<dyn std::error::Error + Send + Sync>;
-
 /// Serves a connection until it ends, or until the process stops or another is to have its place, and it
 /// is not within a request.
 pub(super) async fn serve(
     accepted: Accepted,
     current: Arc<Current>,
     stage: watch::Receiver<Stage>,
-) -> Result<(), Broken> {
+) -> Result<(), BoxError> {
     let place = Arc::new(accepted.place);
     let _open = Open::new(&current.get().serving.account.metrics().connections);
     let visitor = |current, peer| Visitor {
@@ -96,7 +93,7 @@ async fn before<T>(
     entering: impl Future<Output = T>,
     place: &Place,
     stage: &watch::Receiver<Stage>,
-) -> Result<T, Broken> {
+) -> Result<T, BoxError> {
     let mut stage = stage.clone();
     let stopped = async move {
         let _ = stage.wait_for(|&now| now == Stage::Stopping).await;
@@ -114,7 +111,7 @@ async fn agree(
     acceptor: TlsAcceptor,
     stream: TcpStream,
     failures: &Counter,
-) -> Result<TlsStream<TcpStream>, Broken> {
+) -> Result<TlsStream<TcpStream>, BoxError> {
     let agreed = acceptor.accept(stream).into_fallible();
     let failed = match timeout(TLS_TIMEOUT, agreed).await {
         Ok(Ok(stream)) => return Ok(stream),
@@ -179,7 +176,7 @@ async fn http1<S>(
     stream: S,
     visitor: Visitor,
     mut stage: watch::Receiver<Stage>,
-) -> Result<(), Broken>
+) -> Result<(), BoxError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -220,7 +217,7 @@ async fn http2<S>(
     stream: S,
     visitor: Visitor,
     mut stage: watch::Receiver<Stage>,
-) -> Result<(), Broken>
+) -> Result<(), BoxError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

@@ -18,16 +18,19 @@ use tokio::time::timeout;
 use tower_service::Service;
 
 use super::backend::{Backend, ConnectError, Sender};
+use super::body::BackendBody;
 use super::pool::{Owner, Pool, Pooled};
 use super::replicas::{Attempt, Replica, Set};
 use crate::layer::{Affinity, BackendPath, BoxError, Caller, Failure, ServedBy};
 use crate::names::ServerName;
+use crate::stdio;
 use crate::telemetry::Gauge;
 
 /// Sends what the layer granted to the server the [`Caller`] names. One per core.
 #[derive(Clone)]
 pub struct Forward {
     backends: Arc<BTreeMap<ServerName, Backend>>,
+    commands: Option<stdio::Served>,
     pool: Pool,
 }
 
@@ -42,8 +45,15 @@ impl Forward {
     ) -> Self {
         Self {
             backends,
+            commands: None,
             pool: Pool::new(most_idle, count),
         }
+    }
+
+    /// The same, which also reaches servers that run as children.
+    #[must_use]
+    pub fn with_commands(self, commands: Option<stdio::Served>) -> Self {
+        Self { commands, ..self }
     }
 
     /// Closes connections that were idle for too long; to be called every second or so.
@@ -51,12 +61,26 @@ impl Forward {
         self.pool.sweep();
     }
 
-    async fn send(self, mut request: Request<Full<Bytes>>) -> Result<Response<Pooled>, BoxError> {
+    async fn send(self, request: Request<Full<Bytes>>) -> Result<Response<BackendBody>, BoxError> {
         let lost = |what: &str| Failure::Broken(what.to_owned());
-        let caller = request
-            .extensions_mut()
-            .remove::<Caller>()
-            .ok_or_else(|| lost("a request that did not pass the layer"))?;
+        let caller = request.extensions().get::<Caller>();
+        let caller = caller.ok_or_else(|| lost("a request that did not pass the layer"))?;
+        if let Some(commands) = &self.commands
+            && let Some(settings) = commands.servers.get(&caller.server)
+        {
+            let answer = commands.children.serve(settings, request).await?;
+            return Ok(answer.map(BackendBody::Child));
+        }
+        let answer = self.to_backend(caller.clone(), request).await?;
+        Ok(answer.map(BackendBody::Pooled))
+    }
+
+    async fn to_backend(
+        &self,
+        caller: Caller,
+        mut request: Request<Full<Bytes>>,
+    ) -> Result<Response<Pooled>, BoxError> {
+        let lost = |what: &str| Failure::Broken(what.to_owned());
         let backend = self
             .backends
             .get(&caller.server)
@@ -255,7 +279,7 @@ fn place(caller: &Caller) -> Vec<u8> {
 }
 
 impl Service<Request<Full<Bytes>>> for Forward {
-    type Response = Response<Pooled>;
+    type Response = Response<BackendBody>;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 

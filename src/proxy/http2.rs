@@ -21,10 +21,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
-use super::connection::Broken;
 use super::patient::Patient;
 use super::pulse::{Late, Open, Pulse, Taken};
 use super::strict::Settings;
+use crate::layer::BoxError;
 
 /// Requests of one connection at one moment.
 const STREAMS: u32 = 100;
@@ -54,13 +54,13 @@ pub(super) async fn serve<S, A, F, B>(
     settings: Settings,
     answer: A,
     leave: impl Future<Output = ()>,
-) -> Result<(), Broken>
+) -> Result<(), BoxError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     A: Fn(Request<Patient<Incoming>>) -> F,
     F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
     B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Broken>,
+    B::Error: Into<BoxError>,
 {
     let pulse = Pulse::new(settings);
     let counted = service_fn(|request: Request<Incoming>| {
@@ -171,7 +171,7 @@ mod tests {
 
     use super::*;
 
-    type Served = JoinHandle<Result<(), Broken>>;
+    type Served = JoinHandle<Result<(), BoxError>>;
 
     const SETTINGS: Settings = Settings {
         head_max: 64 * 1024,

@@ -9,9 +9,9 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use tokio::sync::watch;
 
-use super::places::{Place, Places};
+use super::places::Places;
 use super::serving::{Serving, Stage};
-use super::socket::{Address, Socket, Stream};
+use super::socket::{Accepted, Address, Socket};
 use super::worker::Worker;
 
 /// What the listener needs.
@@ -24,13 +24,6 @@ pub struct Options {
     pub connections: usize,
     /// What requests are served with, until it is swapped.
     pub serving: Serving,
-}
-
-/// A connection nobody has read from.
-pub(super) struct Accepted {
-    pub(super) stream: Stream,
-    /// One of those there are.
-    pub(super) place: Place,
 }
 
 /// Why nothing listens.

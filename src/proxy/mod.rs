@@ -11,6 +11,9 @@
 
 mod account;
 mod backend;
+mod body;
+#[cfg(feature = "pingora-lb")]
+mod check;
 mod client;
 mod connection;
 mod cors;
@@ -36,6 +39,9 @@ mod worker;
 
 pub use account::Account;
 pub use backend::{Backend, BackendError, BackendSocket};
+pub use body::BackendBody;
+#[cfg(feature = "pingora-lb")]
+pub use check::Check;
 pub use client::{ClientAddress, TrustedProxies};
 pub use flood::{Flood, FloodFigures};
 pub use forward::Forward;
@@ -47,8 +53,6 @@ pub use post::Poster;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub use proxy_protocol::header_in;
-#[cfg(feature = "pingora-lb")]
-pub use replicas::Check;
 pub use replicas::{ReplicaAddress, ReplicaFigures};
 pub use serving::{Entrance, Serving};
 pub use socket::Address;

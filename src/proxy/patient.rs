@@ -9,7 +9,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::connection::Broken;
+use crate::layer::BoxError;
 
 pin_project! {
     /// A body that ends with an error when its next frame does not come in time.
@@ -37,15 +37,15 @@ impl<B> Patient<B> {
 
 impl<B: Body> Body for Patient<B>
 where
-    B::Error: Into<Broken>,
+    B::Error: Into<BoxError>,
 {
     type Data = B::Data;
-    type Error = Broken;
+    type Error = BoxError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, Broken>>> {
+    ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
         let mut this = self.project();
         if let Poll::Ready(frame) = this.body.poll_frame(cx) {
             *this.waiting = false;

@@ -4,19 +4,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HOST;
-use http::uri::Scheme;
 use http::{Request, StatusCode, Uri};
 use http_body_util::Full;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use super::backend::{Backend, BackendError};
-use super::replicas::ReplicaAddress;
 
 /// Who posts to one address.
 pub struct Poster {
     backend: Backend,
-    address: ReplicaAddress,
     runtime: Handle,
 }
 
@@ -32,16 +29,8 @@ impl Poster {
         patience: Duration,
     ) -> Result<Self, BackendError> {
         let backend = Backend::new(url, tls, patience, patience)?;
-        let port = url.port_u16();
-        let default = if url.scheme() == Some(&Scheme::HTTPS) {
-            443
-        } else {
-            80
-        };
-        let address = ReplicaAddress::new(url.host().unwrap_or_default(), port.unwrap_or(default));
         Ok(Self {
             backend,
-            address,
             runtime: Handle::current(),
         })
     }
@@ -68,7 +57,7 @@ impl Poster {
         let (mut head, body) = request.into_parts();
         head.uri = self.backend.target.clone().into();
         head.headers.insert(HOST, self.backend.authority.clone());
-        let sender = self.backend.connect(&self.address).await;
+        let sender = self.backend.connect(&self.backend.address).await;
         let mut sender = sender.map_err(|error| error.to_string())?;
         let request = Request::from_parts(head, Full::new(body));
         let answer = sender.send_request(request).await;

@@ -17,6 +17,7 @@ use super::guard::Guard;
 use super::strict;
 use crate::layer::{Cloakroom, CloakroomLayer};
 use crate::names::ServerName;
+use crate::stdio;
 use crate::tls::ServerTls;
 
 /// What requests are served with, for all cores.
@@ -34,9 +35,11 @@ pub struct Serving {
     /// What every request passes.
     pub layer: CloakroomLayer,
     /// Where requests are counted.
-    pub account: Account,
+    pub account: Arc<Account>,
     /// Where requests go.
     pub backends: Arc<BTreeMap<ServerName, Backend>>,
+    /// Servers that run as children, if there are any.
+    pub commands: Option<stdio::Served>,
 }
 
 /// What a connection passes before its first request.
@@ -79,7 +82,8 @@ pub(super) enum Stage {
 impl Core {
     fn new(serving: Arc<Serving>) -> Arc<Self> {
         let count = serving.account.metrics().backend_idle.clone();
-        let forward = Forward::new(serving.backends.clone(), serving.idle_backends, count);
+        let forward = Forward::new(serving.backends.clone(), serving.idle_backends, count)
+            .with_commands(serving.commands.clone());
         Arc::new(Self {
             cloakroom: serving.layer.layer(forward.clone()),
             serving,

@@ -12,6 +12,8 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::net::{TcpListener, UnixListener};
 
+use super::places::Place;
+
 /// Foreign users of whom the log is told.
 const TOLD: usize = 64;
 
@@ -42,6 +44,13 @@ impl fmt::Display for Address {
 pub(super) enum Stream {
     Tcp(TcpStream, IpAddr),
     Unix(UnixStream),
+}
+
+/// A connection that may be served: it has a place.
+pub(super) struct Accepted {
+    pub(super) stream: Stream,
+    /// One of those there are.
+    pub(super) place: Place,
 }
 
 /// Something that accepts connections.

@@ -4,22 +4,22 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::header::{CONNECTION, HeaderValue, ORIGIN};
-use http::{Request, Response, StatusCode, Version};
+use http::{Request, Response, StatusCode};
 use http_body::Body;
 use tokio::time::sleep;
 use tower_service::Service as _;
 
 use super::account::{Accounted, Entry};
+use super::body::BackendBody;
 use super::cors;
 use super::flood::Late;
 use super::places::Place;
-use super::pool::Pooled;
 use super::serving::{Core, Current};
 use super::strict::Line;
 use crate::layer::AnswerBody;
 use crate::rejection::Rejection;
 
-type Answer = Response<AnswerBody<Pooled>>;
+type Answer = Response<AnswerBody<BackendBody>>;
 
 /// Who sends the requests of a connection.
 #[derive(Clone)]
@@ -39,15 +39,16 @@ impl Visitor {
         line: Option<&Line>,
     ) -> Response<Accounted> {
         let core = self.current.get();
-        let entry = Entry::begin(&core, &mut request);
+        let entry = Entry::begin(&core.serving.account, &mut request);
         let refused = line.and_then(|line| line.refusal(request.uri()));
+        // HTTP/2 has other words for it.
+        let may_close = line.is_some();
         let mut response = match (refused, line) {
             (Some(rejection), _) => own(rejection),
-            (None, Some(line)) => line.explain(self.admit(&core, request).await, own),
-            (None, None) => self.admit(&core, request).await,
+            (None, Some(line)) => line.explain(self.admit(&core, request, may_close).await, own),
+            (None, None) => self.admit(&core, request, may_close).await,
         };
-        // HTTP/2 has other words for it.
-        if line.is_some() && self.current.is_leaving() {
+        if may_close && self.current.is_leaving() {
             close(&mut response);
         }
         entry.answered(response)
@@ -58,6 +59,7 @@ impl Visitor {
         &self,
         core: &Core,
         mut request: Request<B>,
+        may_close: bool,
     ) -> Answer {
         if let Err(rejection) = core.serving.guard.check(&request) {
             return own(rejection);
@@ -69,7 +71,6 @@ impl Visitor {
         let proxies = &core.serving.entrance.trusted_proxies;
         let client = proxies.client(self.peer, request.headers());
         request.extensions_mut().insert(client);
-        let is_first = request.version() < Version::HTTP_2;
         let Ok(mut response) = core.cloakroom.clone().call(request).await;
         if let Some(address) = client.0.filter(|_| is_wrong_key(&response)) {
             match core.serving.flood.failed(address) {
@@ -77,12 +78,12 @@ impl Visitor {
                 Late::By(delay, _holding) => {
                     // Others are not to wait for this connection's place as well.
                     let _resting = self.place.resting();
-                    if is_first {
+                    if may_close {
                         close(&mut response);
                     }
                     sleep(delay).await;
                 }
-                Late::Cut if is_first => close(&mut response),
+                Late::Cut if may_close => close(&mut response),
                 Late::Cut => {}
             }
         }

@@ -10,8 +10,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::connection;
-use super::listener::Accepted;
 use super::serving::{Current, Serving, Stage};
+use super::socket::Accepted;
 
 /// Threads of one core that look up names of backends.
 const LOOK_UPS: usize = 32;

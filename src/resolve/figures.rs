@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::entry::Entry;
-
 /// Whether changes of the store are heard of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Watch {
@@ -58,9 +56,8 @@ impl Counts {
         }
     }
 
-    /// A record was read again: tells how late the word of its change was.
-    pub(super) fn tell_lag(&self, read: &Entry, known: Option<&Entry>) {
-        let took = known.and_then(|known| known.dropped_after(read));
+    /// A record was read again: tells how late the word of its change was, if that is known.
+    pub(super) fn tell_lag(&self, took: Option<Duration>) {
         if let (Some(lag), Some(took)) = (&self.lag, took) {
             lag(took);
         }

@@ -414,7 +414,8 @@ impl Inner {
     fn remember(&self, keys: &[RecordKey], read: Vec<Entry>, dirty: bool) -> Arc<[Arc<Entry>]> {
         let entries = keys.iter().zip(read).map(|(key, read)| {
             let known = self.entries.known(key);
-            self.counts.tell_lag(&read, known.as_deref());
+            let lag = known.as_ref().and_then(|known| known.dropped_after(&read));
+            self.counts.tell_lag(lag);
             let entry = Arc::new(believed(read, known.as_deref()));
             if entry.kept && !known.as_ref().is_some_and(|known| known.kept) {
                 self.counts.denials_kept.add();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::StartError;
-use super::reload::House;
+use super::house::House;
 use crate::config::{self, Config, Listen, Replicas, Server, Transport};
 use crate::gate::{Discovery, Door, Gate};
 use crate::layer::{CloakroomLayer, Limits, Routes};
@@ -13,6 +13,7 @@ use crate::proxy::{
     Account, Address, Backend, BackendSocket, Entrance, Flood, Guard, ReplicaAddress, Serving,
     TrustedProxies, strict,
 };
+use crate::stdio;
 use crate::sys;
 use crate::tls;
 use crate::vault::Keyring;
@@ -25,6 +26,7 @@ pub(super) fn serving(
     config: Config,
     house: &House,
     before: Option<&Serving>,
+    commands: Option<stdio::Served>,
 ) -> Result<Serving, StartError> {
     let House { ring, metrics, .. } = house;
     let account = Account::new(
@@ -36,8 +38,10 @@ pub(super) fn serving(
     let mut doors = Vec::with_capacity(config.servers.len());
     let mut backends = BTreeMap::new();
     for (name, server) in config.servers {
-        let connects = metrics.server(Some(&name)).connects;
-        backends.insert(name.clone(), backend(&name, &server)?.counting(connects));
+        if let Some(backend) = backend(&name, &server)? {
+            let connects = metrics.server(Some(&name)).connects;
+            backends.insert(name.clone(), backend.counting(connects));
+        }
         doors.push(door(ring, name, server)?);
     }
     let gate = Arc::new(Gate::new(
@@ -78,8 +82,9 @@ pub(super) fn serving(
         flood,
         idle_backends: house.descriptors.idle_backends,
         layer,
-        account,
+        account: Arc::new(account),
         backends: Arc::new(backends),
+        commands,
     })
 }
 
@@ -114,14 +119,17 @@ fn door(ring: &Keyring, name: ServerName, server: Server) -> Result<Door, StartE
         config::Discovery::Omit => Discovery::Omit,
     };
     let door = Door::open(ring, name, server.slots)?.with_discovery(discovery);
-    let config::Backend::Http { url, transport, .. } = server.backend;
-    Ok(match transport {
-        Transport::Streamable => door,
-        Transport::Sse => door.with_sse(url),
+    Ok(match server.backend {
+        config::Backend::Command(_) => door.with_children(),
+        config::Backend::Http { url, transport, .. } => match transport {
+            Transport::Streamable => door,
+            Transport::Sse => door.with_sse(url),
+        },
     })
 }
 
-fn backend(name: &ServerName, server: &Server) -> Result<Backend, StartError> {
+/// How a server at a URL is reached; none for one that runs as children.
+fn backend(name: &ServerName, server: &Server) -> Result<Option<Backend>, StartError> {
     let config::Backend::Http {
         url,
         socket,
@@ -129,7 +137,10 @@ fn backend(name: &ServerName, server: &Server) -> Result<Backend, StartError> {
         connect_timeout,
         replicas,
         ..
-    } = &server.backend;
+    } = &server.backend
+    else {
+        return Ok(None);
+    };
     let tls = match url.scheme_str() {
         Some("https") => {
             let config = tls::client_config(ca_file.as_deref(), None);
@@ -143,9 +154,7 @@ fn backend(name: &ServerName, server: &Server) -> Result<Backend, StartError> {
         None => backend,
         Some(socket) => backend.through(BackendSocket {
             path: socket.path.clone(),
-            uids: socket
-                .uid
-                .map_or_else(|| vec![sys::user(), 0], |uid| vec![uid]),
+            uids: socket.uids(sys::user()),
         }),
     };
     let backend = match replicas {
@@ -163,7 +172,9 @@ fn backend(name: &ServerName, server: &Server) -> Result<Backend, StartError> {
     } = &server.backend
     {
         let (every, path) = (*every, path.clone());
-        return Ok(backend.with_checks(crate::proxy::Check { every, path }));
+        return Ok(Some(
+            backend.with_checks(crate::proxy::Check { every, path }),
+        ));
     }
-    Ok(backend)
+    Ok(Some(backend))
 }

@@ -5,7 +5,11 @@
 
 mod assemble;
 mod certificate;
+mod commands;
+mod control;
 mod descriptors;
+mod house;
+mod leftovers;
 mod metrics;
 mod presence;
 mod reload;
@@ -18,18 +22,19 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::cli::Failure;
-use crate::cli::open::{self, Source};
+use crate::cli::open::Source;
 use crate::config::{Config, LogFormat};
 use crate::gate::NoServerKey;
+use crate::launch::LaunchError;
 use crate::names::ServerName;
+use crate::packages::PackageError;
 use crate::proxy::{self, Address, BackendError, Health, Listener, Options};
-use crate::resolve::{Resolver, Settings};
 use crate::sys::{self, Watched};
-use crate::telemetry::{self, Metrics};
-use crate::tls::{ServerTls, TlsError};
-use crate::vault::{Reader, Vault};
+use crate::telemetry;
+use crate::tls::TlsError;
+use house::House;
 use presence::Presence;
-use reload::{House, Reloader, Reloads, Served};
+use reload::{Reloader, Reloads, Served};
 use stop::Leaving;
 
 /// Threads of the runtime for everything but requests.
@@ -44,6 +49,18 @@ pub enum StartError {
     /// A server cannot be reached as configured.
     #[error("servers.{0}: {1}")]
     Backend(ServerName, BackendError),
+    /// The system cannot keep children apart.
+    #[error(
+        "servers.{0}: this system has no Landlock (Linux 5.13 and later, unless it was left out), which \
+         keeps children apart; write sandbox = \"none\" to run them without"
+    )]
+    NoLandlock(ServerName),
+    /// There is nothing that starts children.
+    #[error(transparent)]
+    NoLauncher(#[from] LaunchError),
+    /// A package cannot be had.
+    #[error("servers.{0}: {1}")]
+    Package(ServerName, PackageError),
     /// There is nothing to check a server's certificate with.
     #[error("servers.{0}: {1}")]
     Tls(ServerName, TlsError),
@@ -126,6 +143,9 @@ impl Running {
             };
             let served = reloader.served;
             stop::go(&served, &leaving, told).await;
+            if let Some(children) = reloader.house.children.get() {
+                children.stop().await;
+            }
             served.presence.withdraw().await;
         });
         if let Some(tracer) = &tracer {
@@ -141,7 +161,7 @@ async fn listen(
     leaving: &Leaving,
 ) -> Result<Reloader, Failure> {
     let files = Watched::taken(reload::files(source.as_ref(), &config));
-    let house = open_house(&config).await?;
+    let house = House::open(&config).await?;
     let reloads = Arc::new(Reloads::begun());
     let uids = config.listen_uids.as_deref();
     if let Some(listen) = config.health_listen.clone() {
@@ -158,7 +178,9 @@ async fn listen(
     let listen = assemble::address(config.listen.clone(), uids);
     let (threads, beacon) = (config.threads, house.beacon(&config));
     let connections = house.descriptors.connections;
-    let serving = assemble::serving(config, &house, None);
+    let commands = house.commands(&config, source.as_ref()).await;
+    let commands = commands.map_err(Failure::new)?;
+    let serving = assemble::serving(config, &house, None, commands);
     let options = Options {
         listen,
         threads,
@@ -188,43 +210,6 @@ async fn listen(
         start,
         source,
         files,
-    })
-}
-
-/// Opens the keyring and the store, which must belong together.
-async fn open_house(config: &Config) -> Result<House, Failure> {
-    let ring = Arc::new(open::keyring(&config.keyring)?);
-    let store = open::store(config).await?;
-    for remark in store.remarks().await.unwrap_or_default() {
-        tracing::warn!(%remark, "the store works, but not as well as it should");
-    }
-    let vault = Vault::new(store.clone(), ring.clone());
-    vault.check_keyring().await?;
-    let metrics = Arc::new(Metrics::new());
-    let lag = metrics.revocation_lag.clone();
-    let settings = Settings {
-        cache_bytes: config.store.cache,
-        stale_for: config.store.stale_for,
-        lag: Some(Arc::new(move |took| lag.observe(took))),
-    };
-    let resolver = Resolver::new(store.clone(), Reader::new(ring.clone()), &settings);
-    let tls = match config.tls.clone() {
-        Some(files) => {
-            let tls = ServerTls::load(files).map_err(StartError::Certificate);
-            let tls = Arc::new(tls.map_err(Failure::new)?);
-            certificate::keep_fresh(&tls);
-            Some(tls)
-        }
-        None => None,
-    };
-    Ok(House {
-        ring,
-        store,
-        resolver,
-        tls,
-        descriptors: descriptors::divide(config.limits.connections, config.threads),
-        metrics,
-        tracer: traces::tracer(&config.telemetry).map_err(Failure::new)?,
     })
 }
 

@@ -17,42 +17,17 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::assemble;
-use super::descriptors::Descriptors;
+use super::house::House;
 use super::presence::Presence;
 use crate::cli::Failure;
 use crate::cli::open::Source;
 use crate::config::{AtStart, Config, Drain};
 use crate::proxy::Listener;
-use crate::resolve::Resolver;
-use crate::store::Store;
-use crate::sys::{self, Watched};
-use crate::telemetry::{Metrics, Tracer};
-use crate::tls::ServerTls;
-use crate::vault::{Beacon, Keyring, Vault, now_seconds};
+use crate::sys::Watched;
+use crate::vault::now_seconds;
 
 /// How often files are looked at.
 const EVERY: Duration = Duration::from_secs(1);
-
-/// What outlives every configuration.
-pub(super) struct House {
-    pub(super) ring: Arc<Keyring>,
-    pub(super) store: Arc<dyn Store>,
-    pub(super) resolver: Resolver,
-    /// The listener's.
-    pub(super) tls: Option<Arc<ServerTls>>,
-    pub(super) descriptors: Descriptors,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) tracer: Option<Arc<Tracer>>,
-}
-
-impl House {
-    /// What tells the store that this process serves what `config` names.
-    pub(super) fn beacon(&self, config: &Config) -> Beacon {
-        let servers: Vec<_> = config.servers.keys().cloned().collect();
-        let vault = Vault::new(self.store.clone(), self.ring.clone());
-        Beacon::new(vault, sys::host_name(), &servers)
-    }
-}
 
 /// What is told of reloads.
 #[derive(Default)]
@@ -174,7 +149,9 @@ impl Reloader {
         let beacon = self.house.beacon(&config);
         let drain = config.drain;
         let before = self.served.listener.serving();
-        let serving = assemble::serving(config, &self.house, Some(&before));
+        let commands = self.house.commands(&config, Some(source)).await;
+        let commands = commands.map_err(Failure::new)?;
+        let serving = assemble::serving(config, &self.house, Some(&before), commands);
         let serving = serving.map_err(Failure::new)?;
         // Before the first request to a new server: a rotation must not pass by who serves it.
         let presence = Presence::start(beacon).await;

@@ -66,6 +66,15 @@ impl StoreUrl {
         matches!(self.0, Place::Sqlite(_))
     }
 
+    /// The file it is, if it is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        match &self.0 {
+            Place::Sqlite(path) => Some(path),
+            Place::Memory | Place::Redis(_) => None,
+        }
+    }
+
     /// The URL as it may be shown: a password is `***`.
     #[must_use]
     pub fn shown(&self) -> String {

@@ -1,11 +1,13 @@
 //! What is asked of the operating system about this process and its machine.
 //!
-//! The one module where `unsafe` would be allowed; there is none yet.
+//! The one module where `unsafe` is allowed.
 
+mod descriptors;
 mod files;
 mod sockets;
 mod watched;
 
+pub use descriptors::close_inherited;
 pub use files::{PrivateFileError, open_private};
 pub use sockets::keep_alive;
 pub use watched::Watched;

@@ -137,7 +137,7 @@ impl Metrics {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         let start = ConstGauge::new(since.as_secs_f64());
         of.register_with_unit("process_start_time", "When this process started, since 1970", Unit::Seconds, start);
-        of.register_collector(Box::new(Scraped(process::figures)));
+        of.register_collector(Box::new(Scraped(of_process)));
     }
 
     /// Handles for a server of the configuration; `None` for requests that ask for none. The same ones
@@ -188,6 +188,12 @@ impl Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+fn of_process(page: &mut Page<'_, '_>) {
+    for (name, help, value) in process::figures() {
+        page.gauge(name, help, value);
     }
 }
 
@@ -250,6 +256,23 @@ impl Page<'_, '_> {
                 encoder.encode_descriptor(name, &sentence(help), None, MetricType::Gauge)?;
             for (labels, value) in values {
                 gauge(value).encode(metric.encode_family(&labels)?)?;
+            }
+            Ok(())
+        });
+    }
+
+    /// A count of each of several things, by their labels, that only rises.
+    pub fn counters<const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl IntoIterator<Item = ([(&'static str, String); N], u64)>,
+    ) {
+        self.write(|encoder| {
+            let mut metric =
+                encoder.encode_descriptor(name, &sentence(help), None, MetricType::Counter)?;
+            for (labels, value) in values {
+                ConstCounter::new(value).encode(metric.encode_family(&labels)?)?;
             }
             Ok(())
         });

@@ -43,6 +43,12 @@ impl UserId {
     }
 }
 
+/// A name nobody can guess: 128 random bits in hexadecimal.
+#[must_use]
+pub fn random_id() -> String {
+    UserId::generate().to_string()
+}
+
 impl fmt::Display for UserId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", u128::from_be_bytes(self.0))

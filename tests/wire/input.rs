@@ -1,4 +1,4 @@
-//! Bad input, row by row of the table in `src/rejection.rs`. Nothing of it reaches the backend.
+//! Bad input, row by row of the table in `src/rejection/kind.rs`. Nothing of it reaches the backend.
 
 use std::time::Duration;
 

@@ -68,7 +68,9 @@ fn taken(key: &str, address: SocketAddr) -> Option<Finding> {
 /// The files that backends need, which can be read without asking anybody.
 pub(super) fn files(config: &Config) -> Vec<Finding> {
     let trust = |(name, server): (&ServerName, &Server)| {
-        let Backend::Http { url, ca_file, .. } = &server.backend;
+        let Backend::Http { url, ca_file, .. } = &server.backend else {
+            return None;
+        };
         let wanted = url.scheme_str() == Some("https");
         let why = wanted
             .then(|| client_config(ca_file.as_deref(), None).err())
@@ -96,7 +98,10 @@ async fn backend(name: &ServerName, server: &Server) -> Vec<Finding> {
         socket,
         replicas,
         ..
-    } = &server.backend;
+    } = &server.backend
+    else {
+        return Vec::new();
+    };
     let what = called(name);
     if let Some(socket) = socket {
         return vec![found(&what, opened(socket).await)];
@@ -138,7 +143,7 @@ async fn opened(socket: &BackendSocket) -> Verdict {
 
 /// Judges as `serve` does, which runs as the user `own`.
 fn runs_as(uid: u32, socket: &BackendSocket, own: u32) -> Verdict {
-    let wanted = socket.uid.map_or_else(|| vec![own, 0], |uid| vec![uid]);
+    let wanted = socket.uids(own);
     if wanted.contains(&uid) {
         return Verdict::Well("takes connections".to_owned());
     }

@@ -187,7 +187,9 @@ fn proxies_in_front_are_named() {
 #[test]
 fn a_server_may_be_behind_a_socket() {
     let socket = |config: &Config| {
-        let Backend::Http { socket, .. } = &config.servers.values().next().unwrap().backend;
+        let Backend::Http { socket, .. } = &config.servers.values().next().unwrap().backend else {
+            panic!("a URL")
+        };
         socket.clone()
     };
     let of = |uid| BackendSocket {

@@ -3,7 +3,9 @@ use super::*;
 const NAMED: &str = "[servers.a]\nurl = 'http://mcp:9001/mcp'\n";
 
 fn replicas(config: &Config) -> &Replicas {
-    let Backend::Http { replicas, .. } = &config.servers.values().next().unwrap().backend;
+    let Backend::Http { replicas, .. } = &config.servers.values().next().unwrap().backend else {
+        panic!("a URL")
+    };
     replicas
 }
 
@@ -126,7 +128,10 @@ fn checks_are_every_five_seconds_unless_said() {
         let config = good(&format!(
             "{GITHUB}replicas = ['h:1']\nhealth_check = {text}"
         ));
-        let Backend::Http { health_check, .. } = &config.servers.values().next().unwrap().backend;
+        let Backend::Http { health_check, .. } = &config.servers.values().next().unwrap().backend
+        else {
+            panic!("a URL")
+        };
         let check = health_check.as_ref().unwrap();
         (
             check.every.as_millis(),

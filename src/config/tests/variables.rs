@@ -65,7 +65,9 @@ fn variables_set_servers_of_the_older_kind_and_their_slots() {
             .merges_all()
     );
     let jira = &config.servers[&"jira".parse().unwrap()];
-    let Backend::Http { transport, .. } = &jira.backend;
+    let Backend::Http { transport, .. } = &jira.backend else {
+        panic!("a URL")
+    };
     assert_eq!(
         (*transport, jira.discovery),
         (Transport::Sse, Discovery::Omit)
@@ -122,7 +124,7 @@ fn errors_of_variables_name_the_variable() {
         ("CLOAKROOM_STROE__URL", "x"),
         ("CLOAKROOM_STORE_URL", "x"),
         ("CLOAKROOM_SERVERS__A__URI", "x"),
-        ("CLOAKROOM_SERVERS__B__COMMAND", "x"),
+        ("CLOAKROOM_SERVERS__B__COMMAND", "x,${Y}"),
         ("CLOAKROOM_WHATEVER", "x"),
         ("CLOAKROOM_PORT", "9000"),
         ("CLOAKROOM_log", "x"),
@@ -132,7 +134,7 @@ fn errors_of_variables_name_the_variable() {
 cloakroom.toml:1:1: log: unknown level; did you mean `warn`?
 CLOAKROOM_PORT: unknown variable; write a key of config/default.toml in capitals, with two underscores for a dot, as in `CLOAKROOM_STORE__URL`
 CLOAKROOM_SERVERS__A__URI: unknown variable; did you mean `CLOAKROOM_SERVERS__A__URL`?
-CLOAKROOM_SERVERS__B__COMMAND: servers.b.command: comes in a later release; this one serves `url` and `sse_url`
+CLOAKROOM_SERVERS__B__COMMAND: servers.b.command: holds `${`: secrets go into the environment, never into arguments, which every process can read; write them under `env`
 CLOAKROOM_STORE_URL: unknown variable; did you mean `CLOAKROOM_STORE__URL`?
 CLOAKROOM_STORE__URL: store.url: the store's URL must start with sqlite: (as in sqlite:cloakroom.db), redis://, redis+sentinel:// or redis+cluster:// (rediss for TLS)
 CLOAKROOM_STROE__URL: unknown variable; did you mean `CLOAKROOM_STORE__URL`?

@@ -5,12 +5,10 @@
 //!    every process with the same configuration names the same one). A session stays where it began.
 //! 2. A replica no connection can be opened to is left alone for a second, twice as long each time up to
 //!    30 s, then one request tries it. Its requests go to the next on the ring meanwhile; its sessions
-//!    are gone. With the feature `pingora-lb`, active checks (`check`) say so too.
+//!    are gone. With the feature `pingora-lb`, active checks (`proxy/check.rs`) say so too.
 //! 3. One replica alone is always tried. When all are down, the ring's choice is.
 
 mod address;
-#[cfg(feature = "pingora-lb")]
-mod check;
 mod dns;
 mod health;
 mod set;
@@ -20,10 +18,6 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 pub use address::ReplicaAddress;
-#[cfg(feature = "pingora-lb")]
-pub use check::Check;
-#[cfg(feature = "pingora-lb")]
-pub(super) use check::run as run_checks;
 pub(super) use set::{Attempt, Replica, Set};
 
 /// Replicas a backend may have.
@@ -99,7 +93,7 @@ impl Replicas {
         }
     }
 
-    fn known(&self) -> Arc<Set> {
+    pub(super) fn known(&self) -> Arc<Set> {
         match self {
             Self::One(set) | Self::Listed(set) => set.clone(),
             Self::Named(sets) => sets.borrow().clone(),

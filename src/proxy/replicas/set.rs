@@ -51,7 +51,7 @@ impl Replica {
     }
 
     #[cfg(feature = "pingora-lb")]
-    pub(super) fn on_ring(&self) -> SocketAddr {
+    pub(in crate::proxy) fn on_ring(&self) -> SocketAddr {
         self.on_ring
     }
 
@@ -61,7 +61,7 @@ impl Replica {
 
     /// Its active checks pass from now on, or fail.
     #[cfg(feature = "pingora-lb")]
-    pub(super) fn checked(&self, well: bool) {
+    pub(in crate::proxy) fn checked(&self, well: bool) {
         if !self.health().checked(well) {
             return;
         }
@@ -134,7 +134,7 @@ impl Set {
         Self { replicas, ring }
     }
 
-    pub(super) fn replicas(&self) -> &[Arc<Replica>] {
+    pub(in crate::proxy) fn replicas(&self) -> &[Arc<Replica>] {
         &self.replicas
     }
 
@@ -198,7 +198,7 @@ impl Set {
         order
     }
 
-    pub(super) fn at(&self, on_ring: SocketAddr) -> Option<&Arc<Replica>> {
+    pub(in crate::proxy) fn at(&self, on_ring: SocketAddr) -> Option<&Arc<Replica>> {
         let place = |replica: &Arc<Replica>| replica.on_ring;
         let index = self.replicas.binary_search_by_key(&on_ring, place).ok()?;
         self.replicas.get(index)

@@ -52,23 +52,19 @@ pub(super) fn characters(line: &[u8]) -> Result<(), Fault> {
 }
 
 /// RFC 9110, 5.6.2: `token`, but for `_`.
-const IN_NAME: [bool; 256] = {
-    let mut table = of(b"!#$%&'*+-.^`|~");
+const IN_NAME: [bool; 256] = of(b"!#$%&'*+-.^`|~");
+
+/// Which bytes are letters, digits or one of `marks`.
+pub(super) const fn of(marks: &[u8]) -> [bool; 256] {
+    let mut table = [false; 256];
     let mut b = 0;
     while b < 128_u8 {
-        if b.is_ascii_alphanumeric() {
-            table[b as usize] = true;
-        }
+        table[b as usize] = b.is_ascii_alphanumeric();
         b += 1;
     }
-    table
-};
-
-pub(super) const fn of(bytes: &[u8]) -> [bool; 256] {
-    let mut table = [false; 256];
     let mut at = 0;
-    while at < bytes.len() {
-        table[bytes[at] as usize] = true;
+    while at < marks.len() {
+        table[marks[at] as usize] = true;
         at += 1;
     }
     table

@@ -1,6 +1,7 @@
 //! The first line of a request, and hosts.
 
 use super::fault::Fault;
+use super::field::of;
 
 /// The longest method; there is none of this length.
 const METHOD: usize = 24;
@@ -91,14 +92,4 @@ pub(super) fn host(value: &[u8]) -> Result<(), Fault> {
 }
 
 /// RFC 3986, 3.3 and 3.4: `pchar`, `/` and `?`.
-const IN_TARGET: [bool; 256] = {
-    let mut table = super::field::of(b"-._~!$&'()*+,;=:@/?%");
-    let mut b = 0;
-    while b < 128_u8 {
-        if b.is_ascii_alphanumeric() {
-            table[b as usize] = true;
-        }
-        b += 1;
-    }
-    table
-};
+const IN_TARGET: [bool; 256] = of(b"-._~!$&'()*+,;=:@/?%");

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::{PATIENCE, named, proxy, three, users};
 
-// Mutation: any status passes in proxy/replicas/check.rs.
+// Mutation: any status passes in proxy/check.rs.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_fails_its_checks_gets_no_requests_until_it_passes_them() {
     let replicas = three().await;

@@ -3,115 +3,24 @@
 //! Two steps, because nobody's body is read before he is known: [`Gate::authenticate`], then
 //! [`Gate::admit`]. Only the second makes a [`Grant`], and nothing is sent to a backend without one.
 
+mod door;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, Uri};
+use http::HeaderMap;
+
+pub use door::{Discovery, Door, NoServerKey};
 
 use crate::identity::{KeyDigest, credential};
-use crate::inject::{Place, Plan, Slots, Unplannable};
-pub use crate::inject::{Planned, Request};
+pub use crate::inject::{Environment, Planned, Request};
+use crate::inject::{Place, Plan, Unplannable};
 use crate::names::{ProfileName, ServerName};
 use crate::policy::{self, Denied};
 use crate::rejection::{Kind, Rejection};
 use crate::resolve::{Identity, ResolveError, Resolver};
-use crate::vault::{Keyring, Sealer, SecretOpener, SecretSet, now_seconds};
-
-/// The keyring has no key for a server.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the keyring holds no key for the server `{0}`: use the whole keyring, or one exported for it \
-     (cloakroom keyring export --server {0})"
-)]
-pub struct NoServerKey(pub ServerName);
-
-/// What the gate knows of a server.
-pub struct Door {
-    name: ServerName,
-    slots: Slots,
-    discovery: Discovery,
-    sse_url: Option<Uri>,
-    opener: SecretOpener,
-    sealer: Sealer,
-}
-
-/// What becomes of requests that only look around (initialize, server/discover, ping, notifications,
-/// the lists) while a secret is missing.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Discovery {
-    /// They are refused like any other.
-    #[default]
-    Secret,
-    /// They go without the slots whose secrets are missing.
-    Omit,
-}
-
-impl Door {
-    /// A door to the server `name`, which expects secrets in `slots`.
-    ///
-    /// # Errors
-    /// When `ring` holds no key for this server.
-    pub fn open(ring: &Keyring, name: ServerName, slots: Slots) -> Result<Self, NoServerKey> {
-        let keys = SecretOpener::new(ring, &name).zip(Sealer::new(ring, &name));
-        let Some((opener, sealer)) = keys else {
-            return Err(NoServerKey(name));
-        };
-        Ok(Self {
-            name,
-            slots,
-            discovery: Discovery::default(),
-            sse_url: None,
-            opener,
-            sealer,
-        })
-    }
-
-    /// The same door, with what is done about discovery.
-    #[must_use]
-    pub fn with_discovery(self, discovery: Discovery) -> Self {
-        Self { discovery, ..self }
-    }
-
-    /// The same door to a server that speaks HTTP+SSE (MCP 2024-11-05), its stream at `url`.
-    #[must_use]
-    pub fn with_sse(self, url: Uri) -> Self {
-        Self {
-            sse_url: Some(url),
-            ..self
-        }
-    }
-
-    /// Where the stream of a server that speaks HTTP+SSE is; `None` for Streamable HTTP.
-    #[must_use]
-    pub fn sse_url(&self) -> Option<&Uri> {
-        self.sse_url.as_ref()
-    }
-
-    /// What is done about discovery while a secret is missing.
-    #[must_use]
-    pub fn discovery(&self) -> Discovery {
-        self.discovery
-    }
-
-    /// The server's name.
-    #[must_use]
-    pub fn server(&self) -> &ServerName {
-        &self.name
-    }
-
-    /// Where the server expects secrets.
-    #[must_use]
-    pub fn slots(&self) -> &Slots {
-        &self.slots
-    }
-
-    /// What seals ids of this server's sessions and events.
-    #[must_use]
-    pub fn sealer(&self) -> &Sealer {
-        &self.sealer
-    }
-}
+use crate::vault::{SecretSet, now_seconds};
 
 /// Proof that this request is allowed, and what is to be put into it. Made by [`Gate::admit`] only.
 pub struct Grant<'d> {
@@ -148,6 +57,12 @@ impl Grant<'_> {
     #[must_use]
     pub fn expose_query(&self) -> &str {
         self.plan.expose_query()
+    }
+
+    /// What the child process of this user is to be started with.
+    #[must_use]
+    pub fn environment(&self) -> &Environment {
+        self.plan.environment()
     }
 }
 

@@ -15,8 +15,8 @@ use pingora_load_balancing::health_check::HealthCheck;
 use pingora_load_balancing::{Backend as Target, Backends};
 use tokio::time::{sleep, timeout};
 
-use super::{Replica, Replicas};
-use crate::proxy::backend::Backend;
+use super::backend::Backend;
+use super::replicas::{Replica, Replicas};
 
 /// Checks in a row that must fail before a replica gets no more requests; one that passes is enough to
 /// bring it back.
@@ -40,8 +40,21 @@ struct Probe {
     replicas: Weak<Replicas>,
 }
 
+impl Backend {
+    /// This backend, its replicas checked as long as it lives, by a task of the current runtime.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    #[must_use]
+    pub fn with_checks(self, check: Check) -> Self {
+        let (prober, replicas) = self.prober();
+        tokio::spawn(run(check, prober, replicas));
+        self
+    }
+}
+
 /// Checks `replicas` as long as they live.
-pub(in crate::proxy) async fn run(check: Check, backend: Backend, replicas: Weak<Replicas>) {
+async fn run(check: Check, backend: Backend, replicas: Weak<Replicas>) {
     let every = check.every;
     let mut targets = Backends::new(Box::new(Members(replicas.clone())));
     targets.set_health_check(Box::new(Probe {

@@ -2,9 +2,12 @@
 //!
 //! A rejection is answered as a JSON-RPC error with the request's id, so that clients show its text.
 //! Codes lie outside -32768..-32000, which JSON-RPC and MCP keep for themselves (MCP 2026-07-28,
-//! basic "Error Codes"), save two: MCP names the code for headers that contradict the body, JSON-RPC the
-//! one for a method that is not there. The first three digits of ours are the HTTP status that fits
+//! basic "Error Codes"), save three: MCP names the code for headers that contradict the body, JSON-RPC the
+//! one for a method that is not there, and a client that asks in words of 2026-07-28 begins anew in
+//! earlier ones only when the error is none of that revision. The first three digits of ours are the HTTP status that fits
 //! best.
+
+mod kind;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -13,201 +16,7 @@ use http_body_util::Full;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-/// What a request was refused for. See [`Kind::row`] for how each is answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "the table in `row` says what each is")]
-pub enum Kind {
-    NoSuchPath,
-    MethodNotAllowed,
-    ForeignHost,
-    ForeignOrigin,
-    MalformedRequest,
-    HeadTooLarge,
-    Unauthenticated,
-    KeyExpired,
-    KeyRevoked,
-    UserDisabled,
-    UnknownServer,
-    UnknownProfile,
-    WrongTransport,
-    BodyTooLarge,
-    BodyEncoded,
-    BodyUnreadable,
-    NotJson,
-    NotUtf8,
-    DuplicateKey,
-    TooDeep,
-    NotAMessage,
-    HeaderMismatch,
-    UnknownSession,
-    UnknownEvent,
-    UnknownStream,
-    TasksNotListed,
-    SecretMissing,
-    SecretUnreadable,
-    RecordUnreadable,
-    TooManyRequests,
-    Overloaded,
-    StoreUnreachable,
-    BackendDown,
-    BackendSilent,
-    BackendRedirects,
-    BackendRefuses,
-    BackendBroken,
-}
-
-/// How a kind is answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Row {
-    /// The HTTP status.
-    pub status: u16,
-    /// The HTTP status where there is no request whose id could be answered with a status of 200.
-    pub status_without_id: u16,
-    /// The JSON-RPC error code.
-    pub code: i32,
-    /// What is said when the place that refuses has nothing more exact to say.
-    pub text: &'static str,
-}
-
-impl Kind {
-    /// Every kind, in the order of the table.
-    pub const ALL: [Self; 37] = [
-        Self::NoSuchPath,
-        Self::MethodNotAllowed,
-        Self::ForeignHost,
-        Self::ForeignOrigin,
-        Self::MalformedRequest,
-        Self::HeadTooLarge,
-        Self::Unauthenticated,
-        Self::KeyExpired,
-        Self::KeyRevoked,
-        Self::UserDisabled,
-        Self::UnknownServer,
-        Self::UnknownProfile,
-        Self::WrongTransport,
-        Self::BodyTooLarge,
-        Self::BodyEncoded,
-        Self::BodyUnreadable,
-        Self::NotJson,
-        Self::NotUtf8,
-        Self::DuplicateKey,
-        Self::TooDeep,
-        Self::NotAMessage,
-        Self::HeaderMismatch,
-        Self::UnknownSession,
-        Self::UnknownEvent,
-        Self::UnknownStream,
-        Self::TasksNotListed,
-        Self::SecretMissing,
-        Self::SecretUnreadable,
-        Self::RecordUnreadable,
-        Self::TooManyRequests,
-        Self::Overloaded,
-        Self::StoreUnreachable,
-        Self::BackendDown,
-        Self::BackendSilent,
-        Self::BackendRedirects,
-        Self::BackendRefuses,
-        Self::BackendBroken,
-    ];
-
-    /// Its name in metrics, logs and traces.
-    #[must_use]
-    #[rustfmt::skip]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::NoSuchPath => "no_such_path",
-            Self::MethodNotAllowed => "method_not_allowed",
-            Self::MalformedRequest => "malformed_request",
-            Self::HeadTooLarge => "head_too_large",
-            Self::ForeignHost => "foreign_host",
-            Self::ForeignOrigin => "foreign_origin",
-            Self::Unauthenticated => "unauthenticated",
-            Self::KeyExpired => "key_expired",
-            Self::KeyRevoked => "key_revoked",
-            Self::UserDisabled => "user_disabled",
-            Self::UnknownServer => "unknown_server",
-            Self::UnknownProfile => "unknown_profile",
-            Self::WrongTransport => "wrong_transport",
-            Self::BodyTooLarge => "body_too_large",
-            Self::BodyEncoded => "body_encoded",
-            Self::BodyUnreadable => "body_unreadable",
-            Self::NotJson => "not_json",
-            Self::NotUtf8 => "not_utf8",
-            Self::DuplicateKey => "duplicate_key",
-            Self::TooDeep => "too_deep",
-            Self::NotAMessage => "not_a_message",
-            Self::HeaderMismatch => "header_mismatch",
-            Self::UnknownSession => "unknown_session",
-            Self::UnknownEvent => "unknown_event",
-            Self::UnknownStream => "unknown_stream",
-            Self::TasksNotListed => "tasks_not_listed",
-            Self::SecretMissing => "secret_missing",
-            Self::SecretUnreadable => "secret_unreadable",
-            Self::RecordUnreadable => "record_unreadable",
-            Self::TooManyRequests => "too_many_requests",
-            Self::Overloaded => "overloaded",
-            Self::StoreUnreachable => "store_unreachable",
-            Self::BackendDown => "backend_down",
-            Self::BackendSilent => "backend_silent",
-            Self::BackendRedirects => "backend_redirects",
-            Self::BackendRefuses => "backend_refuses",
-            Self::BackendBroken => "backend_broken",
-        }
-    }
-
-    /// The table.
-    #[must_use]
-    #[rustfmt::skip]
-    pub const fn row(self) -> Row {
-        let (status, code, text) = match self {
-            Self::NoSuchPath => (404, 4040, "nothing here; MCP servers are at /SERVER/mcp or /SERVER/sse"),
-            Self::MethodNotAllowed => (405, 4050, "use POST, GET or DELETE"),
-            Self::ForeignHost => (421, 4210, "this host is not served here; the operator can add it to `allowed_hosts`"),
-            Self::ForeignOrigin => (403, 4030, "pages of this origin may not call; the operator can add it to `allowed_origins`"),
-            Self::MalformedRequest => (400, 4007, "this is not HTTP as it is accepted here"),
-            Self::HeadTooLarge => (431, 4310, "the request line and headers are larger than the operator's `limits.headers`"),
-            Self::Unauthenticated => (401, 4010, "no valid API key: send `Authorization: Bearer clk_…` (or `X-API-Key`) with a key your administrator issued"),
-            Self::KeyExpired => (401, 4011, "this API key has expired: ask your administrator for a new one (cloakroom key issue USER)"),
-            Self::KeyRevoked => (401, 4012, "this API key was revoked: ask your administrator for a new one (cloakroom key issue USER)"),
-            Self::UserDisabled => (401, 4013, "this user is disabled: ask your administrator (cloakroom user enable USER)"),
-            Self::UnknownServer => (404, 4041, "there is no server of this name here"),
-            Self::UnknownProfile => (404, 4043, "you have no secrets in this profile for this server (cloakroom secret set USER SERVER NAME --profile PROFILE)"),
-            Self::WrongTransport => (404, 4046, "this server is not reached this way"),
-            Self::BodyTooLarge => (413, 4130, "the body is larger than the operator's `limits.body`"),
-            Self::BodyEncoded => (415, 4150, "encoded bodies are not read: send it without Content-Encoding, and in no Transfer-Encoding but chunked"),
-            Self::BodyUnreadable => (400, 4000, "the body did not arrive whole"),
-            Self::NotJson => (400, 4001, "the body is not JSON"),
-            Self::NotUtf8 => (400, 4002, "the body is not UTF-8"),
-            Self::DuplicateKey => (400, 4003, "an object in the body has the same key twice"),
-            Self::TooDeep => (400, 4004, "the body is nested deeper than 64 levels"),
-            Self::NotAMessage => (400, 4005, "the body is not a JSON-RPC 2.0 message"),
-            Self::HeaderMismatch => (400, -32020, "a header contradicts the body"),
-            Self::UnknownSession => (404, 4042, "this session is not known (any more): start a new one with `initialize`"),
-            Self::UnknownEvent => (400, 4006, "this Last-Event-ID does not belong to this session: start the stream anew without it"),
-            Self::UnknownStream => (404, 4044, "this message path is not yours (any more): open a new stream at /SERVER/sse"),
-            Self::TasksNotListed => (200, -32601, "Method not found: tasks are not listed here, since a server may not know whose they are"),
-            Self::SecretMissing => (200, 4240, "a secret this server needs is not set"),
-            Self::SecretUnreadable => (200, 4241, "the secrets for this server cannot be opened"),
-            Self::RecordUnreadable => (503, 5030, "your record cannot be read: ask your administrator to look into the log"),
-            Self::TooManyRequests => (429, 4290, "you have too much under way: wait for an answer before you send more"),
-            Self::Overloaded => (503, 5031, "too much is under way: try again in a moment"),
-            Self::StoreUnreachable => (503, 5032, "keys cannot be checked at the moment: try again in a moment"),
-            Self::BackendDown => (502, 5020, "the server cannot be reached"),
-            Self::BackendSilent => (504, 5040, "the server did not answer in time"),
-            Self::BackendRedirects => (502, 5021, "the server answers with a redirect"),
-            Self::BackendRefuses => (200, 4242, "the server refuses the credential it was given"),
-            Self::BackendBroken => (502, 5022, "the server's answer cannot be used"),
-        };
-        let status_without_id = match self {
-            Self::SecretMissing | Self::SecretUnreadable => 403,
-            Self::TasksNotListed => 404,
-            Self::BackendRefuses => 502,
-            _ => status,
-        };
-        Row { status, status_without_id, code, text }
-    }
-}
+pub use kind::{Kind, Row};
 
 /// Why a request was refused, with what its sender is told. Also in the extensions of the response,
 /// for outer layers.
@@ -351,7 +160,9 @@ impl Rejection {
             Kind::TooManyRequests
             | Kind::Overloaded
             | Kind::StoreUnreachable
-            | Kind::RecordUnreadable => {
+            | Kind::RecordUnreadable
+            | Kind::ChildRests
+            | Kind::TooManyChildren => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Kind::MethodNotAllowed => {
@@ -455,7 +266,10 @@ mod tests {
             assert!(codes.insert(row.code), "{kind:?}: a code of its own");
             let pascal: String = kind.name().split('_').map(capitalised).collect();
             assert_eq!(pascal, format!("{kind:?}"));
-            if !matches!(kind, Kind::HeaderMismatch | Kind::TasksNotListed) {
+            if !matches!(
+                kind,
+                Kind::HeaderMismatch | Kind::TasksNotListed | Kind::EarlierEra
+            ) {
                 assert!(!(-32768..=-32000).contains(&row.code), "{kind:?}");
             }
             assert!(row.text.len() > 15, "{kind:?}: a text to act on");
@@ -472,7 +286,7 @@ mod tests {
             );
             assert_eq!(
                 parts.headers.contains_key(RETRY_AFTER),
-                matches!(row.status, 429 | 503),
+                matches!(row.status_without_id, 429 | 503),
                 "{kind:?}"
             );
             assert_eq!(parts.extensions.get::<Rejection>().unwrap().kind(), kind);

@@ -1,0 +1,119 @@
+//! Which processes are below which, as `/proc` shows it.
+
+use std::fs;
+use std::os::fd::OwnedFd;
+
+use rustix::process::{
+    Pid, PidfdFlags, Signal, getpgid, getpgrp, kill_process, kill_process_group, pidfd_open,
+    pidfd_send_signal,
+};
+
+/// Below how many others a process is looked for; more is a circle of numbers used anew.
+const DEPTH: usize = 1024;
+
+/// The children of a process, those that ended and were not reaped too. Complete when it is asked of this
+/// process by its only thread: the list then grows only at its end.
+pub(super) fn children(of: Pid) -> Vec<Pid> {
+    let of = of.as_raw_nonzero();
+    if !fs::exists("/proc/thread-self/children").unwrap_or(false) {
+        return scanned(of.get());
+    }
+    let Ok(threads) = fs::read_dir(format!("/proc/{of}/task")) else {
+        return Vec::new();
+    };
+    let listed = threads
+        .flatten()
+        .filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    let mut found = Vec::new();
+    for list in listed {
+        found.extend(list.split_ascii_whitespace().filter_map(parse));
+    }
+    found
+}
+
+/// The same where the kernel keeps no such list (`CONFIG_PROC_CHILDREN`).
+fn scanned(of: i32) -> Vec<Pid> {
+    let Ok(processes) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    processes
+        .flatten()
+        .filter_map(|entry| parse(entry.file_name().to_str()?))
+        .filter(|pid| parent(*pid).is_some_and(|parent| parent.as_raw_pid() == of))
+        .collect()
+}
+
+fn parse(pid: &str) -> Option<Pid> {
+    Pid::from_raw(pid.parse().ok()?)
+}
+
+/// Whose child a process is.
+fn parent(pid: Pid) -> Option<Pid> {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid())).ok()?;
+    // The name before it, in parentheses, may hold anything.
+    let (_, rest) = stat.rsplit_once(')')?;
+    parse(rest.split_ascii_whitespace().nth(1)?)
+}
+
+/// All below a process.
+fn descendants(of: Pid) -> Vec<Pid> {
+    let mut found = children(of);
+    let mut next = 0;
+    while let Some(pid) = found.get(next) {
+        let below: Vec<_> = children(*pid)
+            .into_iter()
+            .filter(|child| !found.contains(child))
+            .collect();
+        found.extend(below);
+        next += 1;
+    }
+    found
+}
+
+fn is_below(mut pid: Pid, ancestor: Pid) -> bool {
+    for _ in 0..DEPTH {
+        match parent(pid) {
+            Some(above) if above == ancestor => return true,
+            Some(above) => pid = above,
+            None => return false,
+        }
+    }
+    false
+}
+
+/// Kills a child of this process, its process group, and all below it. It must not have been reaped: its
+/// number could be another's. What is forked meanwhile turns up below this process when its parent is gone.
+pub(super) fn kill_tree(child: Pid) {
+    let below: Vec<_> = descendants(child)
+        .into_iter()
+        .filter_map(|pid| held(pid, child))
+        .collect();
+    // A group has members of one session only, so none that is not below a child.
+    if let Ok(group) = getpgid(Some(child))
+        && group != getpgrp()
+    {
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+    let _ = kill_process(child, Signal::KILL);
+    for process in below {
+        let _ = pidfd_send_signal(&process, Signal::KILL);
+    }
+}
+
+/// A process that is surely below another: others may reap it and use its number anew, but not while its
+/// descriptor is held and its ancestors are looked at afterwards.
+fn held(pid: Pid, below: Pid) -> Option<OwnedFd> {
+    let process = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+    is_below(pid, below).then_some(process)
+}
+
+/// Bytes of memory a process and all below it have in use. What they share is counted for each.
+pub(super) fn resident(pid: Pid) -> Option<u64> {
+    let of = |pid: Pid| {
+        let statm = fs::read_to_string(format!("/proc/{}/statm", pid.as_raw_pid())).ok()?;
+        let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
+        Some(pages * rustix::param::page_size() as u64)
+    };
+    let own = of(pid)?;
+    Some(own + descendants(pid).into_iter().filter_map(of).sum::<u64>())
+}

@@ -1,0 +1,155 @@
+//! Servers that run as children, as a configuration has them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf, absolute};
+use std::sync::Arc;
+
+use super::control::Control;
+use super::house::House;
+use super::{StartError, leftovers};
+use crate::cli::open::Source;
+use crate::config::{self, Backend, Command, Config, KeyringSource, Server};
+use crate::launch::{Containment, Launcher, ProcessLimits, Sandbox, landlock_available};
+use crate::names::ServerName;
+use crate::packages::Packages;
+use crate::stdio::{Children, Limits, Served, Settings};
+
+impl House {
+    /// The servers of `config` that run as children; none if there never was one.
+    ///
+    /// # Errors
+    /// One that cannot be run as configured.
+    pub(super) async fn commands(
+        &self,
+        config: &Config,
+        source: Option<&Source>,
+    ) -> Result<Option<Served>, StartError> {
+        let commands = config
+            .servers
+            .iter()
+            .filter_map(|(name, server)| match &server.backend {
+                Backend::Command(command) => Some((name, server, command)),
+                Backend::Http { .. } => None,
+            });
+        let mut servers = BTreeMap::new();
+        for (name, server, command) in commands {
+            let settings = settings(config, source, name, server, command).await?;
+            servers.insert(name.clone(), Arc::new(settings));
+        }
+        if servers.is_empty() && self.children.get().is_none() {
+            return Ok(None);
+        }
+        let children = self.children(config)?;
+        let names: Vec<_> = servers.keys().cloned().collect();
+        children.keep_only(&names);
+        Ok(Some(Served {
+            children: children.clone(),
+            servers: Arc::new(servers),
+        }))
+    }
+
+    fn children(&self, config: &Config) -> Result<&Children, StartError> {
+        let limits = Limits {
+            children: config.limits.children,
+            user_children: config.limits.user_children,
+        };
+        if let Some(children) = self.children.get() {
+            children.set_limits(limits);
+            return Ok(children);
+        }
+        let children = Children::new(Launcher::start()?, limits);
+        let folder = config.data_dir.clone();
+        match Control::open(&folder, &children) {
+            Ok(control) => {
+                let _ = self.control.set(control);
+            }
+            Err(error) => tracing::warn!(%error, "`cloakroom ps` will not find this process"),
+        }
+        let store = self.store.clone();
+        tokio::spawn(leftovers::keep_clean(folder, children.clone(), store));
+        Ok(self.children.get_or_init(|| children))
+    }
+}
+
+async fn settings(
+    config: &Config,
+    source: Option<&Source>,
+    name: &ServerName,
+    server: &Server,
+    command: &Command,
+) -> Result<Settings, StartError> {
+    match command.sandbox {
+        config::Sandbox::Landlock if landlock_available().is_none() => {
+            return Err(StartError::NoLandlock(name.clone()));
+        }
+        config::Sandbox::Landlock => {}
+        config::Sandbox::None => {
+            tracing::warn!(server = %name, "its children are not contained: sandbox = \"none\"");
+        }
+    }
+    let packages = Packages::at(&full(&config.data_dir.packages()), std::env::vars_os());
+    let progress = |says: &str| tracing::info!(server = %name, "{says}");
+    let resolved = packages.resolve(&command.command, progress).await;
+    let resolved = resolved.map_err(|error| StartError::Package(name.clone(), error))?;
+    let mut readable: Vec<_> = command.readable.iter().map(|path| full(path)).collect();
+    let command_line = match resolved {
+        None => command.command.clone(),
+        Some(resolved) => {
+            tracing::info!(server = %name, package = resolved.package, version = resolved.version, "runs a package");
+            readable.extend([resolved.folder, resolved.runtime]);
+            resolved.command
+        }
+    };
+    let children = full(&config.data_dir.children());
+    let forbidden = forbidden(config, source, &children);
+    let containment = containment(command, readable, forbidden);
+    Ok(Settings {
+        server: name.clone(),
+        command: command_line,
+        containment: Arc::new(containment),
+        folder: children,
+        sleep: command.sleep,
+        start_timeout: command.start_timeout,
+        answer_timeout: server.answer_timeout,
+        prewarm: command.prewarm,
+        message_max: config.limits.child_message,
+    })
+}
+
+fn containment(command: &Command, readable: Vec<PathBuf>, forbidden: Vec<PathBuf>) -> Containment {
+    Containment {
+        sandbox: match command.sandbox {
+            config::Sandbox::Landlock => Sandbox::Landlock,
+            config::Sandbox::None => Sandbox::None,
+        },
+        readable,
+        forbidden,
+        limits: ProcessLimits {
+            open_files: command.open_files as u64,
+            processes: command.processes.map(|processes| processes as u64),
+            data: command.memory,
+            ..ProcessLimits::default()
+        },
+        user: command.uid.map(|uid| (uid, command.gid.unwrap_or(uid))),
+        path: std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned()),
+    }
+}
+
+/// What no child may read: the configuration, the keyring, the store, and the folders of other children.
+fn forbidden(config: &Config, source: Option<&Source>, children: &Path) -> Vec<PathBuf> {
+    let keyring = match &config.keyring {
+        KeyringSource::File(path) => Some(path.as_path()),
+        KeyringSource::Env(_) | KeyringSource::Credential(_) => None,
+    };
+    let files = [
+        source.and_then(Source::path),
+        keyring,
+        config.store.settings.url.file(),
+        Some(children),
+    ];
+    files.into_iter().flatten().map(full).collect()
+}
+
+fn full(path: &Path) -> PathBuf {
+    absolute(path).unwrap_or_else(|_| path.to_owned())
+}

@@ -1,0 +1,418 @@
+//! One child process, and what is said to it and by it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::runtime::Handle as Runtime;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep, timeout};
+
+use super::heard::{Heard, Shape};
+use super::listening::{self, Pipes};
+use super::mailbox::{Front, LOOSE, Mailbox, Put};
+use super::settings::Settings;
+use super::talk::{Closed, Next, Talk, Unanswered, cancelled, line};
+use super::words::Words;
+use super::{Owner, refused};
+use crate::launch::{Handle, Process};
+use crate::mcp::scan::Message;
+use crate::rejection::Kind;
+
+/// Messages that may wait until a child reads its standard input.
+const WAITING: usize = 16;
+
+/// A child process that runs, or ran.
+pub(super) struct Child {
+    pub(super) settings: Arc<Settings>,
+    pub(super) owner: Owner,
+    /// The version of the secrets it was started with.
+    pub(super) version: u64,
+    pub(super) begun: Instant,
+    handle: Handle,
+    talk: Mutex<Talk<To>>,
+    /// Where what it says is put; none before a session has taken it.
+    mailbox: OnceLock<Arc<Mailbox>>,
+    /// To its standard input; none once that was closed.
+    lines: Mutex<Option<mpsc::Sender<Bytes>>>,
+    words: Mutex<Words>,
+    used: Mutex<Instant>,
+    is_stopping: AtomicBool,
+    end: watch::Sender<Option<Arc<End>>>,
+    runtime: Runtime,
+}
+
+/// Where the answer to a request goes.
+#[derive(Clone)]
+pub(super) enum To {
+    /// Into this stream of the mailbox.
+    Stream(u32),
+    /// To ourselves.
+    Us(mpsc::UnboundedSender<Bytes>),
+}
+
+/// How a child ended.
+#[derive(Debug)]
+pub(super) struct End {
+    /// What its clients are told.
+    pub(super) kind: Kind,
+    pub(super) text: String,
+    /// Whether that was its own doing.
+    pub(super) is_failure: bool,
+}
+
+/// How a child is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// Its standard input ends, then SIGTERM, then SIGKILL, 2 s apart.
+    Gently,
+    /// The same, 300 ms apart.
+    Soon,
+    /// SIGKILL.
+    Now,
+}
+
+impl Child {
+    /// The child that `process` is, served by `runtime` from now on.
+    pub(super) fn new(
+        process: Process,
+        settings: &Arc<Settings>,
+        owner: &Owner,
+        version: u64,
+        words: Words,
+        runtime: &Runtime,
+    ) -> Arc<Self> {
+        let (lines, to_write) = mpsc::channel(WAITING);
+        let now = Instant::now();
+        let child = Arc::new(Self {
+            settings: settings.clone(),
+            owner: owner.clone(),
+            version,
+            begun: now,
+            handle: process.handle,
+            talk: Mutex::default(),
+            mailbox: OnceLock::new(),
+            lines: Mutex::new(Some(lines)),
+            words: Mutex::new(words),
+            used: Mutex::new(now),
+            is_stopping: AtomicBool::new(false),
+            end: watch::Sender::new(None),
+            runtime: runtime.clone(),
+        });
+        let pipes = Pipes {
+            stdout: process.stdout,
+            stderr: process.stderr,
+        };
+        runtime.spawn(listening::write(process.stdin, to_write));
+        runtime.spawn(listening::listen(child.clone(), pipes));
+        child
+    }
+
+    /// What it says is put there from now on.
+    pub(super) fn adopt(&self, mailbox: &Arc<Mailbox>) {
+        let _ = self.mailbox.set(mailbox.clone());
+        self.touch();
+    }
+
+    /// What it wrote last to its standard error, to be put behind a sentence.
+    pub(super) fn last_words(&self) -> String {
+        match self.words().tail() {
+            tail if tail.is_empty() => tail,
+            tail => format!("; its last words: {tail}"),
+        }
+    }
+
+    /// Its process.
+    pub(super) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Whether it takes requests.
+    pub(super) fn is_open(&self) -> bool {
+        !self.is_stopping.load(Ordering::Acquire) && self.end.borrow().is_none()
+    }
+
+    /// When it was last spoken to.
+    pub(super) fn used(&self) -> Instant {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn touch(&self) {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// Sends it a request, whose answer goes to `to`; gives our number of it.
+    pub(super) async fn ask(
+        &self,
+        text: &str,
+        message: &Message<'_>,
+        to: To,
+    ) -> Result<u64, Closed> {
+        self.touch();
+        let (number, line) = self.talk().ask(text, message, to, Instant::now())?;
+        self.write(line).await?;
+        Ok(number)
+    }
+
+    /// Sends it a notification.
+    pub(super) async fn tell(&self, text: &str, message: &Message<'_>) -> Result<(), Closed> {
+        self.touch();
+        // A child serves one session, or such clients as take requests back by hanging up.
+        let line = self.talk().tell(text, message, |_| true);
+        match line {
+            Some(line) => self.write(line).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Sends it the answer to a question, if it asked.
+    pub(super) async fn answer(&self, text: &str, message: &Message<'_>) -> Result<(), Closed> {
+        self.touch();
+        let line = self.talk().answer(text, message);
+        match line {
+            Some(line) => self.write(line).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Sends it a message as it is.
+    pub(super) async fn say(&self, text: &str) -> Result<(), Closed> {
+        self.write(line(text.as_bytes())).await
+    }
+
+    async fn write(&self, line: Bytes) -> Result<(), Closed> {
+        let lines = self.lines().clone().ok_or(Closed)?;
+        lines.send(line).await.map_err(|_| Closed)
+    }
+
+    /// Sends it what it may do without, if it reads.
+    fn try_write(&self, line: Bytes) {
+        if let Some(lines) = &*self.lines() {
+            let _ = lines.try_send(line);
+        }
+    }
+
+    /// Nobody waits for the answer to a request any more.
+    pub(super) fn take_back(&self, number: u64) {
+        let line = self.talk().take_back(number);
+        if let Some(line) = line {
+            self.try_write(line);
+        }
+    }
+
+    /// Takes in a message of the child; what became of it.
+    pub(super) fn hear(&self, heard: &Heard<'_>) -> Put {
+        let Some(mailbox) = self.mailbox.get() else {
+            return self.hear_early(heard);
+        };
+        if let Shape::Request { id, method } = &heard.shape {
+            let nobody = mailbox.front() == Front::Modern
+                || (method == "ping" && !self.is_listened_to(mailbox));
+            if nobody {
+                self.answer_ourselves(&heard.text[id.clone()], method == "ping");
+                return Put::Lost;
+            }
+        }
+        let (next, stream) = {
+            let mut talk = self.talk();
+            let next = talk.hear(heard, Instant::now());
+            (next, loose(&talk, mailbox))
+        };
+        match next {
+            Next::Answer { to, message } => {
+                self.touch();
+                deliver(mailbox, &to, message, true)
+            }
+            Next::Along(to, message) => deliver(mailbox, &to, message, false),
+            Next::Loose(message) => match mailbox.put(stream, message, false) {
+                // It is kept for who may come; but who could go on for ever?
+                Put::Taken if !mailbox.is_read(stream) => Put::Lost,
+                put => put,
+            },
+            Next::Nobody => Put::Lost,
+        }
+    }
+
+    /// Before a session has taken it, only we ask.
+    fn hear_early(&self, heard: &Heard<'_>) -> Put {
+        if let Shape::Request { id, method } = &heard.shape {
+            self.answer_ourselves(&heard.text[id.clone()], method == "ping");
+            return Put::Lost;
+        }
+        match self.talk().hear(heard, Instant::now()) {
+            Next::Answer {
+                to: To::Us(us),
+                message,
+            } => match us.send(message) {
+                Ok(()) => Put::Taken,
+                Err(_) => Put::Lost,
+            },
+            _ => Put::Lost,
+        }
+    }
+
+    fn is_listened_to(&self, mailbox: &Mailbox) -> bool {
+        mailbox.is_read(LOOSE) || self.talk().under_way() > 0
+    }
+
+    /// Answers a question no client could.
+    fn answer_ourselves(&self, id: &str, is_ping: bool) {
+        let answer = match is_ping {
+            true => "\"result\":{}",
+            false => {
+                "\"error\":{\"code\":-32601,\"message\":\"Method not found: there is no client to ask\"}"
+            }
+        };
+        self.try_write(line(
+            format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},{answer}}}").as_bytes(),
+        ));
+    }
+
+    /// Gives up on what it has said nothing about for too long.
+    pub(super) fn give_up(&self, now: Instant) {
+        let patience = self.settings.answer_timeout;
+        for late in self.talk().give_up(now, patience) {
+            let text = format!(
+                "the server `{}` said nothing about this request for {} s",
+                self.settings.server,
+                patience.as_secs_f32()
+            );
+            self.refuse(&late, Kind::BackendSilent, text);
+            self.try_write(cancelled(late.number));
+        }
+    }
+
+    fn refuse(&self, unanswered: &Unanswered<To>, kind: Kind, text: String) {
+        if let Some(mailbox) = self.mailbox.get() {
+            let message = refused(kind, text, &unanswered.id);
+            deliver(mailbox, &unanswered.to, message, true);
+        }
+    }
+
+    /// Whether nobody waits for anything.
+    pub(super) fn is_idle(&self) -> bool {
+        self.talk().is_idle()
+    }
+
+    /// Takes nothing more from now on, if nobody waits for anything; whether that is so.
+    pub(super) fn close_if_idle(&self) -> bool {
+        self.talk().close_if_idle()
+    }
+
+    /// It is to be another's turn: subscriptions end, what is under way may be finished.
+    pub(super) fn retire(self: &Arc<Self>) {
+        const PATIENCE: Duration = Duration::from_secs(30);
+        self.is_stopping.store(true, Ordering::Release);
+        self.end_subscriptions();
+        let child = self.clone();
+        self.runtime.spawn(async move {
+            let idle = async {
+                while !child.close_if_idle() {
+                    sleep(Duration::from_millis(50)).await;
+                }
+            };
+            let _ = timeout(PATIENCE, idle).await;
+            child.stop(Stop::Gently);
+        });
+    }
+
+    fn end_subscriptions(&self) {
+        let ended = self.talk().end_subscriptions();
+        for ended in ended {
+            if let (To::Stream(stream), Some(mailbox)) = (ended.to, self.mailbox.get()) {
+                mailbox.end(stream);
+            }
+        }
+    }
+
+    /// Stops it; what is under way is refused.
+    pub(super) fn stop(self: &Arc<Self>, how: Stop) {
+        self.is_stopping.store(true, Ordering::Release);
+        // The writer ends, and with it the child's standard input.
+        self.lines().take();
+        let between = match how {
+            Stop::Now => return self.handle.kill(),
+            Stop::Soon => Duration::from_millis(300),
+            Stop::Gently => Duration::from_secs(2),
+        };
+        let handle = self.handle.clone();
+        self.runtime.spawn(async move {
+            if timeout(between, handle.exited()).await.is_err() {
+                handle.terminate();
+                if timeout(between, handle.exited()).await.is_err() {
+                    handle.kill();
+                }
+            }
+        });
+    }
+
+    /// Whether it was told to stop.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Acquire)
+    }
+
+    /// It has ended: whoever waits is told.
+    pub(super) fn ended(&self, end: End) {
+        self.lines().take();
+        let unanswered = self.talk().close();
+        let end = Arc::new(end);
+        for unanswered in &unanswered {
+            self.refuse(unanswered, end.kind, end.text.clone());
+        }
+        self.end.send_replace(Some(end));
+    }
+
+    /// How it ended, if it did.
+    pub(super) fn end(&self) -> Option<Arc<End>> {
+        self.end.borrow().clone()
+    }
+
+    /// Waits until it has ended, and every client was told.
+    pub(super) async fn until_end(&self) -> Arc<End> {
+        let mut end = self.end.subscribe();
+        let ended = end.wait_for(Option::is_some).await;
+        ended
+            .ok()
+            .and_then(|end| end.clone())
+            .expect("the sender lives as long as `self`, and what is waited for is some")
+    }
+
+    pub(super) fn mailbox(&self) -> Option<&Arc<Mailbox>> {
+        self.mailbox.get()
+    }
+
+    /// What it writes to its standard error.
+    pub(super) fn words(&self) -> MutexGuard<'_, Words> {
+        self.words.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn talk(&self) -> MutexGuard<'_, Talk<To>> {
+        self.talk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Option<mpsc::Sender<Bytes>>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where what belongs to no request goes. While one alone is under way, it most likely belongs to that
+/// (MCP 2025-11-25, basic/transports "Sending Messages to the Server"); else to who listens.
+fn loose(talk: &Talk<To>, mailbox: &Mailbox) -> u32 {
+    let latest = match talk.latest() {
+        Some(To::Stream(stream)) => Some(*stream),
+        Some(To::Us(_)) | None => None,
+    };
+    match latest {
+        Some(stream) if talk.under_way() == 1 || !mailbox.is_read(LOOSE) => stream,
+        _ => LOOSE,
+    }
+}
+
+fn deliver(mailbox: &Mailbox, to: &To, message: Bytes, is_answer: bool) -> Put {
+    match to {
+        To::Stream(stream) => mailbox.put(*stream, message, is_answer),
+        To::Us(us) if is_answer && us.send(message).is_ok() => Put::Taken,
+        To::Us(_) => Put::Lost,
+    }
+}

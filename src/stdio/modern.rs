@@ -1,0 +1,131 @@
+//! Requests without a session (MCP 2026-07-28): one child answers all of a user's, if it speaks that
+//! revision. If it does not, the client is to begin with `initialize`.
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+
+use super::answer::{Answer, Leaving};
+use super::child::{Stop, To};
+use super::heard::{self, Shape as Heard};
+use super::mailbox::Front;
+use super::service::{Visit, empty, first};
+use super::tenant::ended;
+use super::{agreed, told};
+use crate::layer::Failure;
+use crate::mcp::edit::{elements, member, unquoted};
+use crate::mcp::revision::Revision;
+use crate::mcp::scan::{Message, Shape};
+use crate::rejection::Kind;
+
+/// Answers a message of a client that speaks MCP 2026-07-28.
+///
+/// # Errors
+/// The server speaks earlier revisions only, or its child fails.
+pub(super) async fn post(
+    visit: &Visit<'_>,
+    text: &str,
+    message: &Message<'_>,
+) -> Result<Response<Answer>, Failure> {
+    let (children, settings) = (visit.children, visit.settings);
+    if children.is_modern(settings) == Some(false) {
+        return Err(earlier());
+    }
+    let tenant = children.settle(visit.place(None), &visit.caller, Front::Modern);
+    children.hold(&tenant, &visit.caller, &visit.lease);
+    let child = tenant.child(children, settings, &visit.lease).await?;
+    if children.is_modern(settings).is_none() {
+        let is_modern = speaks(&agreed::ask(&child, DISCOVER).await);
+        children.learn(settings, is_modern);
+        if !is_modern {
+            children.remove(&tenant, Stop::Gently);
+            return Err(earlier());
+        }
+    }
+    if message.shape != Shape::Request {
+        child.tell(text, message).await.map_err(|_| ended(&child))?;
+        return Ok(empty(StatusCode::ACCEPTED));
+    }
+    let mut reader = tenant.mailbox.open(1);
+    let to = To::Stream(reader.stream());
+    let number = child
+        .ask(text, message, to)
+        .await
+        .map_err(|_| ended(&child))?;
+    let leaving = Leaving::Request { child, number };
+    let first = first(&mut reader).await;
+    let status = match &first {
+        Some(Some(read)) if read.is_last => status(&read.message),
+        _ => StatusCode::OK,
+    };
+    let mut response = visit.answered(&tenant, reader, first, Some(leaving));
+    *response.status_mut() = status;
+    Ok(response)
+}
+
+fn earlier() -> Failure {
+    told(Kind::EarlierEra, Kind::EarlierEra.row().text.to_owned())
+}
+
+/// Our own question whether a server speaks MCP 2026-07-28 (server/discover).
+const DISCOVER: &[u8] = br#"{"jsonrpc":"2.0","id":0,"method":"server/discover","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"cloakroom","version":"1"}}}}"#;
+
+/// Whether the answer to our question says so. A server that says nothing, or ends, does not.
+fn speaks(answer: &Result<Bytes, Failure>) -> bool {
+    let Ok(answer) = answer else { return false };
+    let text = std::str::from_utf8(answer).unwrap_or_default();
+    let versions = member(text, &(0..text.len()), "result")
+        .and_then(|result| member(text, &result, "supportedVersions"))
+        .and_then(|versions| elements(text, &versions));
+    versions.unwrap_or_default().into_iter().any(|version| {
+        let version = unquoted(&text[version]);
+        version.and_then(|version| Revision::parse(&version)) >= Some(Revision::V2026_07_28)
+    })
+}
+
+/// The status of HTTP that goes with an answer (MCP 2026-07-28, basic/transports/streamable-http and
+/// basic/index "Error Codes").
+fn status(answer: &Bytes) -> StatusCode {
+    let text = std::str::from_utf8(answer).unwrap_or_default();
+    let messages = heard::hear(text).unwrap_or_default();
+    let code = messages.first().and_then(|message| match message.shape {
+        Heard::Answer { code, .. } => code,
+        _ => None,
+    });
+    match code {
+        Some(-32601) => StatusCode::NOT_FOUND,
+        Some(-32022..=-32020) => StatusCode::BAD_REQUEST,
+        _ => StatusCode::OK,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_server_that_says_so_is_modern() {
+        let says = |text: &'static str| speaks(&Ok(Bytes::from_static(text.as_bytes())));
+        assert!(says(
+            r#"{"id":1,"result":{"supportedVersions":["2025-11-25","2026-07-28"]}}"#
+        ));
+        assert!(!says(
+            r#"{"id":1,"result":{"supportedVersions":["2025-11-25"]}}"#
+        ));
+        assert!(!says(
+            r#"{"id":1,"error":{"code":-32601,"message":"2026-07-28"}}"#
+        ));
+        assert!(!says(r#"{"id":1,"result":{}}"#) && !speaks(&Err(Failure::Gone)));
+    }
+
+    #[test]
+    fn errors_have_the_status_their_revision_wants() {
+        let of = |code: i64| {
+            status(&format!(r#"{{"id":1,"error":{{"code":{code},"message":"x"}}}}"#).into())
+                .as_u16()
+        };
+        assert_eq!(
+            [of(-32601), of(-32022), of(-32020), of(-32603)],
+            [404, 400, 400, 200]
+        );
+    }
+}

@@ -1,0 +1,344 @@
+//! The conversation with one child: ids of requests made unique, and given back.
+//!
+//! Every request a child is sent carries a number of ours in place of the client's id, and in place of
+//! its progress token; what the child says about that number goes back with what the client wrote.
+//! Clients count from zero, each for itself, so a child that serves several would mix them up
+//! otherwise; and an answer nobody waits for, late or made up, goes to nobody.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::heard::{Heard, Shape};
+use crate::mcp::edit::{Edits, member};
+use crate::mcp::scan::Message;
+
+/// Questions of a child that may wait for the client's answer; of more, the oldest are forgotten.
+const QUESTIONS: usize = 256;
+
+/// What is under way with one child. `T` is where answers go.
+pub(super) struct Talk<T> {
+    next: u64,
+    under_way: BTreeMap<u64, Asked<T>>,
+    /// The ids of the child's own requests, as it wrote them, oldest first, and when it asked.
+    questions: Vec<(Box<str>, Instant)>,
+    closed: bool,
+}
+
+/// A request a child has not answered.
+struct Asked<T> {
+    /// The client's id, as it was written.
+    id: Box<str>,
+    /// The client's progress token, likewise.
+    token: Option<Box<str>>,
+    to: T,
+    /// A subscription: open for as long as its client wants.
+    listens: bool,
+    /// When the child last said something about it.
+    heard: Instant,
+}
+
+/// What is to be done with what a child said.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next<T> {
+    /// It is the answer to what `to` asked.
+    Answer {
+        /// Who asked.
+        to: T,
+        /// The message for the client.
+        message: Bytes,
+    },
+    /// It belongs to what `to` asked.
+    Along(T, Bytes),
+    /// It belongs to nothing under way.
+    Loose(Bytes),
+    /// It is for nobody.
+    Nobody,
+}
+
+/// A request that waited too long, or whose child is gone.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Unanswered<T> {
+    /// Our number of it.
+    pub(super) number: u64,
+    /// The client's id of it, as it was written.
+    pub(super) id: Box<str>,
+    /// Who asked.
+    pub(super) to: T,
+}
+
+/// The child takes nothing more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Closed;
+
+impl<T> Default for Talk<T> {
+    fn default() -> Self {
+        Self {
+            next: 0,
+            under_way: BTreeMap::new(),
+            questions: Vec::new(),
+            closed: false,
+        }
+    }
+}
+
+impl<T: Clone> Talk<T> {
+    /// A request of a client, as the child is to read it, and its number.
+    ///
+    /// # Errors
+    /// The child takes nothing more.
+    pub(super) fn ask(
+        &mut self,
+        text: &str,
+        message: &Message<'_>,
+        to: T,
+        now: Instant,
+    ) -> Result<(u64, Bytes), Closed> {
+        if self.closed {
+            return Err(Closed);
+        }
+        self.next += 1;
+        let number = self.next;
+        let id = message.id.clone().unwrap_or_default();
+        let token = token(text, message);
+        let mut edits = Edits::default();
+        for range in token.iter().chain([&id]) {
+            edits.replace(range.clone(), [literal(number)]);
+        }
+        let asked = Asked {
+            id: text[id].into(),
+            token: token.map(|range| text[range].into()),
+            to,
+            listens: message.method.as_deref() == Some("subscriptions/listen"),
+            heard: now,
+        };
+        self.under_way.insert(number, asked);
+        Ok((number, line(&edits.apply(text.as_bytes()))))
+    }
+
+    /// A notification of a client, as the child is to read it; none if it is about nothing under way.
+    /// `mine` says which requests its sender may take back.
+    pub(super) fn tell(
+        &self,
+        text: &str,
+        message: &Message<'_>,
+        mine: impl Fn(&T) -> bool,
+    ) -> Option<Bytes> {
+        if message.method.as_deref() != Some("notifications/cancelled") {
+            return Some(line(text.as_bytes()));
+        }
+        let at = member(text, message.params.as_ref()?, "requestId")?;
+        let written = &text[at.clone()];
+        let (number, _) = self
+            .under_way
+            .iter()
+            .find(|(_, asked)| *asked.id == *written && mine(&asked.to))?;
+        let mut edits = Edits::default();
+        edits.replace(at, [literal(*number)]);
+        Some(line(&edits.apply(text.as_bytes())))
+    }
+
+    /// A client's answer to a question of the child; none if the child did not ask.
+    pub(super) fn answer(&mut self, text: &str, message: &Message<'_>) -> Option<Bytes> {
+        let id = &text[message.id.clone()?];
+        let at = self
+            .questions
+            .iter()
+            .position(|(asked, _)| **asked == *id)?;
+        self.questions.remove(at);
+        Some(line(text.as_bytes()))
+    }
+
+    /// Takes in what the child said.
+    pub(super) fn hear(&mut self, heard: &Heard<'_>, now: Instant) -> Next<T> {
+        let text = heard.text;
+        match &heard.shape {
+            Shape::Answer {
+                id, subscription, ..
+            } => {
+                let asked = number(&text[id.clone()]);
+                let Some(asked) = asked.and_then(|number| self.under_way.remove(&number)) else {
+                    return Next::Nobody;
+                };
+                let back = subscription.iter().chain([id]);
+                Next::Answer {
+                    message: given_back(text, back, &asked.id),
+                    to: asked.to,
+                }
+            }
+            Shape::Request { id, .. } => {
+                if self.questions.len() == QUESTIONS {
+                    self.questions.remove(0);
+                }
+                self.questions.push((text[id.clone()].into(), now));
+                Next::Loose(Bytes::copy_from_slice(text.as_bytes()))
+            }
+            Shape::Notification {
+                method,
+                token,
+                subscription,
+                cancelled,
+            } => self.by_the_way(text, method, [token, subscription, cancelled], now),
+        }
+    }
+
+    fn by_the_way(
+        &mut self,
+        text: &str,
+        method: &str,
+        [token, subscription, cancelled]: [&Option<Range<usize>>; 3],
+        now: Instant,
+    ) -> Next<T> {
+        let is_progress = method == "notifications/progress";
+        if let Some(range) = token.as_ref().filter(|_| is_progress) {
+            let asked = number(&text[range.clone()]).and_then(|n| self.under_way.get_mut(&n));
+            let Some((asked, written)) = asked.and_then(|a| a.token.clone().map(|t| (a, t))) else {
+                return Next::Nobody;
+            };
+            asked.heard = now;
+            return Next::Along(asked.to.clone(), given_back(text, [range], &written));
+        }
+        if let Some(range) = subscription {
+            let asked = number(&text[range.clone()]).and_then(|n| self.under_way.get_mut(&n));
+            let Some(asked) = asked else {
+                return Next::Nobody;
+            };
+            asked.heard = now;
+            let back = [Some(range), cancelled.as_ref()].into_iter().flatten();
+            return Next::Along(asked.to.clone(), given_back(text, back, &asked.id));
+        }
+        if let Some(range) = cancelled
+            .as_ref()
+            .filter(|_| method == "notifications/cancelled")
+        {
+            let taken_back = &text[range.clone()];
+            // Of a request of ours, or of a question of its own.
+            if let Some(asked) = number(taken_back).and_then(|n| self.under_way.get(&n))
+                && !self
+                    .questions
+                    .iter()
+                    .any(|(asked, _)| **asked == *taken_back)
+            {
+                return Next::Along(asked.to.clone(), given_back(text, [range], &asked.id));
+            }
+            self.questions.retain(|(asked, _)| **asked != *taken_back);
+        }
+        Next::Loose(Bytes::copy_from_slice(text.as_bytes()))
+    }
+
+    /// Takes a request back, whose client no longer waits: what the child is to be told, if it has not
+    /// answered.
+    pub(super) fn take_back(&mut self, number: u64) -> Option<Bytes> {
+        self.under_way.remove(&number)?;
+        Some(cancelled(number))
+    }
+
+    /// Who asked last of those who still wait.
+    pub(super) fn latest(&self) -> Option<&T> {
+        let (_, asked) = self.under_way.last_key_value()?;
+        Some(&asked.to)
+    }
+
+    /// How many requests are under way.
+    pub(super) fn under_way(&self) -> usize {
+        self.under_way.len()
+    }
+
+    /// Whether nobody waits for anything, on either side.
+    pub(super) fn is_idle(&self) -> bool {
+        self.under_way.is_empty() && self.questions.is_empty()
+    }
+
+    /// Gives up on what the child has said nothing about for `patience`, but for subscriptions, and on
+    /// questions that no client has answered for as long.
+    pub(super) fn give_up(&mut self, now: Instant, patience: Duration) -> Vec<Unanswered<T>> {
+        self.questions
+            .retain(|(_, asked)| now.duration_since(*asked) < patience);
+        let late = |asked: &Asked<T>| !asked.listens && now.duration_since(asked.heard) >= patience;
+        self.remove_where(late)
+    }
+
+    /// Ends the subscriptions: whoever has one is to open another.
+    pub(super) fn end_subscriptions(&mut self) -> Vec<Unanswered<T>> {
+        self.remove_where(|asked| asked.listens)
+    }
+
+    fn remove_where(&mut self, which: impl Fn(&Asked<T>) -> bool) -> Vec<Unanswered<T>> {
+        let all = std::mem::take(&mut self.under_way).into_iter();
+        let (gone, left): (Vec<_>, Vec<_>) = all.partition(|(_, asked)| which(asked));
+        self.under_way = left.into_iter().collect();
+        gone.into_iter().map(unanswered).collect()
+    }
+
+    /// The child takes nothing more; gives what it has not answered.
+    pub(super) fn close(&mut self) -> Vec<Unanswered<T>> {
+        self.closed = true;
+        self.questions.clear();
+        let all = std::mem::take(&mut self.under_way);
+        all.into_iter().map(unanswered).collect()
+    }
+
+    /// As [`close`](Self::close), if nobody waits for anything; whether that was so.
+    pub(super) fn close_if_idle(&mut self) -> bool {
+        self.closed |= self.is_idle();
+        self.closed
+    }
+}
+
+fn unanswered<T>((number, asked): (u64, Asked<T>)) -> Unanswered<T> {
+    Unanswered {
+        number,
+        id: asked.id,
+        to: asked.to,
+    }
+}
+
+/// What tells a child that nobody waits for its answer any more.
+pub(super) fn cancelled(number: u64) -> Bytes {
+    let message = format!(
+        "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{{\"requestId\":{number}}}}}\n"
+    );
+    message.into()
+}
+
+/// Where the progress token of a request stands.
+fn token(text: &str, message: &Message<'_>) -> Option<Range<usize>> {
+    let meta = member(text, message.params.as_ref()?, "_meta")?;
+    member(text, &meta, "progressToken")
+}
+
+fn literal(number: u64) -> Cow<'static, [u8]> {
+    number.to_string().into_bytes().into()
+}
+
+fn number(literal: &str) -> Option<u64> {
+    literal.parse().ok()
+}
+
+fn given_back<'r>(
+    text: &str,
+    places: impl IntoIterator<Item = &'r Range<usize>>,
+    written: &str,
+) -> Bytes {
+    let mut edits = Edits::default();
+    for place in places {
+        edits.replace(place.clone(), [Cow::Borrowed(written.as_bytes())]);
+    }
+    edits.apply(text.as_bytes())
+}
+
+/// A message as a line. No string of JSON holds a line break, so those that are there mean nothing.
+pub(super) fn line(message: &[u8]) -> Bytes {
+    let flat = message.iter().map(|&byte| match byte {
+        b'\n' | b'\r' => b' ',
+        other => other,
+    });
+    flat.chain([b'\n']).collect()
+}
+
+#[cfg(test)]
+#[path = "talk_tests.rs"]
+mod tests;

@@ -1,0 +1,151 @@
+use super::*;
+use crate::mcp::scan::{Body, scan};
+use crate::stdio::heard::hear;
+
+fn message(text: &str) -> Message<'_> {
+    let Ok(Body::One(message)) = scan(text.as_bytes()) else {
+        panic!("{text}")
+    };
+    message
+}
+
+struct Side {
+    talk: Talk<&'static str>,
+    now: Instant,
+}
+
+impl Side {
+    fn new() -> Self {
+        Self {
+            talk: Talk::default(),
+            now: Instant::now(),
+        }
+    }
+
+    fn ask(&mut self, text: &str, to: &'static str) -> String {
+        let asked = self.talk.ask(text, &message(text), to, self.now);
+        String::from_utf8(asked.unwrap().1.to_vec()).unwrap()
+    }
+
+    fn hear(&mut self, line: &str) -> Next<&'static str> {
+        self.talk.hear(&hear(line).unwrap()[0], self.now)
+    }
+}
+
+const CALL: &str = r#"{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{"name":"t","_meta":{"progressToken":"tok"},"arguments":{"id":"a"}}}"#;
+
+// Mutation: let `ask` leave the client's id where it is.
+#[test]
+fn equal_ids_of_two_clients_come_back_each_to_its_own() {
+    let mut side = Side::new();
+    assert_eq!(
+        side.ask(CALL, "ada"),
+        CALL.replacen("\"a\"", "1", 1).replace("\"tok\"", "1") + "\n"
+    );
+    assert!(
+        side.ask(CALL, "bob")
+            .starts_with(r#"{"jsonrpc":"2.0","id":2,"#)
+    );
+    let answer = |to, text: &'static str| Next::Answer {
+        to,
+        message: text.into(),
+    };
+    assert_eq!(
+        side.hear(r#"{"id":2,"result":{"x":2}}"#),
+        answer("bob", r#"{"id":"a","result":{"x":2}}"#)
+    );
+    assert_eq!(
+        side.hear(
+            r#"{"method":"notifications/progress","params":{"progressToken":1,"progress":3}}"#
+        ),
+        Next::Along(
+            "ada",
+            r#"{"method":"notifications/progress","params":{"progressToken":"tok","progress":3}}"#
+                .into()
+        )
+    );
+    assert_eq!(
+        side.hear(r#"{"id":1,"result":{}}"#),
+        answer("ada", r#"{"id":"a","result":{}}"#)
+    );
+    // Twice, late, made up, or in another form: nobody's.
+    for line in [
+        r#"{"id":1,"result":{}}"#,
+        r#"{"id":99,"result":{}}"#,
+        r#"{"id":"2","result":{}}"#,
+        r#"{"method":"notifications/progress","params":{"progressToken":1}}"#,
+    ] {
+        assert_eq!(side.hear(line), Next::Nobody, "{line}");
+    }
+}
+
+#[test]
+fn a_subscription_is_known_by_its_clients_id() {
+    let mut side = Side::new();
+    side.ask(
+        r#"{"jsonrpc":"2.0","id":7,"method":"subscriptions/listen","params":{}}"#,
+        "ada",
+    );
+    let told = |id| {
+        format!(
+            r#"{{"method":"notifications/tools/list_changed","params":{{"_meta":{{"io.modelcontextprotocol/subscriptionId":{id}}}}}}}"#
+        )
+    };
+    assert_eq!(side.hear(&told(1)), Next::Along("ada", told(7).into()));
+    assert_eq!(side.hear(&told(2)), Next::Nobody);
+    let later = side.now + Duration::from_secs(3600);
+    assert!(side.talk.give_up(later, Duration::from_secs(1)).is_empty());
+    assert!(!side.talk.is_idle());
+    assert_eq!(side.talk.end_subscriptions().len(), 1);
+}
+
+// Mutation: let `tell` pass on a cancellation of anybody's request.
+#[test]
+fn a_client_takes_back_its_own_requests_only() {
+    let mut side = Side::new();
+    side.ask(CALL, "ada");
+    let text = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"a"}}"#;
+    let told = |side: &Side, who| side.talk.tell(text, &message(text), |to| *to == who);
+    assert_eq!(told(&side, "bob"), None);
+    let line = told(&side, "ada").unwrap();
+    assert_eq!(line, text.replace("\"a\"", "1") + "\n");
+    assert_eq!(side.talk.take_back(1), Some(cancelled(1)));
+    assert_eq!(side.talk.take_back(1), None);
+    assert_eq!(side.hear(r#"{"id":1,"result":{}}"#), Next::Nobody);
+}
+
+#[test]
+fn a_question_is_answered_once_and_only_if_it_was_asked() {
+    let mut side = Side::new();
+    let question = r#"{"jsonrpc":"2.0","id":0,"method":"roots/list"}"#;
+    assert_eq!(side.hear(question), Next::Loose(question.into()));
+    assert!(!side.talk.is_idle() && !side.talk.close_if_idle());
+    let answer = "{\"jsonrpc\":\"2.0\",\r\n\"id\":0,\"result\":{}}";
+    let told = side.talk.answer(answer, &message(answer));
+    assert_eq!(
+        told.unwrap(),
+        "{\"jsonrpc\":\"2.0\",  \"id\":0,\"result\":{}}\n"
+    );
+    assert_eq!(side.talk.answer(answer, &message(answer)), None);
+    assert!(side.talk.close_if_idle());
+    assert_eq!(
+        side.talk.ask(CALL, &message(CALL), "ada", side.now),
+        Err(Closed)
+    );
+}
+
+#[test]
+fn who_waits_too_long_is_told_and_progress_counts() {
+    let mut side = Side::new();
+    side.ask(CALL, "ada");
+    let plain = r#"{"jsonrpc":"2.0","id":3,"method":"ping"}"#;
+    side.ask(plain, "bob");
+    side.now += Duration::from_secs(9);
+    side.hear(r#"{"method":"notifications/progress","params":{"progressToken":1}}"#);
+    side.now += Duration::from_secs(1);
+    let late = side.talk.give_up(side.now, Duration::from_secs(10));
+    assert_eq!(late.len(), 1);
+    assert_eq!((late[0].number, &*late[0].id, late[0].to), (2, "3", "bob"));
+    assert_eq!(side.talk.latest(), Some(&"ada"));
+    assert_eq!(side.talk.close().len(), 1);
+}

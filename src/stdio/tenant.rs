@@ -1,0 +1,246 @@
+//! Whom a child serves: one MCP session, or all requests of a user who speaks MCP 2026-07-28.
+//!
+//! A child may end, sleep or be replaced while its tenant lives on: the next request starts another, and
+//! what a session has agreed on is said to it again.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::{mpsc, watch};
+
+use super::agreed::Agreed;
+use super::child::{Child, Stop};
+use super::mailbox::{Front, Mailbox};
+use super::pool::Children;
+use super::settings::Settings;
+use super::sse::Posted;
+use super::{Owner, told};
+use crate::identity::KeyId;
+use crate::layer::{Caller, Failure, Lease};
+use crate::rejection::Kind;
+
+/// Which tenant: in full, never by a hash of it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Place {
+    pub(super) owner: Owner,
+    /// The session's id; none for who has no sessions.
+    pub(super) session: Option<Box<str>>,
+}
+
+/// Whom a child serves.
+pub(super) struct Tenant {
+    pub(super) place: Place,
+    pub(super) user_name: Box<str>,
+    pub(super) mailbox: Arc<Mailbox>,
+    pub(super) began: Instant,
+    state: Mutex<State>,
+    /// Held by whoever starts a child.
+    waking: tokio::sync::Mutex<()>,
+    over: watch::Sender<bool>,
+    /// Where what is posted to a session of HTTP+SSE goes.
+    posts: OnceLock<mpsc::Sender<Posted>>,
+}
+
+struct State {
+    child: Option<Arc<Child>>,
+    used: Instant,
+    /// The keys it was used with, and which still stand.
+    keys: HashSet<KeyId>,
+    agreed: Agreed,
+    starts: u32,
+}
+
+/// What is told of a tenant.
+pub(super) struct Glance {
+    pub(super) child: Option<Arc<Child>>,
+    pub(super) used: Instant,
+    /// How often a child was started for it.
+    pub(super) starts: u32,
+}
+
+impl Tenant {
+    pub(super) fn new(place: Place, caller: &Caller, front: Front) -> Arc<Self> {
+        let now = Instant::now();
+        Arc::new(Self {
+            place,
+            user_name: caller.identity.user_name().into(),
+            mailbox: Mailbox::new(front),
+            began: now,
+            state: Mutex::new(State {
+                child: None,
+                used: now,
+                keys: HashSet::new(),
+                agreed: Agreed::default(),
+                starts: 0,
+            }),
+            waking: tokio::sync::Mutex::default(),
+            over: watch::Sender::new(false),
+            posts: OnceLock::new(),
+        })
+    }
+
+    /// What is posted to it goes there.
+    pub(super) fn takes_posts(&self, posts: mpsc::Sender<Posted>) {
+        let _ = self.posts.set(posts);
+    }
+
+    /// Where what is posted to it goes.
+    pub(super) fn posts(&self) -> Option<&mpsc::Sender<Posted>> {
+        self.posts.get()
+    }
+
+    /// The child for a request with this lease: the one that runs, if it was started as it would be now;
+    /// else another in its place.
+    ///
+    /// # Errors
+    /// None can be started, or the session cannot go on with it ([`Failure::Gone`]).
+    pub(super) async fn child(
+        self: &Arc<Self>,
+        children: &Children,
+        settings: &Arc<Settings>,
+        lease: &Lease,
+    ) -> Result<Arc<Child>, Failure> {
+        if let Some(child) = self.fit(settings, lease) {
+            return Ok(child);
+        }
+        // On the runtime of the children, and to its end: who asked may hang up, and others wait too.
+        let (tenant, children) = (self.clone(), children.clone());
+        let (settings, lease) = (settings.clone(), lease.clone());
+        let runtime = children.runtime().clone();
+        let started = runtime.spawn(async move { tenant.wake(&children, &settings, &lease).await });
+        started.await.unwrap_or_else(|_| Err(Failure::Gone))
+    }
+
+    async fn wake(
+        self: &Arc<Self>,
+        children: &Children,
+        settings: &Arc<Settings>,
+        lease: &Lease,
+    ) -> Result<Arc<Child>, Failure> {
+        let _waking = self.waking.lock().await;
+        if let Some(child) = self.fit(settings, lease) {
+            return Ok(child);
+        }
+        if self.is_over() {
+            return Err(Failure::Gone);
+        }
+        let before = self.lock().child.take();
+        if let Some(before) = before.filter(|child| child.is_open()) {
+            before.retire();
+        }
+        let child = children.start(&self.place.owner, settings, lease).await?;
+        let agreed = self.lock().agreed.clone();
+        let resumed = self.resume(&agreed, &child).await;
+        if !matches!(resumed, Ok(true)) {
+            child.stop(Stop::Gently);
+            resumed?;
+            children.remove(self, Stop::Gently);
+            return Err(Failure::Gone);
+        }
+        let mut state = self.lock();
+        state.starts += 1;
+        state.child = Some(child.clone());
+        drop(state);
+        // Its key may have fallen while it started.
+        if self.is_over() {
+            child.stop(Stop::Now);
+            return Err(Failure::Gone);
+        }
+        Ok(child)
+    }
+
+    /// Takes a child on, with what was agreed with another; whether the session can go on with it.
+    async fn resume(&self, agreed: &Agreed, child: &Child) -> Result<bool, Failure> {
+        if !agreed.greet(child).await? {
+            return Ok(false);
+        }
+        child.adopt(&self.mailbox);
+        agreed.remind(child).await?;
+        Ok(true)
+    }
+
+    fn fit(&self, settings: &Arc<Settings>, lease: &Lease) -> Option<Arc<Child>> {
+        let mut state = self.lock();
+        state.used = Instant::now();
+        let child = state.child.as_ref()?;
+        let same = child.settings == *settings && child.version == lease.version();
+        (same && child.is_open()).then(|| child.clone())
+    }
+
+    /// Notes that it is used with the caller's key; whether that is the first time.
+    pub(super) fn hold(&self, caller: &Caller) -> bool {
+        self.lock().keys.insert(caller.identity.key_id())
+    }
+
+    /// A key no longer stands; whether no other is left.
+    pub(super) fn let_go(&self, key: &KeyId) -> bool {
+        let mut state = self.lock();
+        state.keys.remove(key);
+        state.keys.is_empty()
+    }
+
+    /// Changes what the session has agreed on.
+    pub(super) fn agree(&self, change: impl FnOnce(&mut Agreed)) {
+        change(&mut self.lock().agreed);
+    }
+
+    /// What the session has agreed on.
+    pub(super) fn agreed<T>(&self, look: impl FnOnce(&Agreed) -> T) -> T {
+        look(&self.lock().agreed)
+    }
+
+    /// As it is now.
+    pub(super) fn glance(&self) -> Glance {
+        let state = self.lock();
+        Glance {
+            child: state.child.clone(),
+            used: state.used,
+            starts: state.starts,
+        }
+    }
+
+    /// Whether its child may be put to sleep: nothing is under way, and it tells nobody of changes.
+    pub(super) fn may_sleep(&self, child: &Child) -> bool {
+        child.is_idle() && !self.lock().agreed.has_subscriptions()
+    }
+
+    /// It is over: its child is stopped.
+    pub(super) fn end(&self, how: Stop) {
+        self.over.send_replace(true);
+        let child = self.lock().child.take();
+        if let Some(child) = child {
+            child.stop(how);
+        }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        *self.over.borrow()
+    }
+
+    /// Resolves when it is over.
+    pub(super) fn until_over(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut over = self.over.subscribe();
+        async move {
+            let _ = over.wait_for(|over| *over).await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The child's end came before the request was sent, as its next one would.
+pub(super) fn ended(child: &Child) -> Failure {
+    match child.end() {
+        Some(end) => told(end.kind, end.text.clone()),
+        None => told(
+            Kind::ChildFails,
+            format!(
+                "the process of the server `{}` was stopped: send the request again",
+                child.settings.server
+            ),
+        ),
+    }
+}
