@@ -25,6 +25,7 @@
 //!                   the allow-list of headers, then the plan, nothing else of the client's
 //! proxy::forward    which replica of the backend: the session's, or the user's place on the ring;
 //!                   a connection to it of this user, server and profile alone
+//! stdio             or, where the server is started: a child process of this user, profile and session
 //! layer             the answer as it comes: allow-list of headers; mcp::answer: arguments hidden,
 //!                   session, event and task ids and message paths sealed;
 //!                   an open stream ends when its key no longer stands
@@ -122,6 +123,12 @@
 //!   uid, which a mode cannot name. For our own user alone it is 0600.
 //! - A server behind a Unix socket runs as our own user or root unless `socket_uid` says otherwise: whoever
 //!   can put a file there could otherwise collect secrets.
+//! - Servers that are started are a module of their own, `stdio`, and not part of `proxy`: to the layer they look like
+//!   any backend, and no HTTP library is needed for them. `launch` starts their processes.
+//! - All children hang on one supervisor process, and not each on a launcher of its own: a child costs no
+//!   process of ours, and everything below it is found when it ends.
+//! - The mask of a child's standard error holds fingerprints: it lives as long as the child, and a secret is
+//!   plaintext only while the request that needs it is being built.
 //! - A Redis that does not report changes is no reason not to start: it is read again every two seconds.
 
 pub mod cli;

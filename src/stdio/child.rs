@@ -43,6 +43,30 @@ pub(super) struct Child {
     runtime: Runtime,
 }
 
+/// A child that does not go to sleep as long as this is there.
+pub(super) struct Held(Arc<Child>);
+
+impl Held {
+    /// The child, which may go to sleep when this is gone.
+    pub(super) fn child(&self) -> &Arc<Child> {
+        &self.0
+    }
+}
+
+impl std::ops::Deref for Held {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.talk().release();
+    }
+}
+
 /// Where the answer to a request goes.
 #[derive(Clone)]
 pub(super) enum To {
@@ -126,6 +150,12 @@ impl Child {
     /// Its process.
     pub(super) fn handle(&self) -> &Handle {
         &self.handle
+    }
+
+    /// Keeps it from going to sleep, if it takes requests.
+    pub(super) fn hold(self: &Arc<Self>) -> Option<Held> {
+        let held = self.is_open() && self.talk().hold();
+        held.then(|| Held(self.clone()))
     }
 
     /// Whether it takes requests.

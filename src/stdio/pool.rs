@@ -118,15 +118,15 @@ impl Children {
         self.remove_where(|tenant| gone(&tenant.place), Stop::Gently);
     }
 
-    /// Stops all children, and waits until they ended: at most some five seconds.
+    /// Stops all children, and waits until they ended: at most two seconds.
     pub async fn stop(&self) {
-        self.remove_where(|_| true, Stop::Gently);
+        self.remove_where(|_| true, Stop::Soon);
         let children = lock(&self.0.running).all().to_vec();
         for child in &children {
-            child.stop(Stop::Gently);
+            child.stop(Stop::Soon);
         }
         let all = futures_util::future::join_all(children.iter().map(|child| child.until_end()));
-        let _ = tokio::time::timeout(Duration::from_secs(5), all).await;
+        let _ = tokio::time::timeout(Duration::from_secs(2), all).await;
     }
 
     /// Every session, and what is told of it.
