@@ -187,25 +187,31 @@ pub fn check_headers(headers: &HeaderMap, message: &Message<'_>) -> Result<(), H
         let method = message.method.as_deref().unwrap_or_default();
         must_equal(MCP_METHOD, trimmed(value), method.as_bytes())?;
     }
-    let named = match message.method.as_deref() {
-        Some("tools/call" | "prompts/get") => &message.name,
-        Some("resources/read") => &message.uri,
-        Some("tasks/get" | "tasks/update" | "tasks/cancel" | "tasks/result") => &message.task_id,
-        // A method of a later revision may have a name we cannot know.
-        _ => return Ok(()),
+    // A method of a later revision may have a name we cannot know.
+    let Some(named) = name(message) else {
+        return Ok(());
     };
     if let Some(value) = headers.get(MCP_NAME) {
         let value = decoded(trimmed(value)).ok_or(HeaderMismatch {
             header: MCP_NAME,
             why: Why::Undecodable,
         })?;
-        must_equal(
-            MCP_NAME,
-            &value,
-            named.as_deref().unwrap_or_default().as_bytes(),
-        )?;
+        must_equal(MCP_NAME, &value, named.unwrap_or_default().as_bytes())?;
     }
     Ok(())
+}
+
+/// What `Mcp-Name` has to say of a message: `Some(None)` where the message lacks it, `None` where its
+/// method has no such name that we know.
+#[must_use]
+pub fn name<'m>(message: &'m Message<'_>) -> Option<Option<&'m str>> {
+    let named = match message.method.as_deref()? {
+        "tools/call" | "prompts/get" => &message.name,
+        "resources/read" => &message.uri,
+        "tasks/get" | "tasks/update" | "tasks/cancel" | "tasks/result" => &message.task_id,
+        _ => return None,
+    };
+    Some(named.as_deref())
 }
 
 /// Whether the headers of a batch are fit for one: a batch has no one method or name to mirror.
