@@ -136,6 +136,7 @@ enum Why {
     Differs,
     Undecodable,
     Batch,
+    Missing,
 }
 
 impl HeaderMismatch {
@@ -154,6 +155,7 @@ impl fmt::Display for HeaderMismatch {
             Why::Differs => write!(f, "header {header} does not match the body"),
             Why::Undecodable => write!(f, "header {header} is not valid =?base64?…?= text"),
             Why::Batch => write!(f, "header {header} cannot go with a batch"),
+            Why::Missing => write!(f, "header {header} is missing"),
         }
     }
 }
@@ -199,6 +201,23 @@ pub fn check_headers(headers: &HeaderMap, message: &Message<'_>) -> Result<(), H
         must_equal(MCP_NAME, &value, named.unwrap_or_default().as_bytes())?;
     }
     Ok(())
+}
+
+/// Whether the headers are there that a request of MCP 2026-07-28 must have (Streamable HTTP "Request
+/// Metadata"): for who answers such requests, and does not only pass them on.
+///
+/// # Errors
+/// Names the first that is missing.
+pub fn check_present(headers: &HeaderMap, message: &Message<'_>) -> Result<(), HeaderMismatch> {
+    let named = name(message).flatten().map(|_| MCP_NAME);
+    let wanted = [MCP_PROTOCOL_VERSION, MCP_METHOD].into_iter().chain(named);
+    let missing = wanted
+        .into_iter()
+        .find(|header| !headers.contains_key(header));
+    missing.map_or(Ok(()), |header| {
+        let why = Why::Missing;
+        Err(HeaderMismatch { header, why })
+    })
 }
 
 /// What `Mcp-Name` has to say of a message: `Some(None)` where the message lacks it, `None` where its

@@ -188,12 +188,20 @@ impl Child {
     /// Sends it a notification.
     pub(super) async fn tell(&self, text: &str, message: &Message<'_>) -> Result<(), Closed> {
         self.touch();
-        // A child serves one session, or such clients as take requests back by hanging up.
-        let line = self.talk().tell(text, message, |_| true);
-        match line {
-            Some(line) => self.write(line).await,
-            None => Ok(()),
+        let told = self.talk().tell(text, message);
+        let Some((line, gone)) = told else {
+            return Ok(());
+        };
+        let written = self.write(line).await;
+        // Its stream would stay open for an answer that never comes. That of HTTP+SSE stays anyway.
+        if let Some(gone) = gone.filter(|gone| !matches!(gone.to, To::Stream(LOOSE))) {
+            self.refuse(
+                &gone,
+                Kind::Cancelled,
+                Kind::Cancelled.row().text.to_owned(),
+            );
         }
+        written
     }
 
     /// Sends it the answer to a question, if it asked.

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::agreed::Agreed;
 use super::child::{Child, Held, Stop};
-use super::mailbox::{Front, Mailbox};
+use super::mailbox::{Front, LOOSE, Mailbox};
 use super::pool::Children;
 use super::settings::Settings;
 use super::sse::Posted;
@@ -211,6 +211,8 @@ impl Tenant {
         if let Some(child) = child {
             child.stop(how);
         }
+        // Whoever listens is to know; what is under way is told by the child's end.
+        self.mailbox.end(LOOSE);
     }
 
     pub(super) fn is_over(&self) -> bool {
