@@ -113,8 +113,21 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "run",
+        &[
+            "cli",
+            "config",
+            "inject",
+            "names",
+            "packages",
+            "serve",
+            "sys",
+            "telemetry",
+        ],
+    ),
+    (
         "main",
-        &["cli", "demo", "launch", "serve", "sys", "telemetry"],
+        &["cli", "demo", "launch", "run", "serve", "sys", "telemetry"],
     ),
     ("lib", &[]),
 ];
@@ -124,7 +137,7 @@ const ONLY: &[(&str, &str, &[&str])] = &[
     ("mcp", "vault", &["Sealer"]),
     ("layer", "resolve", &["Identity"]),
     ("layer", "vault", &["UserId", "now_seconds"]),
-    ("stdio", "vault", &["UserId", "random_id"]),
+    ("stdio", "vault", &["EphemeralMac", "UserId", "random_id"]),
     ("stdio", "identity", &["KeyId"]),
     ("proxy", "tls", &["ServerTls"]),
     ("proxy", "resolve", &["Identity"]),
@@ -132,6 +145,7 @@ const ONLY: &[(&str, &str, &[&str])] = &[
     ("cli", "tls", &["ServerFiles", "ServerTls", "client_config"]),
     ("config", "tls", &["ServerFiles"]),
     ("cli", "inject", &["Place", "Slot", "Template"]),
+    ("run", "inject", &["Place"]),
 ];
 
 /// A crate, or a part of one, and the files (or folders, ending in `/`) that may name it.

@@ -42,8 +42,12 @@ pub enum Command {
         #[arg(long, value_parser = http_url)]
         url: Option<http::Uri>,
     },
+    /// List the child processes of servers that are started: whose, how old, how idle, how large
+    Ps,
     /// Try everything on this machine: a folder, two users, a small MCP server
     Demo(DemoArgs),
+    /// Serve any stdio MCP server to many users, without a configuration
+    Run(RunArgs),
     /// The people and service accounts whose secrets are kept
     User {
         /// What about them.
@@ -86,6 +90,31 @@ pub struct DemoArgs {
     /// The folder to make, or to use again
     #[arg(long, value_name = "DIR", default_value = "cloakroom-demo")]
     pub dir: PathBuf,
+}
+
+/// `run`.
+#[derive(clap::Args)]
+#[command(override_usage = "cloakroom run [OPTIONS] -- <COMMAND>...")]
+pub struct RunArgs {
+    /// A variable in which the server expects a secret, of which every user sets their own; several times
+    // Not parsed here: a complaint would repeat it, and some will give the secret itself.
+    #[arg(long, value_name = "NAME")]
+    pub env: Vec<std::ffi::OsString>,
+    /// What the server is called [default: guessed from the command]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<ServerName>,
+    /// Where clients connect [default: as last time, else the first free port from 127.0.0.1:8080 on]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<std::net::SocketAddr>,
+    /// The folder to make, or to use again [default: ~/.local/share/cloakroom/run/NAME]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Ask the registry again, also for a package that is installed already
+    #[arg(long)]
+    pub refresh: bool,
+    /// The server's program and its arguments, such as npx -y @scope/package
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub command: Vec<String>,
 }
 
 /// `init`.

@@ -4,19 +4,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf, absolute};
 use std::sync::Arc;
 
-use super::StartError;
+use super::control::Control;
 use super::house::House;
+use super::{StartError, leftovers};
 use crate::cli::open::Source;
 use crate::config::{self, Backend, Command, Config, KeyringSource, Server};
 use crate::launch::{Containment, Launcher, ProcessLimits, Sandbox, landlock_available};
 use crate::names::ServerName;
 use crate::packages::Packages;
 use crate::stdio::{Children, Limits, Served, Settings};
-
-/// In `data_dir`: the private folders of children.
-const CHILDREN: &str = "children";
-/// Likewise: packages of npx and uvx.
-const PACKAGES: &str = "packages";
 
 impl House {
     /// The servers of `config` that run as children; none if there never was one.
@@ -62,6 +58,15 @@ impl House {
             return Ok(children);
         }
         let children = Children::new(Launcher::start()?, limits);
+        let folder = config.data_dir.clone();
+        match Control::open(&folder, &children) {
+            Ok(control) => {
+                let _ = self.control.set(control);
+            }
+            Err(error) => tracing::warn!(%error, "`cloakroom ps` will not find this process"),
+        }
+        let store = self.store.clone();
+        tokio::spawn(leftovers::keep_clean(folder, children.clone(), store));
         Ok(self.children.get_or_init(|| children))
     }
 }
@@ -82,8 +87,7 @@ async fn settings(
             tracing::warn!(server = %name, "its children are not contained: sandbox = \"none\"");
         }
     }
-    let data = full(&config.data_dir);
-    let packages = Packages::at(&data.join(PACKAGES), std::env::vars_os());
+    let packages = Packages::at(&full(&config.data_dir.packages()), std::env::vars_os());
     let progress = |says: &str| tracing::info!(server = %name, "{says}");
     let resolved = packages.resolve(&command.command, progress).await;
     let resolved = resolved.map_err(|error| StartError::Package(name.clone(), error))?;
@@ -96,7 +100,7 @@ async fn settings(
             resolved.command
         }
     };
-    let children = data.join(CHILDREN);
+    let children = full(&config.data_dir.children());
     let forbidden = forbidden(config, source, &children);
     let containment = containment(command, readable, forbidden);
     Ok(Settings {

@@ -6,8 +6,10 @@
 mod assemble;
 mod certificate;
 mod commands;
+mod control;
 mod descriptors;
 mod house;
+mod leftovers;
 mod metrics;
 mod presence;
 mod reload;

@@ -51,6 +51,7 @@ pub(super) async fn post(
         .ask(text, message, to)
         .await
         .map_err(|_| ended(&child))?;
+    let child = child.child().clone();
     let leaving = Leaving::Request { child, number };
     let first = first(&mut reader).await;
     let status = match &first {

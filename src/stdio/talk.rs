@@ -25,6 +25,8 @@ pub(super) struct Talk<T> {
     under_way: BTreeMap<u64, Asked<T>>,
     /// The ids of the child's own requests, as it wrote them, oldest first, and when it asked.
     questions: Vec<(Box<str>, Instant)>,
+    /// Those who are about to say something.
+    holds: usize,
     closed: bool,
 }
 
@@ -80,6 +82,7 @@ impl<T> Default for Talk<T> {
             next: 0,
             under_way: BTreeMap::new(),
             questions: Vec::new(),
+            holds: 0,
             closed: false,
         }
     }
@@ -247,9 +250,20 @@ impl<T: Clone> Talk<T> {
         self.under_way.len()
     }
 
+    /// Somebody is about to say something, so that it is not idle; whether the child still listens.
+    pub(super) fn hold(&mut self) -> bool {
+        self.holds += usize::from(!self.closed);
+        !self.closed
+    }
+
+    /// It was said.
+    pub(super) fn release(&mut self) {
+        self.holds = self.holds.saturating_sub(1);
+    }
+
     /// Whether nobody waits for anything, on either side.
     pub(super) fn is_idle(&self) -> bool {
-        self.under_way.is_empty() && self.questions.is_empty()
+        self.under_way.is_empty() && self.questions.is_empty() && self.holds == 0
     }
 
     /// Gives up on what the child has said nothing about for `patience`, but for subscriptions, and on

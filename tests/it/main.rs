@@ -22,6 +22,7 @@ mod replicas;
 mod revocation;
 mod rotation;
 mod rules;
+mod run;
 mod sockets;
 mod stopping;
 mod store_suite;
