@@ -61,7 +61,6 @@ def run(**_) -> tuple[list[str], str]:
         config = house.folder / "cloakroom.toml"
         text = config.read_text()
         text = text.replace('[servers.steals.env]\n', '[servers.steals.env]\nMODE = "steal"\n')
-        text = text.replace('listen = "127.0.0.1:0"', 'listen = "127.0.0.1:0"\nhealth_listen = "unix:health.sock"')
         config.write_text(text)
         house.add(["thief", "victim"], ["steals", "one", "crash"])
         canaries = [house.set(user, server) for user in ("thief", "victim") for server in ("steals", "one", "crash")]
@@ -72,6 +71,7 @@ def run(**_) -> tuple[list[str], str]:
         sibling.open()
         sibling_pid = sibling.call().said["pid"]
         victim_said = victim.call(paths=[], pids=[], sockets=[]).said
+        # What the proxy tells `cloakroom ps` lies in a folder a child knows from its HOME.
         outside = socket.socket(socket.AF_UNIX)
         outside.bind("\0" + house.tag)
         outside.listen()
@@ -84,7 +84,7 @@ def run(**_) -> tuple[list[str], str]:
         files = [str(house.folder / name) for name in ("master.keys", "store.db", "store.db-wal", "store.db-shm", "cloakroom.toml", "log")]
         others = ["/root", "/home", "/etc/shadow", "/tmp", "/var/tmp", "/dev/shm", "/dev/mem", "/dev/kmsg", "/run", BINARY]
         pids = [house.pid, house.supervisor(), victim_said["pid"], sibling_pid, os.getpid(), 1]
-        sockets = [str(house.folder / "health.sock"), "\0" + house.tag]
+        sockets = ["\0" + house.tag, *map(str, (house.folder / "data").glob("*.sock"))]
         said = thief.call(paths=files + homes + others, pids=pids, sockets=sockets).said
         own = str(first["pid"])
         for got in said["got"]:

@@ -80,13 +80,16 @@ def takes_descriptor(pid: int) -> bool:
     return got
 
 
-def connects(path: str) -> bool:
+def is_told_by(path: str) -> bytes:
     try:
         client = socket.socket(socket.AF_UNIX)
+        client.settimeout(2)
         client.connect(path)
-        return True
+        return client.recv(300)
+    except TimeoutError:
+        return b"connected"
     except OSError:
-        return False
+        return b""
 
 
 class Steals(Server):
@@ -99,7 +102,7 @@ class Steals(Server):
             got += [f"read /proc/{pid}/{name}" for name in files if reads(f"/proc/{pid}/{name}")]
             tries = (reads_memory, traces, signals, takes_descriptor)
             got += [f"{what.__name__} {pid}" for what in tries if what(pid)]
-        got += [f"connected to {path}" for path in told["sockets"] if connects(path)]
+        got += [f"was told by {path}: {said!r}" for path in told["sockets"] if (said := is_told_by(path))]
         return text({
             "got": got, "environment": dict(os.environ), "pid": os.getpid(), "cwd": os.getcwd(),
             "mode": stat.S_IMODE(os.stat(os.environ["HOME"]).st_mode),
