@@ -10,7 +10,7 @@ use super::control::Control;
 use super::house::House;
 use super::{StartError, leftovers};
 use crate::cli::open::Source;
-use crate::config::{self, Backend, Command, Config, KeyringSource, Server};
+use crate::config::{self, Backend, Command, Config, DataDir, KeyringSource, Server};
 use crate::launch::{Containment, Launcher, ProcessLimits, Sandbox, landlock_available};
 use crate::names::ServerName;
 use crate::packages::Packages;
@@ -149,8 +149,21 @@ fn forbidden(config: &Config, source: Option<&Source>, children: &Path) -> Vec<P
         keyring,
         config.store.settings.url.file(),
         Some(children),
+        config.tls.as_ref().map(|files| files.key_file.as_path()),
+        config
+            .store
+            .settings
+            .identity
+            .as_ref()
+            .map(|own| own.key_file.as_path()),
     ];
-    files.into_iter().flatten().map(full).collect()
+    let own = config.data_dir.control(std::process::id());
+    let control = [DataDir::control_key(&own), own];
+    let files = files
+        .into_iter()
+        .flatten()
+        .chain(control.iter().map(PathBuf::as_path));
+    files.map(full).collect()
 }
 
 /// Makes `data_dir`. Children that run as other users reach their folders through it, and see no names.

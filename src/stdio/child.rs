@@ -37,6 +37,8 @@ pub(super) struct Child {
     /// To its standard input; none once that was closed.
     lines: Mutex<Option<mpsc::Sender<Bytes>>>,
     words: Mutex<Words>,
+    /// The resources whose changes it refused to tell, until that is noticed.
+    refusals: Mutex<Vec<Box<str>>>,
     used: Mutex<Instant>,
     is_stopping: AtomicBool,
     end: watch::Sender<Option<Arc<End>>>,
@@ -119,6 +121,7 @@ impl Child {
             mailbox: OnceLock::new(),
             lines: Mutex::new(Some(lines)),
             words: Mutex::new(words),
+            refusals: Mutex::default(),
             used: Mutex::new(now),
             is_stopping: AtomicBool::new(false),
             end: watch::Sender::new(None),
@@ -258,8 +261,13 @@ impl Child {
             (next, loose(&talk, mailbox))
         };
         match next {
-            Next::Answer { to, message } => {
+            Next::Answer {
+                to,
+                message,
+                refuses,
+            } => {
                 self.touch();
+                self.refusals().extend(refuses);
                 deliver(mailbox, &to, message, true)
             }
             Next::Along(to, message) => deliver(mailbox, &to, message, false),
@@ -282,6 +290,7 @@ impl Child {
             Next::Answer {
                 to: To::Us(us),
                 message,
+                ..
             } => match us.send(message) {
                 Ok(()) => Put::Taken,
                 Err(_) => Put::Lost,
@@ -418,6 +427,15 @@ impl Child {
 
     pub(super) fn mailbox(&self) -> Option<&Arc<Mailbox>> {
         self.mailbox.get()
+    }
+
+    /// The resources whose changes it refused to tell since this was last asked.
+    pub(super) fn refused(&self) -> Vec<Box<str>> {
+        std::mem::take(&mut *self.refusals())
+    }
+
+    fn refusals(&self) -> MutexGuard<'_, Vec<Box<str>>> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What it writes to its standard error.

@@ -105,7 +105,11 @@ impl Visit<'_> {
             return Ok(empty(StatusCode::ACCEPTED));
         }
         let mut reader = tenant.mailbox.open(owed);
-        pass_on(&tenant, &child, &messages, reader.stream()).await?;
+        let sent = pass_on(&tenant, &child, &messages, reader.stream()).await;
+        if let Err(failure) = sent {
+            tenant.mailbox.end(reader.stream());
+            return Err(failure);
+        }
         let first = first(&mut reader).await;
         Ok(self.answered(&tenant, reader, first, None))
     }
@@ -119,7 +123,10 @@ impl Visit<'_> {
         leaving: Option<Leaving>,
     ) -> Response<Answer> {
         let first = match first {
-            Some(Some(read)) if read.is_last && self.takes_json() => return json(read.message),
+            Some(Some(read)) if read.is_last && self.takes_json() => {
+                reader.forget();
+                return json(read.message);
+            }
             first => first,
         };
         let priming = tenant.agreed(|agreed| agreed.is_since(Revision::V2025_11_25));

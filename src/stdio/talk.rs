@@ -39,6 +39,8 @@ struct Asked<T> {
     to: T,
     /// A subscription: open for as long as its client wants.
     listens: bool,
+    /// The resource whose changes are asked for.
+    subscribes: Option<Box<str>>,
     /// When the child last said something about it.
     heard: Instant,
 }
@@ -52,6 +54,8 @@ pub(super) enum Next<T> {
         to: T,
         /// The message for the client.
         message: Bytes,
+        /// The resource whose changes it refuses to tell.
+        refuses: Option<Box<str>>,
     },
     /// It belongs to what `to` asked.
     Along(T, Bytes),
@@ -116,6 +120,10 @@ impl<T: Clone> Talk<T> {
             token: token.map(|range| text[range].into()),
             to,
             listens: message.method.as_deref() == Some("subscriptions/listen"),
+            subscribes: match message.method.as_deref() {
+                Some("resources/subscribe") => message.uri.as_deref().map(Into::into),
+                _ => None,
+            },
             heard: now,
         };
         self.under_way.insert(number, asked);
@@ -159,7 +167,9 @@ impl<T: Clone> Talk<T> {
         let text = heard.text;
         match &heard.shape {
             Shape::Answer {
-                id, subscription, ..
+                id,
+                subscription,
+                code,
             } => {
                 let asked = number(&text[id.clone()]);
                 let Some(asked) = asked.and_then(|number| self.under_way.remove(&number)) else {
@@ -168,6 +178,7 @@ impl<T: Clone> Talk<T> {
                 let back = subscription.iter().chain([id]);
                 Next::Answer {
                     message: given_back(text, back, &asked.id),
+                    refuses: asked.subscribes.filter(|_| code.is_some()),
                     to: asked.to,
                 }
             }

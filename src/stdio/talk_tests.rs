@@ -49,6 +49,7 @@ fn equal_ids_of_two_clients_come_back_each_to_its_own() {
     let answer = |to, text: &'static str| Next::Answer {
         to,
         message: text.into(),
+        refuses: None,
     };
     assert_eq!(
         side.hear(r#"{"id":2,"result":{"x":2}}"#),
@@ -151,4 +152,23 @@ fn who_waits_too_long_is_told_and_progress_counts() {
     assert_eq!((late[0].number, &*late[0].id, late[0].to), (2, "3", "bob"));
     assert_eq!(side.talk.latest(), Some(&"ada"));
     assert_eq!(side.talk.close().len(), 1);
+}
+
+// Mutation: forget which resource was asked for.
+#[test]
+fn a_refused_subscription_is_named() {
+    let mut side = Side::new();
+    let text = r#"{"jsonrpc":"2.0","id":1,"method":"resources/subscribe","params":{"uri":"a:1"}}"#;
+    let heard = |side: &mut Side, line: &str| match side.hear(line) {
+        Next::Answer { refuses, .. } => refuses,
+        other => panic!("{other:?}"),
+    };
+    side.ask(text, "ada");
+    let refused = heard(
+        &mut side,
+        r#"{"id":1,"error":{"code":-32002,"message":"x"}}"#,
+    );
+    assert_eq!(refused.as_deref(), Some("a:1"));
+    side.ask(text, "ada");
+    assert_eq!(heard(&mut side, r#"{"id":2,"result":{}}"#), None);
 }
