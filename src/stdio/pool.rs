@@ -295,9 +295,12 @@ impl Children {
                 return;
             };
             lock(&children.0.spares).keep(child.clone());
+            // With it goes the environment: the secrets in it are not to wait here.
+            let denied = lease.until_denied();
+            drop(lease);
             let children = Arc::downgrade(&children.0);
             tokio::select! {
-                () = lease.until_denied() => {}
+                () = denied => {}
                 _ = child.until_end() => {}
             }
             if let Some(inner) = children.upgrade() {
