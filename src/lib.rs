@@ -54,8 +54,9 @@
 //!
 //! Edges: [`layer`] (a tower Layer around any service), [`proxy`] (the listener and the service that
 //! reaches backends; `cloakroom serve` is the layer around it), [`stdio`] (servers that run as a child
-//! process of each user), [`probe`] (asks a URL once), [`tls`] (of
-//! its and the store's connections, and the listener's certificate), [`launch`] (child processes,
+//! process of each user), [`connect`] (the other way round: a server over stdio for clients without HTTP),
+//! [`dial`] (opens connections for it and for [`probe`], which asks a URL once), [`tls`] (of these, the
+//! proxy's and the store's connections, and the listener's certificate), [`launch`] (child processes,
 //! contained, none of which outlives us), [`packages`] (what `npx` and `uvx` would start), [`cli`],
 //! [`demo`], [`run`] (a stdio server without a configuration), [`config`], [`telemetry`], [`sys`];
 //! [`serve`] wires all, reads the
@@ -80,7 +81,8 @@
 //! 8. `store` knows no users, keys or ciphers; `vault::crypto` alone calls ciphers; only `store`
 //!    knows Redis and SQLite; only `config` knows TOML, and the
 //!    environment but for what `cli` reads of a keyring (the variable that `keyring.env` names, and
-//!    `CREDENTIALS_DIRECTORY`), what says where `run` keeps its folder and what npm, uv and pip get, and what the OTLP library reads of its own (headers).
+//!    `CREDENTIALS_DIRECTORY`), the key `connect` is given (`CLOAKROOM_KEY`), what says where `run` keeps its
+//!    folder and what npm, uv and pip get, and what the OTLP library reads of its own (headers).
 //!
 //! # Where this differs from the written design
 //!
@@ -131,7 +133,9 @@
 
 pub mod cli;
 pub mod config;
+pub mod connect;
 pub mod demo;
+pub mod dial;
 pub mod gate;
 pub mod identity;
 pub mod inject;

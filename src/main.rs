@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use cloakroom::cli::{self, Args, Command, Failure, Output, open};
-use cloakroom::{demo, launch, run, serve, sys, telemetry};
+use cloakroom::{connect, demo, launch, run, serve, sys, telemetry};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -19,10 +19,13 @@ fn main() -> ExitCode {
         Command::Serve => serve(&args, &out),
         Command::Demo(demo) => demo::run(demo, &out),
         Command::Run(args) => run::run(args, &out),
-        _ => {
-            // The keyring may be in a variable, which other processes of the same user could read.
+        command => {
+            // The keyring, or a key, may be in a variable, which other processes of the same user could read.
             sys::keep_memory_private();
-            cli::run(&args, &out)
+            match command {
+                Command::Connect(connect) => connect::run(connect, &out),
+                _ => cli::run(&args, &out),
+            }
         }
     };
     match done {

@@ -163,6 +163,7 @@ check_tools() {
 # Examples are run by the tests.
 cargo_test() { cargo test --quiet; }
 slow_clients() { cargo build --quiet --bin cloakroom && exec python3 "$here/slow.py"; }
+children() { cargo build --quiet --bin cloakroom && exec python3 "$here/children/run.py"; }
 
 # deny.toml by what is here; by cargo-deny too where it is installed. It takes longer to build than all of
 # this, and its database of advisories comes from GitHub.
@@ -198,10 +199,11 @@ if [ -z "$only" ] || [ "$only" = rust ]; then
     part 'deny.toml' deny
     part 'cargo test' cargo_test
     part 'slow clients' slow_clients
+    part 'children' children
 fi
 
 if [ "$only" = rust ]; then
-    counted='5 passed, 0 failed'
+    counted='6 passed, 0 failed'
     exit 0
 fi
 

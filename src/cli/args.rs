@@ -82,6 +82,10 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Print what to paste into Claude Code, Cursor, VS Code and others
     ClientConfig(ClientConfigArgs),
+    /// Be a server on standard input and output, for clients that do not speak HTTP
+    ///
+    /// The key comes from the variable CLOAKROOM_KEY, or from a file.
+    Connect(ConnectArgs),
 }
 
 /// `demo`.
@@ -337,6 +341,23 @@ pub enum StoreCommand {
     },
     /// Count what is in it: records by kind, and the keyring's keys that open them
     Stats,
+}
+
+/// `connect`.
+#[derive(clap::Args)]
+pub struct ConnectArgs {
+    /// The endpoint, such as https://mcp.example.com/github/mcp, or …/sse
+    // Not parsed here: a complaint would repeat it, and some will give the key instead.
+    pub url: String,
+    /// The file that holds the key, for its owner's eyes alone [default: the variable CLOAKROOM_KEY]
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+    /// Trust the certificates in this file (PEM) instead of the system's
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// Caught so that a key given here is not repeated in a complaint.
+    #[arg(hide = true, num_args = 0..)]
+    pub rest: Vec<std::ffi::OsString>,
 }
 
 /// `client-config`.

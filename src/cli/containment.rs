@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf, absolute};
 
 use super::open::Source;
-use crate::config::{self, Command, Config, KeyringSource};
+use crate::config::{self, Command, Config, DataDir, KeyringSource};
 use crate::launch::{Containment, ProcessLimits, Sandbox};
 
 /// What children of `command` may do; with what they may read besides what the configuration says.
@@ -33,18 +33,26 @@ pub fn containment(
     }
 }
 
-/// What no child may read: the configuration, the keyring, the store, and the folders of other children.
+/// What no child may read: the configuration, keys and keyrings, the store, the folders of other children, and
+/// how this process is asked about them.
 fn forbidden(config: &Config, source: Option<&Source>) -> Vec<PathBuf> {
     let keyring = match &config.keyring {
         KeyringSource::File(path) => Some(path.as_path()),
         KeyringSource::Env(_) | KeyringSource::Credential(_) => None,
     };
+    let store = &config.store.settings;
     let children = config.data_dir.children();
+    let control = config.data_dir.control(std::process::id());
+    let control_key = DataDir::control_key(&control);
     let files = [
         source.and_then(Source::path),
         keyring,
-        config.store.settings.url.file(),
+        store.url.file(),
+        config.tls.as_ref().map(|files| files.key_file.as_path()),
+        store.identity.as_ref().map(|own| own.key_file.as_path()),
         Some(&children),
+        Some(&control),
+        Some(&control_key),
     ];
     files.into_iter().flatten().map(full).collect()
 }

@@ -7,8 +7,8 @@
 //! 3. A failure is one line that says what to do. Exit codes: 0; 1 failure; 2 usage; 64 a bad
 //!    configuration.
 //!
-//! `serve`, `demo` and `run` are not here but with those who call them: nothing in this module knows the
-//! proxy.
+//! `serve`, `demo`, `run` and `connect` are not here but with those who call them: nothing in this module
+//! knows the proxy, or how messages pass.
 
 mod args;
 mod check;
@@ -37,14 +37,14 @@ pub mod shell;
 mod store;
 mod user;
 
-pub use args::{Args, Command, DemoArgs, RunArgs};
+pub use args::{Args, Command, ConnectArgs, DemoArgs, RunArgs};
 pub use failure::Failure;
 pub use output::Output;
 
 use crate::store::Settled;
 use crate::vault::Vault;
 
-/// Runs a command other than `serve`, `demo` and `run`.
+/// Runs a command other than `serve`, `demo`, `run` and `connect`.
 ///
 /// # Errors
 /// What kept it from being done, and what to do about it.
@@ -66,8 +66,8 @@ async fn dispatch(args: &Args, out: &Output) -> Result<(), Failure> {
         Command::Check { offline } => check::run(*offline, &from, out).await,
         Command::Health { url } => health::run(url.as_ref(), &from, out).await,
         Command::Init(init) => init::run(init, args.config.as_deref(), out),
-        Command::Serve | Command::Demo(_) | Command::Run(_) => {
-            unreachable!("the caller runs these, which need the proxy")
+        Command::Serve | Command::Demo(_) | Command::Run(_) | Command::Connect(_) => {
+            unreachable!("the caller runs these, which need more than the vault")
         }
     }
 }

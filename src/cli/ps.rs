@@ -5,13 +5,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::open::Source;
 use super::output::{row, table};
 use super::{Failure, Output};
+use crate::config::DataDir;
 
 /// How long a process may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -25,6 +26,7 @@ pub(super) async fn run(from: &Source, out: &Output) -> Result<(), Failure> {
             // What a process left that was killed.
             Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 let _ = std::fs::remove_file(&socket);
+                let _ = std::fs::remove_file(DataDir::control_key(&socket));
             }
             Ok(Err(error)) => out.note(&format!("{} cannot be asked: {error}", socket.display())),
             Err(_) => out.note(&format!("{} does not answer", socket.display())),
@@ -38,7 +40,9 @@ pub(super) async fn run(from: &Source, out: &Output) -> Result<(), Failure> {
 }
 
 async fn ask(socket: &Path) -> io::Result<Vec<Value>> {
+    let key = std::fs::read(DataDir::control_key(socket))?;
     let mut stream = UnixStream::connect(socket).await?;
+    stream.write_all(&key).await?;
     let mut text = String::new();
     stream.read_to_string(&mut text).await?;
     let document: Value = serde_json::from_str(&text)?;

@@ -40,6 +40,12 @@ impl DataDir {
         self.0.join(format!("{before}{pid}{after}"))
     }
 
+    /// What whoever asks there is to know: a file beside the socket at `control`.
+    #[must_use]
+    pub fn control_key(control: &Path) -> PathBuf {
+        control.with_extension("key")
+    }
+
     /// The sockets that are there, by processes that may be gone.
     #[must_use]
     pub fn controls(&self) -> Vec<PathBuf> {

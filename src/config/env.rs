@@ -34,8 +34,9 @@ pub(super) const DOCUMENT: &str = "CLOAKROOM_CONFIG_TOML";
 /// The keyring itself, where `keyring.env` says so.
 pub(super) const KEYRING: &str = "CLOAKROOM_KEYRING";
 
-/// Variables that are ours and no keys; the first is read by the command line, the last with the keyring.
-const OTHERS: [&str; 3] = ["CLOAKROOM_CONFIG", DOCUMENT, KEYRING];
+/// Variables that are ours and no keys; the first is read by the command line, the second by `connect`, the
+/// last with the keyring.
+const OTHERS: [&str; 4] = ["CLOAKROOM_CONFIG", "CLOAKROOM_KEY", DOCUMENT, KEYRING];
 
 /// Our variables and their values, by name.
 pub(super) struct Variables {

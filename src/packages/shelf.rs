@@ -99,11 +99,14 @@ impl Shelf {
         };
         let folder = cache.join(kind);
         let wanted = folder.join(WANTED);
-        let made = fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(&wanted);
-        made.map_err(PackageError::system(&wanted))?;
+        // A child that runs as another user has to get to its program, and need not see what else is there.
+        for (path, mode) in [(cache.parent().unwrap_or(cache), 0o711), (&wanted, 0o755)] {
+            let made = fs::DirBuilder::new()
+                .recursive(true)
+                .mode(mode)
+                .create(path);
+            made.map_err(PackageError::system(path))?;
+        }
         for path in [cache, &folder, &wanted] {
             ours(path)?;
         }

@@ -324,7 +324,7 @@ mod tests {
         assert!(first.changes.is_empty() && first.config.warnings.is_empty());
         assert_eq!(
             first.config.folder.join("cloakroom-data"),
-            first.config.data_dir
+            first.config.data_dir.path()
         );
         let text = fs::read_to_string(first.file()).unwrap();
         let text =

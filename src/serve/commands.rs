@@ -1,6 +1,8 @@
 //! Servers that run as children, as a configuration has them.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf, absolute};
 use std::sync::Arc;
 
@@ -34,6 +36,7 @@ impl House {
             });
         let mut servers = BTreeMap::new();
         for (name, server, command) in commands {
+            make(config.data_dir.path()).map_err(StartError::DataDir)?;
             let settings = settings(config, source, name, server, command).await?;
             servers.insert(name.clone(), Arc::new(settings));
         }
@@ -113,6 +116,14 @@ async fn settings(
         prewarm: command.prewarm,
         message_max: config.limits.child_message,
     })
+}
+
+/// Makes `data_dir`. Children that run as other users reach their folders through it, and see no names.
+fn make(folder: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o711)
+        .create(folder)
 }
 
 fn full(path: &Path) -> PathBuf {

@@ -1,40 +1,45 @@
-//! Tells `cloakroom ps` of the children of this process, on a socket of its own that only its own user
-//! and root may open: a connection is answered with one JSON document, and closed.
+//! Tells `cloakroom ps` of the children of this process, on a socket of its own: whoever sends what stands
+//! in the file beside it is answered with one JSON document.
+//!
+//! The file's mode is not enough: children may run as the same user, and their Landlock domains keep them
+//! from files, but not from connecting to a socket whose path they know.
 
 use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 
+use crate::cli::private::write_file;
 use crate::config::DataDir;
 use crate::stdio::Children;
-use crate::sys;
+use crate::vault::{equal, random_id};
 
-/// How long who asks may take to read.
+/// How long who asks may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The socket's file, which is taken away when this is dropped.
+/// The socket and the file beside it, which are taken away when this is dropped.
 pub(super) struct Control(PathBuf);
 
 impl Control {
-    /// Tells of `children` from now on, until the runtime ends.
+    /// Tells of `children` in `folder` from now on, until the runtime ends.
     ///
     /// # Errors
     /// The socket cannot be made.
     pub(super) fn open(folder: &DataDir, children: &Children) -> io::Result<Self> {
-        let mut builder = std::fs::DirBuilder::new();
-        builder.recursive(true).mode(0o700).create(folder.path())?;
         let path = folder.control(std::process::id());
+        let key = random_id() + &random_id();
         remove(&path)?;
+        write_file(&DataDir::control_key(&path), &key)?;
         let listener = UnixListener::bind(&path)?;
-        // Before that it had what the folder grants: whoever connects is asked who it is all the same.
+        // Before that it had what the folder grants: whoever connects is asked for the key all the same.
         std::fs::set_permissions(&path, Permissions::from_mode(0o600))?;
-        tokio::spawn(tell(listener, children.clone()));
+        tokio::spawn(tell(listener, key.into(), children.clone()));
         Ok(Self(path))
     }
 }
@@ -42,6 +47,7 @@ impl Control {
 impl Drop for Control {
     fn drop(&mut self) {
         let _ = remove(&self.0);
+        let _ = remove(&DataDir::control_key(&self.0));
     }
 }
 
@@ -52,26 +58,26 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-async fn tell(listener: UnixListener, children: Children) {
+async fn tell(listener: UnixListener, key: Arc<str>, children: Children) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) if is_ours(&stream) => {
-                let _ = timeout(PATIENCE, answer(stream, &children)).await;
+            Ok((stream, _)) => {
+                let (key, children) = (key.clone(), children.clone());
+                tokio::spawn(
+                    async move { timeout(PATIENCE, answer(stream, &key, &children)).await },
+                );
             }
-            Ok(_) => {}
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
     }
 }
 
-fn is_ours(stream: &UnixStream) -> bool {
-    let allowed = [sys::user(), 0];
-    stream
-        .peer_cred()
-        .is_ok_and(|peer| allowed.contains(&peer.uid()))
-}
-
-async fn answer(mut stream: UnixStream, children: &Children) -> io::Result<()> {
+async fn answer(mut stream: UnixStream, key: &str, children: &Children) -> io::Result<()> {
+    let mut shown = [0; 64];
+    stream.read_exact(&mut shown).await?;
+    if !equal(&shown, key.as_bytes()) {
+        return Ok(());
+    }
     let document = serde_json::json!({ "children": children.list() });
     stream.write_all(document.to_string().as_bytes()).await?;
     stream.shutdown().await

@@ -58,6 +58,9 @@ pub enum StartError {
     /// There is nothing that starts children.
     #[error(transparent)]
     NoLauncher(#[from] LaunchError),
+    /// The folder of what children leave cannot be made.
+    #[error("data_dir: cannot be made ({0}); write a path Cloakroom may write to")]
+    DataDir(std::io::Error),
     /// A package cannot be had.
     #[error("servers.{0}: {1}")]
     Package(ServerName, PackageError),

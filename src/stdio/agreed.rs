@@ -18,7 +18,10 @@ use crate::rejection::Kind;
 /// Resources a session may be told of, and which are remembered.
 const SUBSCRIPTIONS: usize = 1024;
 
-/// Bytes of all of it.
+/// Bytes of `initialize`, and of each of the short messages that are remembered.
+pub(super) const HANDSHAKE: usize = 64 * 1024;
+
+/// Bytes of all subscriptions.
 const MOST: usize = 256 * 1024;
 
 /// What a session has agreed on: the client's own messages, and what the server said of itself.
@@ -71,8 +74,10 @@ impl Agreed {
     pub(super) fn note(&mut self, text: &str, message: &Message<'_>) {
         let bytes = || Bytes::copy_from_slice(text.as_bytes());
         match message.method.as_deref() {
-            Some("notifications/initialized") => self.initialized = Some(bytes()),
-            Some("logging/setLevel") if text.len() <= MOST => self.level = Some(bytes()),
+            Some("notifications/initialized") if text.len() <= HANDSHAKE => {
+                self.initialized = Some(bytes());
+            }
+            Some("logging/setLevel") if text.len() <= HANDSHAKE => self.level = Some(bytes()),
             Some("resources/subscribe") => {
                 if let Some(uri) = &message.uri
                     && self.subscriptions.len() < SUBSCRIPTIONS
@@ -87,6 +92,13 @@ impl Agreed {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// The server refused to tell of these resources.
+    pub(super) fn forget(&mut self, refused: &[Box<str>]) {
+        for uri in refused {
+            self.subscriptions.remove(uri);
         }
     }
 

@@ -37,6 +37,8 @@ pub(super) struct Child {
     /// To its standard input; none once that was closed.
     lines: Mutex<Option<mpsc::Sender<Bytes>>>,
     words: Mutex<Words>,
+    /// The resources whose changes it refused to tell, until that is noticed.
+    refusals: Mutex<Vec<Box<str>>>,
     used: Mutex<Instant>,
     is_stopping: AtomicBool,
     end: watch::Sender<Option<Arc<End>>>,
@@ -119,6 +121,7 @@ impl Child {
             mailbox: OnceLock::new(),
             lines: Mutex::new(Some(lines)),
             words: Mutex::new(words),
+            refusals: Mutex::default(),
             used: Mutex::new(now),
             is_stopping: AtomicBool::new(false),
             end: watch::Sender::new(None),
@@ -188,12 +191,20 @@ impl Child {
     /// Sends it a notification.
     pub(super) async fn tell(&self, text: &str, message: &Message<'_>) -> Result<(), Closed> {
         self.touch();
-        // A child serves one session, or such clients as take requests back by hanging up.
-        let line = self.talk().tell(text, message, |_| true);
-        match line {
-            Some(line) => self.write(line).await,
-            None => Ok(()),
+        let told = self.talk().tell(text, message);
+        let Some((line, gone)) = told else {
+            return Ok(());
+        };
+        let written = self.write(line).await;
+        // Its stream would stay open for an answer that never comes. That of HTTP+SSE stays anyway.
+        if let Some(gone) = gone.filter(|gone| !matches!(gone.to, To::Stream(LOOSE))) {
+            self.refuse(
+                &gone,
+                Kind::Cancelled,
+                Kind::Cancelled.row().text.to_owned(),
+            );
         }
+        written
     }
 
     /// Sends it the answer to a question, if it asked.
@@ -250,8 +261,13 @@ impl Child {
             (next, loose(&talk, mailbox))
         };
         match next {
-            Next::Answer { to, message } => {
+            Next::Answer {
+                to,
+                message,
+                refuses,
+            } => {
                 self.touch();
+                self.refusals().extend(refuses);
                 deliver(mailbox, &to, message, true)
             }
             Next::Along(to, message) => deliver(mailbox, &to, message, false),
@@ -274,6 +290,7 @@ impl Child {
             Next::Answer {
                 to: To::Us(us),
                 message,
+                ..
             } => match us.send(message) {
                 Ok(()) => Put::Taken,
                 Err(_) => Put::Lost,
@@ -410,6 +427,15 @@ impl Child {
 
     pub(super) fn mailbox(&self) -> Option<&Arc<Mailbox>> {
         self.mailbox.get()
+    }
+
+    /// The resources whose changes it refused to tell since this was last asked.
+    pub(super) fn refused(&self) -> Vec<Box<str>> {
+        std::mem::take(&mut *self.refusals())
+    }
+
+    fn refusals(&self) -> MutexGuard<'_, Vec<Box<str>>> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What it writes to its standard error.

@@ -80,7 +80,10 @@ async fn talking(child: &Arc<Child>, pipes: &Pipes) -> Over {
             _ = pipes.stdout.readable(), if !out_ends => match lines.read(child, &pipes.stdout) {
                 Ok(Some(Put::Full)) => {
                     if let Some(mailbox) = child.mailbox() {
-                        mailbox.room().await;
+                        tokio::select! {
+                            () = mailbox.room() => {}
+                            exit = &mut exited => return Over::Exit(exit),
+                        }
                     }
                 }
                 Ok(Some(Put::Taken | Put::Lost)) => {}
@@ -175,6 +178,14 @@ impl Lines {
 
     /// Takes in a line.
     fn heard(&mut self, child: &Child, line: &[u8]) -> Put {
+        // No string of JSON holds one, and readers of event streams take it for the end of a line.
+        let flat;
+        let line = if memchr::memchr(b'\r', line).is_some() {
+            flat = line.iter().map(|&b| if b == b'\r' { b' ' } else { b });
+            &flat.collect::<Vec<u8>>()[..]
+        } else {
+            line
+        };
         let messages = std::str::from_utf8(line).ok().and_then(hear);
         let Some(messages) = messages else {
             self.noise += line.len() + 1;

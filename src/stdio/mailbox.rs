@@ -289,6 +289,17 @@ impl Reader {
         self.stream
     }
 
+    /// Nobody comes back for what was read: no event's id was told.
+    pub(super) fn forget(self) {
+        let mut state = self.mailbox.lock();
+        let State { events, bytes, .. } = &mut *state;
+        events.retain(|event| {
+            let stays = event.stream != self.stream;
+            *bytes -= if stays { 0 } else { event.message.len() };
+            stays
+        });
+    }
+
     /// The next event; none when the stream has ended, or somebody else reads it.
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Read>> {
         let mut state = self.mailbox.lock();
@@ -371,6 +382,20 @@ mod tests {
         assert_eq!(read(&mut b), Some(None));
         mailbox.end(a.stream());
         assert_eq!(read(&mut a), Some(None));
+    }
+
+    // Mutation: keep what was forgotten.
+    #[test]
+    fn nothing_is_kept_of_an_answer_nobody_can_come_back_for() {
+        let mailbox = Mailbox::new(Front::Streamable);
+        let mut reader = mailbox.open(1);
+        let stream = reader.stream();
+        mailbox.put(stream, "1".into(), true);
+        assert!(read(&mut reader).unwrap().is_some());
+        reader.forget();
+        assert!(mailbox.resume(stream, 0).is_none());
+        let state = mailbox.lock();
+        assert!(state.events.is_empty() && state.bytes == 0 && state.streams.len() == 1);
     }
 
     #[test]

@@ -180,7 +180,7 @@ impl Children {
             .cloned();
         if let Some(oldest) = oldest {
             tenants.remove(&oldest.place);
-            oldest.end(Stop::Gently);
+            self.end(&oldest, Stop::Gently);
         }
         tenant
     }
@@ -221,7 +221,20 @@ impl Children {
             tenants.remove(&tenant.place);
         }
         drop(tenants);
+        self.end(tenant, how);
+    }
+
+    /// A tenant is over: its child ends, and those before it that still finish something.
+    fn end(&self, tenant: &Tenant, how: Stop) {
         tenant.end(how);
+        let running = lock(&self.0.running);
+        let own = |child: &&Arc<Child>| {
+            let mailbox = child.mailbox();
+            mailbox.is_some_and(|mailbox| Arc::ptr_eq(mailbox, &tenant.mailbox))
+        };
+        for child in running.all().iter().filter(own) {
+            child.stop(how);
+        }
     }
 
     fn remove_where(&self, which: impl Fn(&Tenant) -> bool, how: Stop) {
@@ -229,7 +242,7 @@ impl Children {
             .extract_if(|_, tenant| which(tenant))
             .collect();
         for (_, tenant) in gone {
-            tenant.end(how);
+            self.end(&tenant, how);
         }
     }
 
@@ -278,8 +291,17 @@ impl Children {
         let (settings, lease) = (settings.clone(), lease.clone());
         self.0.runtime.spawn(async move {
             // Why it does not start is told to who needs one.
-            if let Ok(child) = children.start_new(&owner, &settings, &lease).await {
-                lock(&children.0.spares).keep(child);
+            let Ok(child) = children.start_new(&owner, &settings, &lease).await else {
+                return;
+            };
+            lock(&children.0.spares).keep(child.clone());
+            let children = Arc::downgrade(&children.0);
+            tokio::select! {
+                () = lease.until_denied() => {}
+                _ = child.until_end() => {}
+            }
+            if let Some(inner) = children.upgrade() {
+                lock(&inner.spares).discard(&child);
             }
         });
     }

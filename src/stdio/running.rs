@@ -96,7 +96,12 @@ impl Running {
 
     /// Stops the child that was idle longest of those `which` says; whether there was one.
     fn put_to_sleep(&self, which: impl Fn(&Child) -> bool) -> bool {
-        let mut idle: Vec<_> = self.open().filter(|c| which(c) && c.is_idle()).collect();
+        // Who is never to sleep sleeps for nobody; but one that was started ahead knows nothing yet.
+        let may = |child: &Child| child.settings.sleep.is_some() || child.mailbox().is_none();
+        let mut idle: Vec<_> = self
+            .open()
+            .filter(|child| which(child) && may(child) && child.is_idle())
+            .collect();
         idle.sort_by_key(|child| child.used());
         let slept = idle.into_iter().find(|child| child.close_if_idle());
         if let Some(child) = slept {

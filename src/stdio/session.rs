@@ -4,16 +4,18 @@
 use bytes::Bytes;
 use http::{HeaderValue, Response};
 
+use super::agreed::HANDSHAKE;
 use super::answer::Answer;
 use super::child::{Child, Stop, To};
 use super::mailbox::Front;
 use super::service::{Visit, json};
 use super::tenant::{Tenant, ended};
-use super::{agreed, random_id};
+use super::{agreed, random_id, told};
 use crate::layer::Failure;
 use crate::mcp::edit::{Edits, member};
 use crate::mcp::headers::MCP_SESSION_ID;
 use crate::mcp::scan::{Message, Shape};
+use crate::rejection::Kind;
 
 /// Begins a session.
 ///
@@ -56,6 +58,10 @@ pub(super) async fn initialize(
     text: &str,
     message: &Message<'_>,
 ) -> Result<Bytes, Failure> {
+    if text.len() > HANDSHAKE {
+        let text = "`initialize` is remembered for as long as its session, and may have 64 KiB";
+        return Err(told(Kind::BodyTooLarge, text.to_owned()));
+    }
     let answer = agreed::ask(child, text.as_bytes()).await?;
     tenant.agree(|agreed| {
         agreed.begin(text, &answer);

@@ -42,6 +42,15 @@ impl Spares {
         }
     }
 
+    /// Stops this one, if it still waits.
+    pub(super) fn discard(&mut self, child: &Arc<Child>) {
+        let waits = self.0.get(&child.owner);
+        if waits.is_some_and(|spare| Arc::ptr_eq(spare, child)) {
+            self.0.remove(&child.owner);
+            child.stop(Stop::Now);
+        }
+    }
+
     /// Stops those that waited as long as a child may be idle, and those `is_unwanted` says.
     pub(super) fn tidy(&mut self, now: Instant, is_unwanted: impl Fn(&Owner) -> bool) {
         self.0.retain(|owner, spare| {

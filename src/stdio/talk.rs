@@ -39,6 +39,8 @@ struct Asked<T> {
     to: T,
     /// A subscription: open for as long as its client wants.
     listens: bool,
+    /// The resource whose changes are asked for.
+    subscribes: Option<Box<str>>,
     /// When the child last said something about it.
     heard: Instant,
 }
@@ -52,6 +54,8 @@ pub(super) enum Next<T> {
         to: T,
         /// The message for the client.
         message: Bytes,
+        /// The resource whose changes it refuses to tell.
+        refuses: Option<Box<str>>,
     },
     /// It belongs to what `to` asked.
     Along(T, Bytes),
@@ -116,32 +120,35 @@ impl<T: Clone> Talk<T> {
             token: token.map(|range| text[range].into()),
             to,
             listens: message.method.as_deref() == Some("subscriptions/listen"),
+            subscribes: match message.method.as_deref() {
+                Some("resources/subscribe") => message.uri.as_deref().map(Into::into),
+                _ => None,
+            },
             heard: now,
         };
         self.under_way.insert(number, asked);
         Ok((number, line(&edits.apply(text.as_bytes()))))
     }
 
-    /// A notification of a client, as the child is to read it; none if it is about nothing under way.
-    /// `mine` says which requests its sender may take back.
+    /// A notification of a client, as the child is to read it, and the request it takes back, to which
+    /// the child owes no answer any more; none if it is about nothing under way.
     pub(super) fn tell(
-        &self,
+        &mut self,
         text: &str,
         message: &Message<'_>,
-        mine: impl Fn(&T) -> bool,
-    ) -> Option<Bytes> {
+    ) -> Option<(Bytes, Option<Unanswered<T>>)> {
         if message.method.as_deref() != Some("notifications/cancelled") {
-            return Some(line(text.as_bytes()));
+            return Some((line(text.as_bytes()), None));
         }
         let at = member(text, message.params.as_ref()?, "requestId")?;
         let written = &text[at.clone()];
-        let (number, _) = self
-            .under_way
-            .iter()
-            .find(|(_, asked)| *asked.id == *written && mine(&asked.to))?;
+        let mut under_way = self.under_way.iter();
+        let (&number, _) = under_way.find(|(_, asked)| *asked.id == *written)?;
+        let asked = self.under_way.remove(&number)?;
         let mut edits = Edits::default();
-        edits.replace(at, [literal(*number)]);
-        Some(line(&edits.apply(text.as_bytes())))
+        edits.replace(at, [literal(number)]);
+        let told = line(&edits.apply(text.as_bytes()));
+        Some((told, Some(unanswered((number, asked)))))
     }
 
     /// A client's answer to a question of the child; none if the child did not ask.
@@ -160,7 +167,9 @@ impl<T: Clone> Talk<T> {
         let text = heard.text;
         match &heard.shape {
             Shape::Answer {
-                id, subscription, ..
+                id,
+                subscription,
+                code,
             } => {
                 let asked = number(&text[id.clone()]);
                 let Some(asked) = asked.and_then(|number| self.under_way.remove(&number)) else {
@@ -169,6 +178,7 @@ impl<T: Clone> Talk<T> {
                 let back = subscription.iter().chain([id]);
                 Next::Answer {
                     message: given_back(text, back, &asked.id),
+                    refuses: asked.subscribes.filter(|_| code.is_some()),
                     to: asked.to,
                 }
             }
@@ -261,9 +271,10 @@ impl<T: Clone> Talk<T> {
         self.holds = self.holds.saturating_sub(1);
     }
 
-    /// Whether nobody waits for anything, on either side.
+    /// Whether no client waits for anything. That the child may wait for an answer nobody gives keeps
+    /// nobody awake.
     pub(super) fn is_idle(&self) -> bool {
-        self.under_way.is_empty() && self.questions.is_empty() && self.holds == 0
+        self.under_way.is_empty() && self.holds == 0
     }
 
     /// Gives up on what the child has said nothing about for `patience`, but for subscriptions, and on

@@ -49,6 +49,7 @@ fn equal_ids_of_two_clients_come_back_each_to_its_own() {
     let answer = |to, text: &'static str| Next::Answer {
         to,
         message: text.into(),
+        refuses: None,
     };
     assert_eq!(
         side.hear(r#"{"id":2,"result":{"x":2}}"#),
@@ -99,18 +100,19 @@ fn a_subscription_is_known_by_its_clients_id() {
     assert_eq!(side.talk.end_subscriptions().len(), 1);
 }
 
-// Mutation: let `tell` pass on a cancellation of anybody's request.
+// Mutation: let `tell` leave the request under way: it would never be answered.
 #[test]
-fn a_client_takes_back_its_own_requests_only() {
+fn what_is_taken_back_is_answered_to_nobody() {
     let mut side = Side::new();
     side.ask(CALL, "ada");
     let text = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"a"}}"#;
-    let told = |side: &Side, who| side.talk.tell(text, &message(text), |to| *to == who);
-    assert_eq!(told(&side, "bob"), None);
-    let line = told(&side, "ada").unwrap();
+    let (line, gone) = side.talk.tell(text, &message(text)).unwrap();
     assert_eq!(line, text.replace("\"a\"", "1") + "\n");
-    assert_eq!(side.talk.take_back(1), Some(cancelled(1)));
-    assert_eq!(side.talk.take_back(1), None);
+    assert_eq!(gone.map(|gone| gone.to), Some("ada"));
+    assert!(side.talk.tell(text, &message(text)).is_none());
+    side.ask(CALL, "ada");
+    assert_eq!(side.talk.take_back(2), Some(cancelled(2)));
+    assert_eq!(side.talk.take_back(2), None);
     assert_eq!(side.hear(r#"{"id":1,"result":{}}"#), Next::Nobody);
 }
 
@@ -119,7 +121,9 @@ fn a_question_is_answered_once_and_only_if_it_was_asked() {
     let mut side = Side::new();
     let question = r#"{"jsonrpc":"2.0","id":0,"method":"roots/list"}"#;
     assert_eq!(side.hear(question), Next::Loose(question.into()));
-    assert!(!side.talk.is_idle() && !side.talk.close_if_idle());
+    assert!(side.talk.is_idle(), "nobody may ever answer it");
+    assert!(side.talk.hold() && !side.talk.close_if_idle());
+    side.talk.release();
     let answer = "{\"jsonrpc\":\"2.0\",\r\n\"id\":0,\"result\":{}}";
     let told = side.talk.answer(answer, &message(answer));
     assert_eq!(
@@ -148,4 +152,23 @@ fn who_waits_too_long_is_told_and_progress_counts() {
     assert_eq!((late[0].number, &*late[0].id, late[0].to), (2, "3", "bob"));
     assert_eq!(side.talk.latest(), Some(&"ada"));
     assert_eq!(side.talk.close().len(), 1);
+}
+
+// Mutation: forget which resource was asked for.
+#[test]
+fn a_refused_subscription_is_named() {
+    let mut side = Side::new();
+    let text = r#"{"jsonrpc":"2.0","id":1,"method":"resources/subscribe","params":{"uri":"a:1"}}"#;
+    let heard = |side: &mut Side, line: &str| match side.hear(line) {
+        Next::Answer { refuses, .. } => refuses,
+        other => panic!("{other:?}"),
+    };
+    side.ask(text, "ada");
+    let refused = heard(
+        &mut side,
+        r#"{"id":1,"error":{"code":-32002,"message":"x"}}"#,
+    );
+    assert_eq!(refused.as_deref(), Some("a:1"));
+    side.ask(text, "ada");
+    assert_eq!(heard(&mut side, r#"{"id":2,"result":{}}"#), None);
 }

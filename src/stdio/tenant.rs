@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::agreed::Agreed;
 use super::child::{Child, Held, Stop};
-use super::mailbox::{Front, Mailbox};
+use super::mailbox::{Front, LOOSE, Mailbox};
 use super::pool::Children;
 use super::settings::Settings;
 use super::sse::Posted;
@@ -125,13 +125,27 @@ impl Tenant {
         if self.is_over() {
             return Err(Failure::Gone);
         }
-        let before = self.lock().child.take();
+        let before = {
+            let mut state = self.lock();
+            let before = state.child.take();
+            if let Some(before) = &before {
+                state.agreed.forget(&before.refused());
+            }
+            before
+        };
         if let Some(before) = before.filter(|child| child.is_open()) {
             before.retire();
         }
         let child = children.start(&self.place.owner, settings, lease).await?;
+        let held = child.hold().ok_or_else(|| ended(&child))?;
         let agreed = self.lock().agreed.clone();
-        let resumed = self.resume(&agreed, &child).await;
+        let resumed = tokio::select! {
+            resumed = self.resume(&agreed, &child) => resumed,
+            () = self.until_over() => {
+                child.stop(Stop::Now);
+                return Err(Failure::Gone);
+            }
+        };
         if !matches!(resumed, Ok(true)) {
             child.stop(Stop::Gently);
             resumed?;
@@ -145,8 +159,9 @@ impl Tenant {
         // Its key may have fallen while it started.
         if self.is_over() {
             child.stop(Stop::Now);
+            return Err(Failure::Gone);
         }
-        child.hold().ok_or(Failure::Gone)
+        Ok(held)
     }
 
     /// Takes a child on, with what was agreed with another; whether the session can go on with it.
@@ -201,7 +216,9 @@ impl Tenant {
 
     /// Whether its child may be put to sleep: nothing is under way, and it tells nobody of changes.
     pub(super) fn may_sleep(&self, child: &Child) -> bool {
-        child.is_idle() && !self.lock().agreed.has_subscriptions()
+        let mut state = self.lock();
+        state.agreed.forget(&child.refused());
+        child.is_idle() && !state.agreed.has_subscriptions()
     }
 
     /// It is over: its child is stopped.
@@ -211,6 +228,8 @@ impl Tenant {
         if let Some(child) = child {
             child.stop(how);
         }
+        // Whoever listens is to know; what is under way is told by the child's end.
+        self.mailbox.end(LOOSE);
     }
 
     pub(super) fn is_over(&self) -> bool {

@@ -38,6 +38,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use check::CheckError;
+pub(crate) use crypto::equal;
 pub use envelope::{OpenError, SecretOpener};
 pub use ephemeral::EphemeralMac;
 pub use ids::{UserId, key_record, random_id, user_record};

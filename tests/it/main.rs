@@ -7,6 +7,7 @@
 
 mod canary;
 mod cli;
+mod connect;
 mod demo;
 mod desync;
 mod examples;

@@ -6,8 +6,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use serde_json::{Value, json};
+
 use crate::cli::{Done, cloakroom, run_in};
 use crate::packages::only;
+use crate::support::client::{Client, post};
 
 /// A run that serves, until dropped.
 struct Run {
@@ -190,7 +193,7 @@ fn a_package_is_installed_before_it_serves_and_started_without_network_later() {
         "-y",
         "semver@7.7.1",
     ];
-    let document = |run: &Run| -> serde_json::Value { serde_json::from_str(&run.printed).unwrap() };
+    let document = |run: &Run| -> Value { serde_json::from_str(&run.printed).unwrap() };
     let first = Run::start(home.path(), &args);
     let shown = document(&first);
     assert_eq!(shown["server"], "semver");
@@ -209,6 +212,74 @@ fn a_package_is_installed_before_it_serves_and_started_without_network_later() {
     assert_eq!(document(&again)["package"], shown["package"]);
     let said = again.end();
     assert!(!said.contains("installing"), "{said}");
+}
+
+/// Every user's own process of a real server, whose tool `get-env` tells its whole environment.
+#[tokio::test]
+async fn everybody_calls_a_real_server_with_a_secret_of_their_own() {
+    let home = tempfile::tempdir().unwrap();
+    let args = [
+        "--env",
+        "SOME_TOKEN",
+        "--",
+        "npx",
+        "-y",
+        "@modelcontextprotocol/server-everything@2026.8.31",
+    ];
+    let run = Run::start(home.path(), &args);
+    let url = run
+        .line("Cloakroom serves everything")
+        .split("http://")
+        .nth(1)
+        .unwrap();
+    let address = url.split('/').next().unwrap().parse().unwrap();
+    let mut told = Vec::new();
+    for user in ["ada", "bob"] {
+        let lines: Vec<_> = run
+            .next()
+            .iter()
+            .map(|line| line.replace(" ada ", &format!(" {user} ")))
+            .collect();
+        paste(&lines[0], "");
+        paste(&lines[1], &format!("{user}-s3cret"));
+        let key = paste(&lines[2], "");
+        told.push(environment_of_child(Client::new(address), key.trim()).await);
+    }
+    let [ada, bob] = &told[..] else { panic!() };
+    assert_eq!(
+        (&ada["SOME_TOKEN"], &bob["SOME_TOKEN"]),
+        (&json!("ada-s3cret"), &json!("bob-s3cret"))
+    );
+    assert_ne!(ada["HOME"], bob["HOME"]);
+    let mut names: Vec<_> = ada.as_object().unwrap().keys().collect();
+    names.sort();
+    assert_eq!(names, ["HOME", "LANG", "PATH", "SOME_TOKEN", "TMPDIR"]);
+}
+
+async fn environment_of_child(mut client: Client, key: &str) -> Value {
+    let initialize = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+        "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}});
+    let answer = client
+        .exchange(post("everything", key, initialize.to_string()))
+        .await
+        .unwrap();
+    let session = answer
+        .header("mcp-session-id")
+        .unwrap_or_else(|| panic!("{answer:?}"))
+        .to_owned();
+    let mut last = Value::Null;
+    for message in [
+        json!({"jsonrpc": "2.0", "method": "notifications/initialized"}),
+        json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "get-env", "arguments": {}}}),
+    ] {
+        let mut request = post("everything", key, message.to_string());
+        let headers = request.headers_mut();
+        headers.insert("mcp-session-id", session.parse().unwrap());
+        headers.insert("mcp-protocol-version", "2025-11-25".parse().unwrap());
+        last = client.exchange(request).await.unwrap().message();
+    }
+    let text = last["result"]["content"][0]["text"].as_str();
+    serde_json::from_str(text.unwrap_or_else(|| panic!("{last}"))).unwrap()
 }
 
 #[test]
