@@ -79,7 +79,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "config", "identity", "inject", "names", "probe", "store", "sys", "tls", "vault",
+            "config", "identity", "inject", "launch", "names", "packages", "probe", "store", "sys",
+            "tls", "vault",
         ],
     ),
     (
@@ -163,6 +164,19 @@ const ONLY: &[(&str, &str, &[&str])] = &[
     ("cli", "tls", &["ServerFiles", "ServerTls", "client_config"]),
     ("config", "tls", &["ServerFiles"]),
     ("cli", "inject", &["Place", "Slot", "Template"]),
+    (
+        "cli",
+        "launch",
+        &[
+            "Containment",
+            "ProcessLimits",
+            "Sandbox",
+            "landlock_available",
+            "landlock_gaps",
+            "startable",
+        ],
+    ),
+    ("cli", "packages", &["package_of"]),
     ("run", "inject", &["Place"]),
 ];
 

@@ -10,7 +10,7 @@ use super::open::{self, Source};
 use super::output::{date, row, table};
 use super::secret::unknown_server;
 use super::{Failure, Output};
-use crate::config::{Discovery, Server};
+use crate::config::{Backend, Discovery, Server};
 use crate::inject::{Place, Slot};
 use crate::names::{ProfileName, SecretName};
 use crate::vault::{SecretInfo, UserRecord};
@@ -33,6 +33,10 @@ pub(super) async fn run(args: &ExplainArgs, from: &Source, out: &Output) -> Resu
     let explained = Explained {
         args,
         discovery: server.discovery,
+        of_discovery: match &server.backend {
+            Backend::Http { .. } => "headers and query parameters",
+            Backend::Command(_) => "variables",
+        },
         disabled: user.record.disabled,
         profiles: profiles(&user.record, args),
         version: secrets.first().map(|secret| secret.version),
@@ -144,6 +148,8 @@ fn fits(slot: &Slot<'_>, secret: &SecretInfo) -> bool {
 struct Explained<'a> {
     args: &'a ExplainArgs,
     discovery: Discovery,
+    /// The slots it needs, or goes without.
+    of_discovery: &'static str,
     disabled: bool,
     profiles: Vec<String>,
     version: Option<u64>,
@@ -268,6 +274,7 @@ impl Explained<'_> {
             let place = filled.place.to_string();
             let scope = match (&filled.place, &filled.tools) {
                 (Place::Argument(_), None) => "every tool".to_owned(),
+                (Place::Variable(_), None) => "the user's process".to_owned(),
                 (_, None) => "every request".to_owned(),
                 (_, Some(tools)) => tools.iter().cloned().collect::<Vec<_>>().join(", "),
             };
@@ -318,16 +325,13 @@ impl Explained<'_> {
                 "{user} has no secrets for {server} in the profile {profile}, {others}."
             ));
         }
+        let slots = self.of_discovery;
         lines.push(match self.discovery {
             Discovery::Secret => {
-                "Discovery (initialize, the lists, …): needs the headers and query \
-                                  parameters like every other request."
-                    .to_owned()
+                format!("Discovery (initialize, the lists, …): needs the {slots} like every other request.")
             }
             Discovery::Omit => {
-                "Discovery (initialize, the lists, …): goes without the headers and \
-                                query parameters whose secrets are missing."
-                    .to_owned()
+                format!("Discovery (initialize, the lists, …): goes without the {slots} whose secrets are missing.")
             }
         });
         if self.disabled {

@@ -13,6 +13,7 @@
 mod args;
 mod check;
 pub mod client_config;
+pub mod containment;
 mod explain;
 mod failure;
 mod health;

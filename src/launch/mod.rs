@@ -53,7 +53,7 @@ pub use domain::{landlock_available, landlock_gaps};
 pub use handle::{Exit, Handle};
 pub use launcher::{LaunchError, Launcher, Process};
 pub use program::ProgramError;
-pub use readable::{ReadableError, readable};
+pub use readable::{ReadableError, readable, startable};
 
 /// The first arguments that make this program a supervisor, or a child's beginning.
 const SUPERVISOR: &str = "__supervise";

@@ -6,8 +6,8 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::Containment;
 use super::program::{self, ProgramError};
+use super::{Containment, Sandbox};
 use crate::sys;
 
 /// What every program may need. Folders of links (`/lib`) and those that are not there do no harm.
@@ -123,6 +123,22 @@ pub fn readable(
     all.extend(fs::canonicalize("/etc/resolv.conf"));
     all.extend(wanted.found);
     Ok(all)
+}
+
+/// Whether a child running this command could be started, as far as the file system tells beforehand.
+///
+/// # Errors
+/// The command cannot be run, or, if it is to be kept from it, could read what is forbidden.
+pub fn startable(command: &[String], containment: &Containment) -> Result<(), ReadableError> {
+    match containment.sandbox {
+        Sandbox::Landlock => readable(command, containment).map(drop),
+        Sandbox::None => {
+            let name = command.first().ok_or(ProgramError::Empty)?;
+            let path = &containment.path;
+            program::with_interpreters(program::find(name, path)?, path)?;
+            Ok(())
+        }
+    }
 }
 
 /// Whether what is forbidden can be read when that can: by lying beneath it, or around it.

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use super::control::Control;
 use super::house::House;
 use super::{StartError, leftovers};
+use crate::cli::containment::containment;
 use crate::cli::open::Source;
-use crate::config::{self, Backend, Command, Config, DataDir, KeyringSource, Server};
-use crate::launch::{Containment, Launcher, ProcessLimits, Sandbox, landlock_available};
+use crate::config::{self, Backend, Command, Config, Server};
+use crate::launch::{Launcher, landlock_available};
 use crate::names::ServerName;
 use crate::packages::Packages;
 use crate::stdio::{Children, Limits, Served, Settings};
@@ -94,76 +95,27 @@ async fn settings(
     let progress = |says: &str| tracing::info!(server = %name, "{says}");
     let resolved = packages.resolve(&command.command, progress).await;
     let resolved = resolved.map_err(|error| StartError::Package(name.clone(), error))?;
-    let mut readable: Vec<_> = command.readable.iter().map(|path| full(path)).collect();
+    let mut packaged = Vec::new();
     let command_line = match resolved {
         None => command.command.clone(),
         Some(resolved) => {
             tracing::info!(server = %name, package = resolved.package, version = resolved.version, "runs a package");
-            readable.extend([resolved.folder, resolved.runtime]);
+            packaged.extend([resolved.folder, resolved.runtime]);
             resolved.command
         }
     };
-    let children = full(&config.data_dir.children());
-    let forbidden = forbidden(config, source, &children);
-    let containment = containment(command, readable, forbidden);
+    let containment = containment(config, source, command, packaged);
     Ok(Settings {
         server: name.clone(),
         command: command_line,
         containment: Arc::new(containment),
-        folder: children,
+        folder: full(&config.data_dir.children()),
         sleep: command.sleep,
         start_timeout: command.start_timeout,
         answer_timeout: server.answer_timeout,
         prewarm: command.prewarm,
         message_max: config.limits.child_message,
     })
-}
-
-fn containment(command: &Command, readable: Vec<PathBuf>, forbidden: Vec<PathBuf>) -> Containment {
-    Containment {
-        sandbox: match command.sandbox {
-            config::Sandbox::Landlock => Sandbox::Landlock,
-            config::Sandbox::None => Sandbox::None,
-        },
-        readable,
-        forbidden,
-        limits: ProcessLimits {
-            open_files: command.open_files as u64,
-            processes: command.processes.map(|processes| processes as u64),
-            data: command.memory,
-            ..ProcessLimits::default()
-        },
-        user: command.uid.map(|uid| (uid, command.gid.unwrap_or(uid))),
-        path: std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned()),
-    }
-}
-
-/// What no child may read: the configuration, the keyring, the store, and the folders of other children.
-fn forbidden(config: &Config, source: Option<&Source>, children: &Path) -> Vec<PathBuf> {
-    let keyring = match &config.keyring {
-        KeyringSource::File(path) => Some(path.as_path()),
-        KeyringSource::Env(_) | KeyringSource::Credential(_) => None,
-    };
-    let files = [
-        source.and_then(Source::path),
-        keyring,
-        config.store.settings.url.file(),
-        Some(children),
-        config.tls.as_ref().map(|files| files.key_file.as_path()),
-        config
-            .store
-            .settings
-            .identity
-            .as_ref()
-            .map(|own| own.key_file.as_path()),
-    ];
-    let own = config.data_dir.control(std::process::id());
-    let control = [DataDir::control_key(&own), own];
-    let files = files
-        .into_iter()
-        .flatten()
-        .chain(control.iter().map(PathBuf::as_path));
-    files.map(full).collect()
 }
 
 /// Makes `data_dir`. Children that run as other users reach their folders through it, and see no names.

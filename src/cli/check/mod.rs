@@ -1,6 +1,7 @@
 //! `check`: everything `serve`, and requests to it, would stumble over, found before.
 
 mod around;
+mod children;
 mod finding;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ pub(super) async fn run(offline: bool, from: &Source, out: &Output) -> Result<()
     let warnings = config.warnings.iter();
     findings.extend(warnings.map(|text| Finding::warning("config", text)));
     findings.extend(around::listeners(&config));
+    findings.extend(children::findings(&config, from));
     let ring = open::keyring(&config.keyring);
     findings.push(match &ring {
         Ok(_) => Finding::well("keyring", &config.keyring),

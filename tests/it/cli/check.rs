@@ -256,3 +256,84 @@ fn addresses_that_cannot_be_had_or_are_open_to_others_are_told() {
         "{text}"
     );
 }
+
+// Fails when a command is not looked for, what no child may read is not looked at, or `data_dir` is not.
+#[test]
+fn what_keeps_children_from_starting_is_told() {
+    let house = House::new();
+    fs::write(house.path("file"), "").unwrap();
+    let check = |data_dir: &str, server: &str| {
+        let root = format!("listen = '127.0.0.1:0'\ndata_dir = '{data_dir}'\n");
+        let config = format!("{root}[servers.child]\n{server}\n");
+        fs::write(house.path("cloakroom.toml"), config).unwrap();
+        house.run("check --json --offline", "")
+    };
+    let none = "sandbox = 'none'";
+    for (command, state, says) in [
+        ("['sh', '-c', 'true']", "ok", "sh can be started"),
+        (
+            "['no-such-program']",
+            "error",
+            "`no-such-program` is not in PATH",
+        ),
+        (
+            "['./server']",
+            "error",
+            "must be an absolute path, or a name",
+        ),
+        (
+            "['npx', '-y', 'some-server@1.2.3']",
+            "ok",
+            "starts the package some-server",
+        ),
+        (
+            "['npx', '-y', '../here']",
+            "error",
+            "name the program itself in `command`",
+        ),
+    ] {
+        let done = check("data", &format!("command = {command}\n{none}"));
+        let document = done.document();
+        let (is, said) = finding(&document, "servers.child");
+        assert!(is == state && said.contains(says), "{command}: {is} {said}");
+        assert_eq!(done.code, i32::from(state == "error"), "{command}");
+    }
+    let document = check("data", &format!("command = ['sh']\n{none}")).document();
+    let all = document["findings"].as_array().unwrap();
+    let told = all.iter().any(|f| {
+        let says = f["says"].as_str().unwrap();
+        f["state"] == "warning" && says.starts_with("its children are not contained")
+    });
+    assert!(told, "{document}");
+
+    for (data_dir, state, says) in [
+        ("data", "ok", "can be made"),
+        (".", "ok", "is there"),
+        ("file/data", "error", "is no folder; write another path"),
+    ] {
+        let document = check(data_dir, &format!("command = ['sh']\n{none}")).document();
+        let (is, said) = finding(&document, "data_dir");
+        assert!(
+            is == state && said.contains(says),
+            "{data_dir}: {is} {said}"
+        );
+    }
+    assert!(!house.path("data").exists(), "it was made");
+
+    // With the sandbox, where the kernel has it: the program must not lie where the keyring does.
+    if finding(&check("data", "command = ['sh']").document(), "sandbox").0 == "error" {
+        return;
+    }
+    fs::copy("/bin/sh", house.path("server")).unwrap();
+    let server = format!("command = ['{}']", house.path("server").display());
+    let document = check("data", &format!("{server}\nreadable = ['.']")).document();
+    let (is, said) = finding(&document, "servers.child");
+    assert!(
+        is == "error" && said.contains("must not be: move one of them"),
+        "{said}"
+    );
+    // A server at a URL needs none of it.
+    fs::write(house.path("cloakroom.toml"), super::CONFIG).unwrap();
+    let document = house.run("check --json --offline", "").document();
+    assert!(!document.to_string().contains("data_dir"), "{document}");
+}

@@ -210,6 +210,47 @@ fn a_secret_set_before_a_header_needed_it_is_told_when_it_does_not_fit() {
     house.ok(line, "a\nb");
 }
 
+// Fails when variables are told as headers or not at all, or a constant's text is.
+#[test]
+fn variables_of_a_child_are_told_like_other_slots() {
+    let house = house();
+    let write = |more: &str| {
+        let server = "[servers.notion]\ncommand = ['notion-mcp-server']\n";
+        let env = "[servers.notion.env]\nNOTION_TOKEN = 'x-canary-${TOKEN}'\nMODE = 'canary'\n\
+                   BASIC = '${base64(NAME:TOKEN)}'\n[servers.notion.arguments]\nsite = '${SITE}'\n";
+        fs::write(
+            house.path("cloakroom.toml"),
+            format!("{server}{more}\n{env}"),
+        )
+        .unwrap();
+    };
+    write("");
+    set(&house, "notion", "TOKEN", "default");
+    // No header carries it, and a variable does.
+    house.ok("secret set alice notion NAME", "a\nb");
+    let (document, text) = explain(&house, "notion");
+    let expected = [
+        "variable NOTION_TOKEN: TOKEN=set",
+        "variable MODE:",
+        "variable BASIC: NAME=set TOKEN=set",
+        "argument site: SITE=missing",
+    ];
+    assert_eq!(places(&document), expected);
+    assert_eq!(document["slots"][1]["from"], "constant");
+    assert_eq!(document["missing"], json!(["SITE"]));
+    for part in [
+        "variable `NOTION_TOKEN`",
+        "the user's process",
+        "SITE is missing: cloakroom secret set alice notion SITE\n",
+        "needs the variables like",
+    ] {
+        assert!(text.contains(part), "no {part:?} in {text}");
+    }
+    write("discovery = 'omit'");
+    let text = explain(&house, "notion").1;
+    assert!(text.contains("goes without the variables whose"), "{text}");
+}
+
 #[test]
 fn who_or_what_is_not_there_is_said() {
     let house = house();
