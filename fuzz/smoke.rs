@@ -63,4 +63,4 @@ macro_rules! smoke {
     )*};
 }
 
-smoke!(answer blob config ids key proxy_header push scan splice strict);
+smoke!(answer blob config ids key proxy_header push scan splice strict words);

@@ -25,6 +25,7 @@
 //!                   the allow-list of headers, then the plan, nothing else of the client's
 //! proxy::forward    which replica of the backend: the session's, or the user's place on the ring;
 //!                   a connection to it of this user, server and profile alone
+//! stdio             or, where the server is started: a child process of this user, profile and session
 //! layer             the answer as it comes: allow-list of headers; mcp::answer: arguments hidden,
 //!                   session, event and task ids and message paths sealed;
 //!                   an open stream ends when its key no longer stands
@@ -52,10 +53,13 @@
 //! | [`gate`] | the one read path: authenticate, admit |
 //!
 //! Edges: [`layer`] (a tower Layer around any service), [`proxy`] (the listener and the service that
-//! reaches backends; `cloakroom serve` is the layer around it), [`probe`] (asks a URL once), [`tls`] (of
-//! its and the store's connections, and the listener's certificate), [`launch`] (child processes,
-//! contained, none of which outlives us), [`cli`], [`demo`], [`config`],
-//! [`telemetry`], [`sys`], [`packages`] (what `npx` and `uvx` would start); [`serve`] wires all, reads the
+//! reaches backends; `cloakroom serve` is the layer around it), [`stdio`] (servers that run as a child
+//! process of each user), [`connect`] (the other way round: a server over stdio for clients without HTTP),
+//! [`dial`] (opens connections for it and for [`probe`], which asks a URL once), [`tls`] (of these, the
+//! proxy's and the store's connections, and the listener's certificate), [`launch`] (child processes,
+//! contained, none of which outlives us), [`packages`] (what `npx` and `uvx` would start), [`cli`],
+//! [`demo`], [`run`] (a stdio server without a configuration), [`config`], [`telemetry`], [`sys`];
+//! [`serve`] wires all, reads the
 //! configuration again when it changes, and drains before it ends.
 //! `tests/architecture.rs` holds who may use whom.
 //!
@@ -77,7 +81,8 @@
 //! 8. `store` knows no users, keys or ciphers; `vault::crypto` alone calls ciphers; only `store`
 //!    knows Redis and SQLite; only `config` knows TOML, and the
 //!    environment but for what `cli` reads of a keyring (the variable that `keyring.env` names, and
-//!    `CREDENTIALS_DIRECTORY`) and what the OTLP library reads of its own (headers).
+//!    `CREDENTIALS_DIRECTORY`), the key `connect` is given (`CLOAKROOM_KEY`), what says where `run` keeps its
+//!    folder and what npm, uv and pip get, and what the OTLP library reads of its own (headers).
 //!
 //! # Where this differs from the written design
 //!
@@ -118,11 +123,19 @@
 //!   uid, which a mode cannot name. For our own user alone it is 0600.
 //! - A server behind a Unix socket runs as our own user or root unless `socket_uid` says otherwise: whoever
 //!   can put a file there could otherwise collect secrets.
+//! - Servers that are started are a module of their own, `stdio`, and not part of `proxy`: to the layer they look like
+//!   any backend, and no HTTP library is needed for them. `launch` starts their processes.
+//! - All children hang on one supervisor process, and not each on a launcher of its own: a child costs no
+//!   process of ours, and everything below it is found when it ends.
+//! - The mask of a child's standard error holds fingerprints: it lives as long as the child, and a secret is
+//!   plaintext only while the request that needs it is being built.
 //! - A Redis that does not report changes is no reason not to start: it is read again every two seconds.
 
 pub mod cli;
 pub mod config;
+pub mod connect;
 pub mod demo;
+pub mod dial;
 pub mod gate;
 pub mod identity;
 pub mod inject;
@@ -136,6 +149,7 @@ pub mod probe;
 pub mod proxy;
 pub mod rejection;
 pub mod resolve;
+pub mod run;
 pub mod serve;
 pub mod stdio;
 pub mod store;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use cloakroom::cli::{self, Args, Command, Failure, Output, open};
-use cloakroom::{demo, launch, serve, sys, telemetry};
+use cloakroom::{connect, demo, launch, run, serve, sys, telemetry};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -18,10 +18,14 @@ fn main() -> ExitCode {
     let done = match &args.command {
         Command::Serve => serve(&args, &out),
         Command::Demo(demo) => demo::run(demo, &out),
-        _ => {
-            // The keyring may be in a variable, which other processes of the same user could read.
+        Command::Run(args) => run::run(args, &out),
+        command => {
+            // The keyring, or a key, may be in a variable, which other processes of the same user could read.
             sys::keep_memory_private();
-            cli::run(&args, &out)
+            match command {
+                Command::Connect(connect) => connect::run(connect, &out),
+                _ => cli::run(&args, &out),
+            }
         }
     };
     match done {

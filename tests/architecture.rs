@@ -66,13 +66,15 @@ const ARROWS: &[(&str, &[&str])] = &[
             "rejection",
             "resolve",
             "stdio",
+            "sys",
             "telemetry",
             "tls",
             "vault",
         ],
     ),
     ("packages", &[]),
-    ("probe", &["tls"]),
+    ("dial", &["sys", "tls"]),
+    ("probe", &["dial"]),
     ("config", &["inject", "names", "store", "tls"]),
     (
         "cli",
@@ -113,8 +115,31 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "run",
+        &[
+            "cli",
+            "config",
+            "inject",
+            "names",
+            "packages",
+            "serve",
+            "sys",
+            "telemetry",
+        ],
+    ),
+    ("connect", &["cli", "dial", "mcp", "sys"]),
+    (
         "main",
-        &["cli", "demo", "launch", "serve", "sys", "telemetry"],
+        &[
+            "cli",
+            "connect",
+            "demo",
+            "launch",
+            "run",
+            "serve",
+            "sys",
+            "telemetry",
+        ],
     ),
     ("lib", &[]),
 ];
@@ -122,9 +147,15 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// Of a module that is used, all that one user may name.
 const ONLY: &[(&str, &str, &[&str])] = &[
     ("mcp", "vault", &["Sealer"]),
+    (
+        "connect",
+        "cli",
+        &["ConnectArgs", "Failure", "Output", "open"],
+    ),
+    ("connect", "sys", &["self", "PrivateFileError"]),
     ("layer", "resolve", &["Identity"]),
     ("layer", "vault", &["UserId", "now_seconds"]),
-    ("stdio", "vault", &["UserId", "random_id"]),
+    ("stdio", "vault", &["EphemeralMac", "UserId", "random_id"]),
     ("stdio", "identity", &["KeyId"]),
     ("proxy", "tls", &["ServerTls"]),
     ("proxy", "resolve", &["Identity"]),
@@ -132,6 +163,7 @@ const ONLY: &[(&str, &str, &[&str])] = &[
     ("cli", "tls", &["ServerFiles", "ServerTls", "client_config"]),
     ("config", "tls", &["ServerFiles"]),
     ("cli", "inject", &["Place", "Slot", "Template"]),
+    ("run", "inject", &["Place"]),
 ];
 
 /// A crate, or a part of one, and the files (or folders, ending in `/`) that may name it.
@@ -149,12 +181,21 @@ const CRATES: &[(&str, &[&str])] = &[
             "demo/server.rs",
         ],
     ),
-    ("hyper", &["proxy/", "probe/", "demo/server.rs"]),
-    ("hyper_util", &["proxy/", "probe/", "demo/server.rs"]),
+    (
+        "hyper",
+        &[
+            "proxy/",
+            "dial/",
+            "probe/",
+            "connect/wire.rs",
+            "demo/server.rs",
+        ],
+    ),
+    ("hyper_util", &["proxy/", "dial/", "demo/server.rs"]),
     ("pingora_ketama", &["proxy/replicas/set.rs"]),
     ("pingora_load_balancing", &["proxy/check.rs"]),
-    ("tokio_rustls", &["proxy/", "probe/", "store/redis/"]),
-    ("rustls", &["proxy/", "probe/", "store/redis/", "tls/"]),
+    ("tokio_rustls", &["proxy/", "dial/", "store/redis/"]),
+    ("rustls", &["proxy/", "dial/", "store/redis/", "tls/"]),
     ("clap", &["cli/", "main.rs"]),
     ("ipnet", &["config/listen.rs", "proxy/client.rs"]),
     ("indicatif", &["cli/progress.rs"]),
@@ -174,7 +215,10 @@ const CRATES: &[(&str, &[&str])] = &[
     ("prometheus_client", &["telemetry/"]),
     ("toml", &["config/"]),
     ("quick_cache", &["resolve/", "layer/schema.rs"]),
-    ("url", &["layer/rules.rs", "layer/exchange.rs"]),
+    (
+        "url",
+        &["layer/rules.rs", "layer/exchange.rs", "connect/sse.rs"],
+    ),
     ("landlock", &["launch/domain.rs"]),
     ("unsafe", &["sys/"]),
 ];

@@ -14,3 +14,4 @@ pub(crate) mod push;
 pub(crate) mod scan;
 pub(crate) mod splice;
 pub(crate) mod strict;
+pub(crate) mod words;

@@ -42,8 +42,12 @@ pub enum Command {
         #[arg(long, value_parser = http_url)]
         url: Option<http::Uri>,
     },
+    /// List the child processes of servers that are started: whose, how old, how idle, how large
+    Ps,
     /// Try everything on this machine: a folder, two users, a small MCP server
     Demo(DemoArgs),
+    /// Serve any stdio MCP server to many users, without a configuration
+    Run(RunArgs),
     /// The people and service accounts whose secrets are kept
     User {
         /// What about them.
@@ -78,6 +82,10 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Print what to paste into Claude Code, Cursor, VS Code and others
     ClientConfig(ClientConfigArgs),
+    /// Be a server on standard input and output, for clients that do not speak HTTP
+    ///
+    /// The key comes from the variable CLOAKROOM_KEY, or from a file.
+    Connect(ConnectArgs),
 }
 
 /// `demo`.
@@ -86,6 +94,31 @@ pub struct DemoArgs {
     /// The folder to make, or to use again
     #[arg(long, value_name = "DIR", default_value = "cloakroom-demo")]
     pub dir: PathBuf,
+}
+
+/// `run`.
+#[derive(clap::Args)]
+#[command(override_usage = "cloakroom run [OPTIONS] -- <COMMAND>...")]
+pub struct RunArgs {
+    /// A variable in which the server expects a secret, of which every user sets their own; several times
+    // Not parsed here: a complaint would repeat it, and some will give the secret itself.
+    #[arg(long, value_name = "NAME")]
+    pub env: Vec<std::ffi::OsString>,
+    /// What the server is called [default: guessed from the command]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<ServerName>,
+    /// Where clients connect [default: as last time, else the first free port from 127.0.0.1:8080 on]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<std::net::SocketAddr>,
+    /// The folder to make, or to use again [default: ~/.local/share/cloakroom/run/NAME]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Ask the registry again, also for a package that is installed already
+    #[arg(long)]
+    pub refresh: bool,
+    /// The server's program and its arguments, such as npx -y @scope/package
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub command: Vec<String>,
 }
 
 /// `init`.
@@ -308,6 +341,23 @@ pub enum StoreCommand {
     },
     /// Count what is in it: records by kind, and the keyring's keys that open them
     Stats,
+}
+
+/// `connect`.
+#[derive(clap::Args)]
+pub struct ConnectArgs {
+    /// The endpoint, such as https://mcp.example.com/github/mcp, or …/sse
+    // Not parsed here: a complaint would repeat it, and some will give the key instead.
+    pub url: String,
+    /// The file that holds the key, for its owner's eyes alone [default: the variable CLOAKROOM_KEY]
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+    /// Trust the certificates in this file (PEM) instead of the system's
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// Caught so that a key given here is not repeated in a complaint.
+    #[arg(hide = true, num_args = 0..)]
+    pub rest: Vec<std::ffi::OsString>,
 }
 
 /// `client-config`.

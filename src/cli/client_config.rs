@@ -20,8 +20,10 @@ pub enum Client {
     ClaudeCode,
     /// Cursor: `.cursor/mcp.json`.
     Cursor,
-    /// Anything else: the URL and the header.
+    /// Anything else that speaks HTTP: the URL and the header.
     Generic,
+    /// What only starts commands, such as Claude Desktop: `cloakroom connect`, which speaks HTTP for it.
+    Stdio,
     /// Visual Studio Code: `.vscode/mcp.json`.
     VsCode,
 }
@@ -56,7 +58,13 @@ const STREAMABLE_ONLY: &str =
 
 impl Client {
     /// All clients, in the order to show them.
-    pub const ALL: [Self; 4] = [Self::ClaudeCode, Self::Cursor, Self::VsCode, Self::Generic];
+    pub const ALL: [Self; 5] = [
+        Self::ClaudeCode,
+        Self::Cursor,
+        Self::VsCode,
+        Self::Stdio,
+        Self::Generic,
+    ];
 
     /// The name on the command line and in JSON.
     #[must_use]
@@ -65,6 +73,7 @@ impl Client {
             Self::ClaudeCode => "claude-code",
             Self::Cursor => "cursor",
             Self::Generic => "generic",
+            Self::Stdio => "stdio",
             Self::VsCode => "vscode",
         }
     }
@@ -76,6 +85,7 @@ impl Client {
             Self::ClaudeCode => "Claude Code",
             Self::Cursor => "Cursor",
             Self::Generic => "Any other client",
+            Self::Stdio => "Clients without HTTP, such as Claude Desktop",
             Self::VsCode => "VS Code",
         }
     }
@@ -103,6 +113,11 @@ impl Client {
                 };
                 json!({ "name": name, "transport": transport, "url": url, "headers": headers })
             }
+            Self::Stdio => json!({ "mcpServers": { *name: {
+                "command": "cloakroom",
+                "args": ["connect", url],
+                "env": { "CLOAKROOM_KEY": key },
+            } } }),
             Self::VsCode => json!({ "servers": { *name: typed } }),
         }
     }
@@ -131,6 +146,10 @@ impl Client {
                     "Transport: {transport}\nURL:       {url}\nHeader:    Authorization: Bearer {key}\n{note}"
                 )
             }
+            Self::Stdio => file(
+                "claude_desktop_config.json, or wherever it lists the commands of its servers (a path in front of \
+                 cloakroom where it is not found)",
+            ),
             Self::VsCode => file(".vscode/mcp.json"),
         }
     }
@@ -227,6 +246,15 @@ mod tests {
             let entry = &Client::Cursor.json(connection)["mcpServers"]["github"];
             assert_eq!(entry["url"], "http://127.0.0.1:8080/github/mcp");
             assert_eq!(entry["headers"]["Authorization"], "Bearer clk_abc");
+            let entry = &Client::Stdio.json(connection)["mcpServers"]["github"];
+            assert_eq!(
+                *entry,
+                json!({
+                    "command": "cloakroom",
+                    "args": ["connect", connection.url],
+                    "env": { "CLOAKROOM_KEY": "clk_abc" },
+                })
+            );
             let entry = &Client::VsCode.json(connection)["servers"]["github"];
             assert_eq!(
                 (&entry["type"], &entry["url"]),
@@ -238,7 +266,7 @@ mod tests {
     #[test]
     fn what_is_shown_as_json_is_json() {
         with(r#"odd"\key"#, |connection| {
-            for client in [Client::Cursor, Client::VsCode] {
+            for client in [Client::Cursor, Client::Stdio, Client::VsCode] {
                 let text = client.text(connection);
                 let start = text.find('{').unwrap();
                 let parsed: Value = serde_json::from_str(&text[start..]).unwrap();

@@ -7,8 +7,8 @@
 //! 3. A failure is one line that says what to do. Exit codes: 0; 1 failure; 2 usage; 64 a bad
 //!    configuration.
 //!
-//! `serve` and `demo` are not here but with those who call them: nothing in this module knows the
-//! proxy.
+//! `serve`, `demo`, `run` and `connect` are not here but with those who call them: nothing in this module
+//! knows the proxy, or how messages pass.
 
 mod args;
 mod check;
@@ -26,21 +26,24 @@ mod kinds;
 pub mod open;
 mod output;
 mod paste;
+pub mod private;
 mod progress;
+mod ps;
 mod retire;
 mod rotate;
 mod secret;
+pub mod shell;
 mod store;
 mod user;
 
-pub use args::{Args, Command, DemoArgs};
+pub use args::{Args, Command, ConnectArgs, DemoArgs, RunArgs};
 pub use failure::Failure;
 pub use output::Output;
 
 use crate::store::Settled;
 use crate::vault::Vault;
 
-/// Runs a command other than `serve` and `demo`.
+/// Runs a command other than `serve`, `demo`, `run` and `connect`.
 ///
 /// # Errors
 /// What kept it from being done, and what to do about it.
@@ -58,11 +61,12 @@ async fn dispatch(args: &Args, out: &Output) -> Result<(), Failure> {
         Command::Store { command } => store::run(command, &from, out).await,
         Command::ClientConfig(args) => paste::run(args, &from, out),
         Command::Explain(args) => explain::run(args, &from, out).await,
+        Command::Ps => ps::run(&from, out).await,
         Command::Check { offline } => check::run(*offline, &from, out).await,
         Command::Health { url } => health::run(url.as_ref(), &from, out).await,
         Command::Init(init) => init::run(init, args.config.as_deref(), out),
-        Command::Serve | Command::Demo(_) => {
-            unreachable!("the caller runs these two, which need the proxy")
+        Command::Serve | Command::Demo(_) | Command::Run(_) | Command::Connect(_) => {
+            unreachable!("the caller runs these, which need more than the vault")
         }
     }
 }

@@ -19,6 +19,7 @@ pub use super::keyring_source::{KeyringFileError, keyring};
 /// Where the configuration comes from.
 pub struct Source {
     path: Option<PathBuf>,
+    is_alone: bool,
 }
 
 impl Source {
@@ -31,7 +32,19 @@ impl Source {
             None if in_variable => None,
             None => Some(PathBuf::from("cloakroom.toml")),
         };
-        Self { path }
+        Self {
+            path,
+            is_alone: false,
+        }
+    }
+
+    /// The file, as if there were no variables: those of a real installation may happen to be set.
+    #[must_use]
+    pub fn file_alone(path: &Path) -> Self {
+        Self {
+            path: Some(path.to_owned()),
+            is_alone: true,
+        }
     }
 
     /// The file, unless a variable holds the configuration.
@@ -45,7 +58,7 @@ impl Source {
     /// # Errors
     /// Everything wrong with it.
     pub fn load(&self) -> Result<Config, Failure> {
-        Ok(config::load(self.path(), std::env::vars_os())?)
+        Ok(config::load(self.path(), self.variables())?)
     }
 
     /// Reads only where the store is, whatever else is missing or wrong.
@@ -53,19 +66,12 @@ impl Source {
     /// # Errors
     /// Everything wrong with that.
     pub fn load_store(&self) -> Result<store::Settings, Failure> {
-        let store = config::load_store(self.path(), std::env::vars_os())?;
+        let store = config::load_store(self.path(), self.variables())?;
         Ok(store.settings)
     }
 
-    /// Reads it as if there were no variables.
-    ///
-    /// # Errors
-    /// Everything wrong with it.
-    pub fn load_without_environment(&self) -> Result<Config, Failure> {
-        Ok(config::load(
-            self.path(),
-            std::iter::empty::<(OsString, OsString)>(),
-        )?)
+    fn variables(&self) -> impl Iterator<Item = (OsString, OsString)> {
+        std::env::vars_os().filter(|_| !self.is_alone)
     }
 }
 

@@ -1,9 +1,8 @@
 //! What of a configuration counts only when a process starts: a reload leaves it as it was.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
-use super::{Config, KeyringSource, Listen, LogFormat, Store, Telemetry};
+use super::{Config, DataDir, KeyringSource, Listen, LogFormat, Store, Telemetry};
 use crate::tls::ServerFiles;
 
 impl Config {
@@ -42,7 +41,7 @@ pub struct AtStart {
     connections: Option<usize>,
     store: Store,
     keyring: KeyringSource,
-    data_dir: PathBuf,
+    data_dir: DataDir,
 }
 
 impl AtStart {

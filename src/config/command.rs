@@ -101,7 +101,10 @@ pub(super) fn read(section: &Section<'_>, folder: &Path) -> Option<Command> {
         false => Some(Vec::new()),
     };
     let uid = optional(section, "uid", listen::uid);
-    let gid = optional(section, "gid", listen::uid);
+    let gid = optional(section, "gid", |value| {
+        listen::uid(value)
+            .map_err(|_| "write the number of a group (gid), without quotes".to_owned())
+    });
     let gid = gid.filter(|gid| {
         let alone = gid.is_some() && uid.flatten().is_none();
         if alone {

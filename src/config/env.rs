@@ -9,10 +9,12 @@
 //! | `CLOAKROOM_SERVERS__MY_API__QUERY__API_KEY` | `servers.my-api.query.api_key`: there one underscore stays |
 //! | `CLOAKROOM_SERVERS__MY_API__ARGUMENTS__API_KEY` | `servers.my-api.arguments.api_key`, or its `value` |
 //! | `CLOAKROOM_SERVERS__MY_API__ARGUMENTS` | `servers.my-api.arguments`, which may be `*` |
+//! | `CLOAKROOM_SERVERS__MY_API__ENV__API_KEY` | `servers.my-api.env.API_KEY`; two underscores stay too |
 //!
-//! A variable has no case. The name of a header, parameter or argument is the file's where the file
-//! has one of the same letters, else in lower case; no file has two that differ only in case. Where
-//! an argument of the file names its tools, the variable changes its `value` and leaves the tools.
+//! A variable has no case. The name of a header, parameter, argument or variable is the file's where the
+//! file has one of the same letters, else in lower case, and in capitals if it is a variable's; no file has
+//! two that differ only in case. Where an argument of the file names its tools, the variable changes its
+//! `value` and leaves the tools.
 //!
 //! Lists are separated by commas; the empty text is the empty list. A variable of ours that is no key
 //! is an error, and so is a keyring nobody asked for, but not those Kubernetes makes for a Service called `cloakroom`.
@@ -32,8 +34,9 @@ pub(super) const DOCUMENT: &str = "CLOAKROOM_CONFIG_TOML";
 /// The keyring itself, where `keyring.env` says so.
 pub(super) const KEYRING: &str = "CLOAKROOM_KEYRING";
 
-/// Variables that are ours and no keys; the first is read by the command line, the last with the keyring.
-const OTHERS: [&str; 3] = ["CLOAKROOM_CONFIG", DOCUMENT, KEYRING];
+/// Variables that are ours and no keys; the first is read by the command line, the second by `connect`, the
+/// last with the keyring.
+const OTHERS: [&str; 4] = ["CLOAKROOM_CONFIG", "CLOAKROOM_KEY", DOCUMENT, KEYRING];
 
 /// Our variables and their values, by name.
 pub(super) struct Variables {
@@ -130,6 +133,9 @@ fn path(name: &str) -> Option<Vec<String>> {
     if rest.bytes().any(|b| b.is_ascii_lowercase()) {
         return None;
     }
+    if let Some(path) = variable(rest) {
+        return Some(path);
+    }
     let words: Vec<String> = rest.split("__").map(str::to_ascii_lowercase).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let hyphens = |word: &str| word.replace('_', "-");
@@ -140,7 +146,7 @@ fn path(name: &str) -> Option<Vec<String>> {
             let (_, known) = keys::SECTIONS.iter().find(|(name, _)| name == table)?;
             known.contains(key).then(|| owned(&[table, key])).flatten()
         }
-        ["servers", server, key] if server_keys().any(|known| known == *key) => {
+        ["servers", server, key] if keys::SERVER.contains(key) => {
             owned(&["servers", &hyphens(server), key])
         }
         ["servers", server, "headers", header] if !header.is_empty() => {
@@ -154,10 +160,14 @@ fn path(name: &str) -> Option<Vec<String>> {
     }
 }
 
-/// Keys of a server a variable can set. Those of later releases are let through to the reader,
-/// which says so.
-fn server_keys() -> impl Iterator<Item = &'static str> {
-    keys::SERVER.iter().copied().chain(["command"])
+/// The path of a variable of a server's children, whose name is kept as it is: `SERVERS__X__ENV__NAME`.
+fn variable(rest: &str) -> Option<Vec<String>> {
+    let (server, name) = rest.strip_prefix("SERVERS__")?.split_once("__ENV__")?;
+    if server.contains("__") || name.is_empty() {
+        return None;
+    }
+    let server = server.to_ascii_lowercase().replace('_', "-");
+    Some(vec!["servers".into(), server, "env".into(), name.into()])
 }
 
 /// A variable that would have no effect, and nobody else would say so.

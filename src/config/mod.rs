@@ -14,6 +14,7 @@
 
 mod at_start;
 mod command;
+mod data_dir;
 mod document;
 mod env;
 mod error;
@@ -43,6 +44,7 @@ use http::Uri;
 
 pub use at_start::AtStart;
 pub use command::{Command, Sandbox};
+pub use data_dir::DataDir;
 pub use error::{ConfigError, ConfigErrors};
 pub use keyring::{DEFAULT_KEYRING_FILE, KeyringSource};
 pub use listen::{Listen, TrustedProxies};
@@ -104,7 +106,7 @@ pub struct Config {
     /// The servers by name; at least one.
     pub servers: BTreeMap<ServerName, Server>,
     /// Where children have their private folders, and packages are kept.
-    pub data_dir: PathBuf,
+    pub data_dir: DataDir,
     /// What relative paths are relative to: the file's folder, or empty for the working directory.
     pub folder: PathBuf,
     /// What is allowed and yet probably not meant, a sentence each.
@@ -288,6 +290,14 @@ pub fn load_text(text: &str, file: &Path, folder: &Path) -> Result<Config, Confi
     let place = Place::document(&file.display().to_string());
     let parsed = read(text, place, folder, &variables, &errors, parse::config);
     errors.finish(parsed)
+}
+
+/// `text` as a basic string of TOML, whose escapes are those of JSON.
+#[must_use]
+pub fn basic_string(text: &str) -> String {
+    serde_json::Value::from(text)
+        .to_string()
+        .replace('\u{7f}', "\\u007F")
 }
 
 fn load_as<T>(

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::listen::{self, Listen, TrustedProxies};
 use super::reader::{Section, text};
 use super::{
-    Config, Drain, LoopbackNames, Store, keyring, keys, limits, optional, server, setup_url,
-    telemetry, tls, values,
+    Config, DataDir, Drain, LoopbackNames, Store, keyring, keys, limits, optional, server,
+    setup_url, telemetry, tls, values,
 };
 use crate::store::{ClientCertificate, Login, Settings, StoreUrl};
 
@@ -49,7 +49,7 @@ pub(super) fn config(root: &Section<'_>, folder: &Path) -> Option<Config> {
     let servers = server::read_all(root, folder, &mut warnings);
     let data_dir = root.required("data_dir", |value| {
         let wanted = "the path of a folder, such as \"cloakroom-data\"";
-        values::file(text(value, wanted)?, folder)
+        values::file(text(value, wanted)?, folder).map(DataDir::new)
     });
     let default_server = default_server(root);
     if root.has("admin_listen") {

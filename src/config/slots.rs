@@ -87,7 +87,12 @@ fn query(section: &Section<'_>, own: &str) -> Option<Vec<(String, Template)>> {
 
 fn variables(section: &Section<'_>) -> Option<Vec<(String, Template)>> {
     each(section, |key| {
-        let template = section.read(key, template)?;
+        let template = section.read(key, |value| {
+            if matches!(value, Value::Text(text) | Value::Raw(text) if text.contains('\0')) {
+                return Err("no variable can hold a NUL".to_owned());
+            }
+            template(value)
+        })?;
         let name = variable_name(key, &template).map_err(|error| error.to_string());
         let name = named(section, key, name)?;
         Some((name, template))

@@ -1,14 +1,13 @@
 //! The demo's folder: made once, used again, never taken from anything else.
 
 use std::fmt::Write as _;
-use std::fs::{self, DirBuilder, OpenOptions, Permissions};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::{SECRET, SERVER};
-use crate::cli::{Failure, open};
+use crate::cli::{Failure, open, private};
 
 /// The first line of a demo's configuration: by it the folder is known again.
 const FIRST_LINE: &str = "# A Cloakroom demo, made by `cloakroom demo`.";
@@ -36,12 +35,12 @@ impl Folder {
         let text = match fs::read_to_string(&config) {
             Ok(text) if text.starts_with(FIRST_LINE) => refreshed(&text, listen, backend),
             Err(error) if error.kind() == io::ErrorKind::NotFound && folder.is_free()? => {
-                folder.make().map_err(told)?;
+                private::make_folder(path).map_err(told)?;
                 configuration(listen, backend)
             }
             _ => return Err(folder.taken()),
         };
-        write_private(&config, &text).map_err(told)?;
+        private::write_file(&config, &text).map_err(told)?;
         let keyring = path.join("master.keys");
         if !keyring.exists() {
             open::new_keyring(&keyring)?;
@@ -69,29 +68,6 @@ impl Folder {
             self.path.display()
         ))
     }
-
-    fn make(&self) -> io::Result<()> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.path)?;
-        // It may have been there, empty, and open to others.
-        fs::set_permissions(&self.path, Permissions::from_mode(0o700))?;
-        fs::write(self.path.join(".gitignore"), "*\n")
-    }
-}
-
-/// Replaces the file at once, so that a demo that is killed leaves the old one or the new one.
-fn write_private(path: &Path, text: &str) -> io::Result<()> {
-    let draft = path.with_extension("toml.new");
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&draft)?;
-    file.write_all(text.as_bytes())?;
-    fs::rename(draft, path)
 }
 
 fn listen_line(listen: SocketAddr) -> String {
@@ -147,6 +123,9 @@ fn refreshed(text: &str, listen: SocketAddr, backend: SocketAddr) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
     use crate::config::Listen;
 

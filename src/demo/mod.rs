@@ -64,7 +64,7 @@ fn start(
         let listen = free_address()
             .map_err(|error| Failure::new(format!("no port of 127.0.0.1 is free: {error}")))?;
         let folder = Folder::prepare(&args.dir, listen, backend)?;
-        let config = open::Source::of(Some(&folder.config())).load_without_environment()?;
+        let config = open::Source::file_alone(&folder.config()).load()?;
         let guests = open::runtime()?.block_on(invite(&config))?;
         match serve::start(config, None) {
             Ok(running) => return Ok((running, folder, guests)),

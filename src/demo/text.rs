@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 use super::folder::Folder;
 use super::{Guest, SERVER};
 use crate::cli::client_config::{Connection, json_for_all, text_for_all};
+use crate::cli::shell::{program, quoted};
 use crate::config::Transport;
 
 /// A tool call, complete in itself: the demo's server keeps no sessions.
@@ -121,21 +122,4 @@ Clients call {}/mine/mcp; more users: cloakroom user add --help",
             *guest.key
         )
     }
-}
-
-/// How this program was started, so that the lines to paste work from a build folder too.
-fn program() -> String {
-    let path = std::env::current_exe().ok();
-    path.map_or("cloakroom".to_owned(), |path| {
-        quoted(&path.display().to_string())
-    })
-}
-
-/// One word of a shell.
-fn quoted(text: &str) -> String {
-    let bare = |b: u8| b.is_ascii_alphanumeric() || b"/._-+@%".contains(&b);
-    if text.bytes().all(bare) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', r"'\''"))
 }

@@ -80,23 +80,78 @@ pub fn variable_name(text: &str, template: &Template) -> Result<String, Variable
 /// What slots set in the environment of a child process. Clones are the same buffers, zeroed when the
 /// last is dropped. No `Debug`: it holds secrets.
 #[derive(Clone, Default)]
-pub struct Environment(Arc<[(String, Zeroizing<Vec<u8>>)]>);
+pub struct Environment {
+    variables: Arc<[(String, Zeroizing<Vec<u8>>)]>,
+    secrets: Arc<[Zeroizing<Vec<u8>>]>,
+}
 
 impl Environment {
-    pub(super) fn new(variables: Vec<(String, Zeroizing<Vec<u8>>)>) -> Self {
-        Self(variables.into())
+    pub(super) fn new(
+        variables: Vec<(String, Zeroizing<Vec<u8>>)>,
+        secrets: Vec<Zeroizing<Vec<u8>>>,
+    ) -> Self {
+        Self {
+            variables: variables.into(),
+            secrets: secrets.into(),
+        }
     }
 
     /// The variables and their values, in plain text.
     #[must_use]
     pub fn expose_variables(&self) -> &[(String, Zeroizing<Vec<u8>>)] {
-        &self.0
+        &self.variables
+    }
+
+    /// The secrets the child comes to know, by its variables or later by arguments, in plain text: what is
+    /// to be hidden in what it writes. Of `Bearer ${TOKEN}` it may write the token alone, and constants are
+    /// nobody's secret.
+    #[must_use]
+    pub fn expose_secrets(&self) -> &[Zeroizing<Vec<u8>>] {
+        &self.secrets
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inject::{ArgumentSlot, Arguments, Request, Slots};
+    use crate::names::SecretName;
+    use crate::vault::{SecretSet, SecretValue};
+
+    fn secrets(list: &[(&str, &str)]) -> SecretSet {
+        list.iter().fold(SecretSet::empty(), |set, (name, value)| {
+            let value = SecretValue::new(Zeroizing::new(value.as_bytes().to_vec())).unwrap();
+            set.with(&SecretName::parse(name).unwrap(), Some(&value))
+        })
+    }
+
+    // Fails when a variable as a whole is told in place of what it is made of, when constants are, or when
+    // the secrets of arguments are not.
+    #[test]
+    fn a_child_is_known_by_the_secrets_it_comes_to_know() {
+        let template = |text: &str| Template::parse(text).unwrap();
+        let slots = |environment: &[(&str, &str)]| {
+            let parsed = environment
+                .iter()
+                .map(|(n, t)| ((*n).to_owned(), template(t)));
+            let argument = ArgumentSlot::new("key", template("${C}"), None).unwrap();
+            Slots::new(vec![], vec![], Arguments::Named(vec![argument]))
+                .with_environment(parsed.collect())
+        };
+        let set = secrets(&[("A", "aaaa"), ("B", "bbbb"), ("C", "cccc"), ("D", "dddd")]);
+        let known = |slots: &Slots| -> Vec<Vec<u8>> {
+            let plan = slots.plan(&set, &Request::default()).ok().unwrap();
+            let secrets = plan.environment().expose_secrets();
+            secrets.iter().map(|secret| secret.to_vec()).collect()
+        };
+        let environment = [
+            ("AUTH", "Basic ${base64(A:B)}"),
+            ("MODE", "read"),
+            ("A", "x${A}"),
+        ];
+        assert_eq!(known(&slots(&environment)), [b"aaaa", b"bbbb", b"cccc"]);
+        assert!(known(&slots(&[])).is_empty());
+    }
 
     #[test]
     fn no_secret_decides_which_code_runs() {

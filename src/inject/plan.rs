@@ -174,7 +174,17 @@ fn variables(
             Err(error) => missing.extend(error.names().iter().cloned()),
         }
     }
-    Ok(Environment::new(planned))
+    Ok(Environment::new(planned, known(slots, secrets)))
+}
+
+/// What a child comes to know; nobody's who has no environment.
+fn known(slots: &Slots, secrets: &SecretSet) -> Vec<Zeroizing<Vec<u8>>> {
+    if slots.environment.is_empty() {
+        return Vec::new();
+    }
+    let names = slots.secret_names().into_iter();
+    let values = names.filter_map(|name| secrets.expose(name));
+    values.map(|value| Zeroizing::new(value.to_vec())).collect()
 }
 
 fn arguments<'s>(

@@ -41,8 +41,8 @@ const DEVICES: &[&str] = &[
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DomainError {
     #[error(
-        "this kernel has no Landlock, or it is off, so child processes cannot be contained: set \
-         sandbox = \"none\" if they may do whatever their user may"
+        "this kernel has no Landlock, or it is off, or a filter of system calls forbids it, so child \
+         processes cannot be contained: set sandbox = \"none\" if they may do whatever their user may"
     )]
     Unavailable,
     #[error("the folder {0:?} of a child process cannot be opened: {1}")]

@@ -28,7 +28,9 @@ pub(super) enum FolderError {
         owner: u32,
         user: u32,
     },
-    #[error("the folder {0:?} of a child process cannot be given to user {1}: {2}")]
+    #[error(
+        "the folder {0:?} of a child process cannot be given to user {1}, which only root may: {2}"
+    )]
     Give(PathBuf, u32, #[source] io::Error),
 }
 

@@ -104,24 +104,12 @@ impl Launcher {
     /// # Errors
     /// See [`LaunchError`].
     pub async fn launch(&self, spec: Spec) -> Result<Process, LaunchError> {
-        let link = self.link()?;
-        let (streams, theirs) = streams().map_err(LaunchError::Room)?;
-        let (ours, childs) = Socket::pair().map_err(LaunchError::Room)?;
-        let (started, pid) = oneshot::channel();
-        let (exit, exited) = watch::channel(None);
-        let id = self.inner.next.fetch_add(1, Ordering::Relaxed);
-        let start = Start {
-            id,
-            socket: childs.into(),
-            started,
-            exit,
+        let (link, ours, handle) = match self.fork().await {
+            // It was killed, and nobody had noticed. Nothing was told to it yet.
+            Err(LaunchError::Gone) => self.fork().await?,
+            forked => forked?,
         };
-        let job = link.jobs.send(Job::Start(start));
-        job.map_err(|_| LaunchError::Gone)?;
-        let pid = pid.await.map_err(|_| LaunchError::Gone)?;
-        let pid = pid.map_err(LaunchError::Room)?;
-        // From here on it is killed when this is given up.
-        let handle = Handle::new(id, pid, link.jobs.clone(), exited);
+        let (streams, theirs) = streams().map_err(LaunchError::Room)?;
         let letter = Letter::of(&spec, link.pid).map_err(LaunchError::Unspeakable)?;
         drop(spec);
         begin(ours, &letter, theirs).await?;
@@ -139,6 +127,28 @@ impl Launcher {
     pub fn supervisor_pid(&self) -> u32 {
         let link = self.inner.link.lock();
         link.unwrap_or_else(PoisonError::into_inner).pid
+    }
+
+    /// A process that waits to be told what to run, over the socket.
+    async fn fork(&self) -> Result<(Arc<Link>, Socket, Handle), LaunchError> {
+        let link = self.link()?;
+        let (ours, theirs) = Socket::pair().map_err(LaunchError::Room)?;
+        let (started, pid) = oneshot::channel();
+        let (exit, exited) = watch::channel(None);
+        let id = self.inner.next.fetch_add(1, Ordering::Relaxed);
+        let start = Start {
+            id,
+            socket: theirs.into(),
+            started,
+            exit,
+        };
+        let job = link.jobs.send(Job::Start(start));
+        job.map_err(|_| LaunchError::Gone)?;
+        let pid = pid.await.map_err(|_| LaunchError::Gone)?;
+        let pid = pid.map_err(LaunchError::Room)?;
+        // From here on it is killed when this is given up.
+        let handle = Handle::new(id, pid, link.jobs.clone(), exited);
+        Ok((link, ours, handle))
     }
 
     /// The supervisor, or a new one if it was killed.

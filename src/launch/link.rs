@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{self, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -66,6 +67,7 @@ impl Link {
         };
         let mut supervisors = SUPERVISORS.lock().unwrap_or_else(PoisonError::into_inner);
         let process = Command::new(program)
+            .arg0("cloakroom")
             .arg(SUPERVISOR)
             .env_clear()
             .stdin(theirs)

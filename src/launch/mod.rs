@@ -19,9 +19,15 @@
 //!    killed at once. So no daemon escapes by forking twice.
 //! 5. Only the supervisor signals children, which it has not reaped: no number is used for another process.
 //!
-//! What the domain does not do: the network stays open, for servers call the world, so services on loopback
-//! need credentials of their own; and Landlock does not govern chmod, chown, utime and the like, nor does it
-//! keep file names secret. A user of their own for children (`user`) does.
+//! What the domain does not do:
+//!
+//! - The network stays open, for servers call the world: services on loopback need credentials of their own.
+//!   So do those on Unix sockets before Linux 7.1, where a child may connect to what its user may.
+//! - Landlock does not govern chmod, chown, utime and the like, nor does it hide that a path or a process
+//!   number exists. A user of their own for children (`user`) does the first.
+//! - Of `/proc` a child sees the directory of its own number only, so what it starts does not see its own
+//!   (`/proc/self`): a server is better started directly than by a shell that stays.
+//! - A child that lives long keeps the zombies of what was orphaned below it, unless it reaps them.
 
 mod child;
 mod domain;

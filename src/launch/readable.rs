@@ -23,6 +23,9 @@ const SYSTEM: &[&str] = &[
     "/nix/store",
     "/gnu/store",
     "/var/lib/ca-certificates",
+    // Resolvers keep what `/etc/resolv.conf` leads to there, and replace it.
+    "/run/resolvconf",
+    "/run/systemd/resolve",
 ];
 
 /// Where a proxy's configuration usually is, whatever else is forbidden.
@@ -116,9 +119,8 @@ pub fn readable(
     for part in &wanted.system {
         carve(part, &hidden, &mut all);
     }
-    // Where systems with a resolver of their own keep what `/etc` has a link to.
-    let resolver = fs::canonicalize("/etc/resolv.conf");
-    all.extend(resolver);
+    // Where else a link there may lead.
+    all.extend(fs::canonicalize("/etc/resolv.conf"));
     all.extend(wanted.found);
     Ok(all)
 }
@@ -155,7 +157,8 @@ pub(super) fn refuse_folder(folder: &Path, containment: &Containment) -> Result<
     })
 }
 
-/// A folder of the system, or all in it but what is hidden. Links are left out: where they lead is readable
+/// A folder of the system, or all in it but what is hidden, as it is now: what is put there later, or in the
+/// place of a file, is then not readable to a child that runs already. Links are left out: where they lead is readable
 /// by itself, or is not to be.
 fn carve(part: &Path, hidden: &[PathBuf], into: &mut Vec<PathBuf>) {
     if hidden.iter().any(|hidden| is_or_is_beside(part, hidden)) {
@@ -191,17 +194,14 @@ fn kept_from_others(folder: &Path, into: &mut Vec<PathBuf>) {
 
 /// Itself, and what belongs to it by name: `store.db-wal`, `master.keys.bak`.
 fn is_or_is_beside(path: &Path, hidden: &Path) -> bool {
-    let name = |path: &Path| {
-        path.file_name()
-            .map(|name| name.as_encoded_bytes().to_vec())
-    };
-    let (Some(path_name), Some(hidden_name)) = (name(path), name(hidden)) else {
+    let (Some(name), Some(hidden_name)) = (path.file_name(), hidden.file_name()) else {
         return false;
     };
-    path.parent() == hidden.parent()
-        && path_name
-            .strip_prefix(&*hidden_name)
-            .is_some_and(|rest| rest.first().is_none_or(|next| b"-.~".contains(next)))
+    let rest = name
+        .as_encoded_bytes()
+        .strip_prefix(hidden_name.as_encoded_bytes());
+    let is_its_own = |rest: &[u8]| rest.first().is_none_or(|next| b"-.~".contains(next));
+    rest.is_some_and(is_its_own) && path.parent() == hidden.parent()
 }
 
 /// The path with its links resolved, as far as it is there.

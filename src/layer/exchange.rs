@@ -238,7 +238,10 @@ impl Exchange<'_> {
     fn task_refusal(&self, error: TaskError) -> Rejection {
         match error {
             TaskError::Listed => {
-                Rejection::new(Kind::TasksNotListed).with_not_found(self.judged.era == Era::Modern)
+                let text = "Method not found: tasks are not listed here, since a server may not know \
+                            whose they are";
+                Rejection::with_text(Kind::MethodNotFound, text.to_owned())
+                    .with_not_found(self.judged.era == Era::Modern)
             }
             TaskError::Ambiguous => Rejection::with_text(
                 Kind::NotAMessage,

@@ -1,10 +1,8 @@
 //! Which arguments a server wants mirrored in a header.
 //!
-//! A tool of MCP 2026-07-28 may mark an argument `x-mcp-header: "Name"`; its calls must then carry
-//! `Mcp-Param-Name` with the same value (basic/transports/streamable-http "Custom Headers"). A client
-//! cannot do so for an argument it never sees, so the layer does. Only the tool's schema says it, and
-//! the schema may depend on who asks: it is listed once as that user, and kept for as long as his
-//! secrets stay the same.
+//! See [`crate::mcp::mirrors`]. A client cannot mirror an argument it never sees, so the layer does. Only
+//! the tool's schema says it, and the schema may depend on who asks: it is listed once as that user, and
+//! kept for as long as his secrets stay the same.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -16,13 +14,12 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use serde_json::{Value, json};
 
+use crate::mcp::mirrors::{Mirror, mirrors};
 use crate::names::{ProfileName, ServerName};
 use crate::vault::UserId;
 
 /// Bytes of what is kept, about; the least used goes first.
 const KEPT: u64 = 4 << 20;
-/// Bytes a header's name may have.
-const NAME: usize = 256;
 
 /// Whose view of a server it is.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -57,18 +54,13 @@ impl Mirrors {
             let Some(name) = tool["name"].as_str() else {
                 continue;
             };
-            let properties = tool["inputSchema"]["properties"].as_object();
-            let marked = properties.into_iter().flatten();
-            let marked = marked.filter(|(argument, _)| ours(name, argument));
-            let marked: Vec<_> = marked
-                .filter_map(|(argument, schema)| {
-                    let header = schema["x-mcp-header"]
-                        .as_str()
-                        .filter(|h| h.len() <= NAME)?;
-                    let header = HeaderName::try_from(format!("mcp-param-{header}")).ok()?;
-                    Some((argument.clone(), header))
-                })
-                .collect();
+            let marked = mirrors(tool).into_iter();
+            // What is set here is set at the outermost level.
+            let marked = marked.filter_map(|Mirror { path, header }| match &path[..] {
+                [argument] if ours(name, argument) => Some((argument.clone(), header)),
+                _ => None,
+            });
+            let marked: Vec<_> = marked.collect();
             if !marked.is_empty() {
                 self.tools.insert(name.to_owned(), marked);
             }

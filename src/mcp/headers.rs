@@ -136,6 +136,7 @@ enum Why {
     Differs,
     Undecodable,
     Batch,
+    Missing,
 }
 
 impl HeaderMismatch {
@@ -154,6 +155,7 @@ impl fmt::Display for HeaderMismatch {
             Why::Differs => write!(f, "header {header} does not match the body"),
             Why::Undecodable => write!(f, "header {header} is not valid =?base64?…?= text"),
             Why::Batch => write!(f, "header {header} cannot go with a batch"),
+            Why::Missing => write!(f, "header {header} is missing"),
         }
     }
 }
@@ -187,25 +189,48 @@ pub fn check_headers(headers: &HeaderMap, message: &Message<'_>) -> Result<(), H
         let method = message.method.as_deref().unwrap_or_default();
         must_equal(MCP_METHOD, trimmed(value), method.as_bytes())?;
     }
-    let named = match message.method.as_deref() {
-        Some("tools/call" | "prompts/get") => &message.name,
-        Some("resources/read") => &message.uri,
-        Some("tasks/get" | "tasks/update" | "tasks/cancel" | "tasks/result") => &message.task_id,
-        // A method of a later revision may have a name we cannot know.
-        _ => return Ok(()),
+    // A method of a later revision may have a name we cannot know.
+    let Some(named) = name(message) else {
+        return Ok(());
     };
     if let Some(value) = headers.get(MCP_NAME) {
         let value = decoded(trimmed(value)).ok_or(HeaderMismatch {
             header: MCP_NAME,
             why: Why::Undecodable,
         })?;
-        must_equal(
-            MCP_NAME,
-            &value,
-            named.as_deref().unwrap_or_default().as_bytes(),
-        )?;
+        must_equal(MCP_NAME, &value, named.unwrap_or_default().as_bytes())?;
     }
     Ok(())
+}
+
+/// Whether the headers are there that a request of MCP 2026-07-28 must have (Streamable HTTP "Request
+/// Metadata"): for who answers such requests, and does not only pass them on.
+///
+/// # Errors
+/// Names the first that is missing.
+pub fn check_present(headers: &HeaderMap, message: &Message<'_>) -> Result<(), HeaderMismatch> {
+    let named = name(message).flatten().map(|_| MCP_NAME);
+    let wanted = [MCP_PROTOCOL_VERSION, MCP_METHOD].into_iter().chain(named);
+    let missing = wanted
+        .into_iter()
+        .find(|header| !headers.contains_key(header));
+    missing.map_or(Ok(()), |header| {
+        let why = Why::Missing;
+        Err(HeaderMismatch { header, why })
+    })
+}
+
+/// What `Mcp-Name` has to say of a message: `Some(None)` where the message lacks it, `None` where its
+/// method has no such name that we know.
+#[must_use]
+pub fn name<'m>(message: &'m Message<'_>) -> Option<Option<&'m str>> {
+    let named = match message.method.as_deref()? {
+        "tools/call" | "prompts/get" => &message.name,
+        "resources/read" => &message.uri,
+        "tasks/get" | "tasks/update" | "tasks/cancel" | "tasks/result" => &message.task_id,
+        _ => return None,
+    };
+    Some(named.as_deref())
 }
 
 /// Whether the headers of a batch are fit for one: a batch has no one method or name to mirror.

@@ -17,6 +17,7 @@ pub mod edit;
 pub mod headers;
 pub mod ids;
 pub mod methods;
+pub mod mirrors;
 pub mod revision;
 pub mod scan;
 pub mod tasks;

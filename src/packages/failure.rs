@@ -125,7 +125,8 @@ mod tests {
     #[test]
     fn what_the_tools_write_is_told_apart() {
         use PackageError as E;
-        let cases: [(&str, fn(&E) -> bool); 9] = [
+        type Is = fn(&E) -> bool;
+        let cases: [(&str, Is); 9] = [
             (
                 "npm warn Unknown user config \"x\".\nnpm error code E404\nnpm error 404 Not Found - GET https://r/a\n",
                 |e| matches!(e, E::NoSuchPackage { said, .. } if said == "404 Not Found - GET https://r/a"),

@@ -71,6 +71,15 @@ struct Installed {
     interpreter: Option<Interpreter>,
 }
 
+/// The package whose program `command` starts; none if it is neither `npx` nor `uvx`.
+///
+/// # Errors
+/// When the command line is not understood.
+pub fn package_of(command: &[String]) -> Result<Option<String>, RequestError> {
+    let request = request::parse(command)?;
+    Ok(request.map(|request| request.name().to_owned()))
+}
+
 impl Packages {
     /// Those in `folder`, which is made when something is installed. Tools are looked for in the `PATH` of
     /// `environment`, and see of it what is theirs.

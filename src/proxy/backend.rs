@@ -22,6 +22,7 @@ use tokio_rustls::TlsConnector;
 
 use super::replicas::{ReplicaAddress, ReplicaFigures, Replicas, Set};
 use crate::layer::Failure;
+use crate::sys;
 use crate::telemetry::Counter;
 
 /// Bytes of an answer's head, and of what is read ahead of the client. An answer is passed on as it
@@ -211,7 +212,7 @@ impl Backend {
         }
         let stream = TcpStream::connect(to.pair()).await?;
         stream.set_nodelay(true)?;
-        keep_alive(&stream)?;
+        sys::keep_alive(&stream)?;
         match &self.tls {
             None => self.handshake(stream, to).await,
             Some((connector, name)) => {
@@ -292,17 +293,6 @@ fn is_ours(error: &io::Error) -> bool {
         Errno::AGAIN,
     ];
     Errno::from_io_error(error).is_some_and(|errno| OURS.contains(&errno))
-}
-
-/// A stream may be silent for hours. A machine that went away without a word is noticed after some two
-/// minutes, and the client's stream ends, instead of waiting for ever.
-fn keep_alive(stream: &TcpStream) -> io::Result<()> {
-    use rustix::net::sockopt;
-    sockopt::set_socket_keepalive(stream, true)?;
-    sockopt::set_tcp_keepidle(stream, Duration::from_secs(60))?;
-    sockopt::set_tcp_keepintvl(stream, Duration::from_secs(15))?;
-    sockopt::set_tcp_keepcnt(stream, 4)?;
-    Ok(())
 }
 
 /// Whether a connection ended because something came that no request was waiting for. hyper tells

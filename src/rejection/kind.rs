@@ -29,7 +29,7 @@ pub enum Kind {
     UnknownSession,
     UnknownEvent,
     UnknownStream,
-    TasksNotListed,
+    MethodNotFound,
     SecretMissing,
     SecretUnreadable,
     RecordUnreadable,
@@ -46,6 +46,7 @@ pub enum Kind {
     ChildLimit,
     ChildRests,
     TooManyChildren,
+    Cancelled,
 }
 
 /// How a kind is answered.
@@ -63,7 +64,7 @@ pub struct Row {
 
 impl Kind {
     /// Every kind, in the order of the table.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 43] = [
         Self::NoSuchPath,
         Self::MethodNotAllowed,
         Self::ForeignHost,
@@ -89,7 +90,7 @@ impl Kind {
         Self::UnknownSession,
         Self::UnknownEvent,
         Self::UnknownStream,
-        Self::TasksNotListed,
+        Self::MethodNotFound,
         Self::SecretMissing,
         Self::SecretUnreadable,
         Self::RecordUnreadable,
@@ -106,6 +107,7 @@ impl Kind {
         Self::ChildLimit,
         Self::ChildRests,
         Self::TooManyChildren,
+        Self::Cancelled,
     ];
 
     /// Its name in metrics, logs and traces.
@@ -138,7 +140,7 @@ impl Kind {
             Self::UnknownSession => "unknown_session",
             Self::UnknownEvent => "unknown_event",
             Self::UnknownStream => "unknown_stream",
-            Self::TasksNotListed => "tasks_not_listed",
+            Self::MethodNotFound => "method_not_found",
             Self::SecretMissing => "secret_missing",
             Self::SecretUnreadable => "secret_unreadable",
             Self::RecordUnreadable => "record_unreadable",
@@ -155,6 +157,7 @@ impl Kind {
             Self::ChildLimit => "child_limit",
             Self::ChildRests => "child_rests",
             Self::TooManyChildren => "too_many_children",
+            Self::Cancelled => "cancelled",
         }
     }
 
@@ -188,7 +191,7 @@ impl Kind {
             Self::UnknownSession => (404, 4042, "this session is not known (any more): start a new one with `initialize`"),
             Self::UnknownEvent => (400, 4006, "this Last-Event-ID does not belong to this session: start the stream anew without it"),
             Self::UnknownStream => (404, 4044, "this message path is not yours (any more): open a new stream at /SERVER/sse"),
-            Self::TasksNotListed => (200, -32601, "Method not found: tasks are not listed here, since a server may not know whose they are"),
+            Self::MethodNotFound => (200, -32601, "Method not found: this server does not have it"),
             Self::SecretMissing => (200, 4240, "a secret this server needs is not set"),
             Self::SecretUnreadable => (200, 4241, "the secrets for this server cannot be opened"),
             Self::RecordUnreadable => (503, 5030, "your record cannot be read: ask your administrator to look into the log"),
@@ -205,10 +208,11 @@ impl Kind {
             Self::ChildLimit => (200, 5024, "the server's process crossed a limit, and was stopped"),
             Self::ChildRests => (200, 5033, "the server's process fails again and again: it is started again in a while"),
             Self::TooManyChildren => (200, 4291, "too many processes of servers are busy: wait for an answer, and try again"),
+            Self::Cancelled => (200, 4990, "you have taken this request back"),
         };
         let status_without_id = match self {
             Self::SecretMissing | Self::SecretUnreadable => 403,
-            Self::TasksNotListed => 404,
+            Self::MethodNotFound => 404,
             Self::BackendRefuses | Self::ChildFails | Self::ChildLimit => 502,
             Self::ChildRests => 503,
             Self::TooManyChildren => 429,

@@ -268,7 +268,7 @@ mod tests {
             assert_eq!(pascal, format!("{kind:?}"));
             if !matches!(
                 kind,
-                Kind::HeaderMismatch | Kind::TasksNotListed | Kind::EarlierEra
+                Kind::HeaderMismatch | Kind::MethodNotFound | Kind::EarlierEra
             ) {
                 assert!(!(-32768..=-32000).contains(&row.code), "{kind:?}");
             }

@@ -1,22 +1,20 @@
 //! Servers that run as children, as a configuration has them.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf, absolute};
 use std::sync::Arc;
 
-use super::StartError;
+use super::control::Control;
 use super::house::House;
+use super::{StartError, leftovers};
 use crate::cli::open::Source;
 use crate::config::{self, Backend, Command, Config, KeyringSource, Server};
 use crate::launch::{Containment, Launcher, ProcessLimits, Sandbox, landlock_available};
 use crate::names::ServerName;
 use crate::packages::Packages;
 use crate::stdio::{Children, Limits, Served, Settings};
-
-/// In `data_dir`: the private folders of children.
-const CHILDREN: &str = "children";
-/// Likewise: packages of npx and uvx.
-const PACKAGES: &str = "packages";
 
 impl House {
     /// The servers of `config` that run as children; none if there never was one.
@@ -37,6 +35,7 @@ impl House {
             });
         let mut servers = BTreeMap::new();
         for (name, server, command) in commands {
+            make(config.data_dir.path()).map_err(StartError::DataDir)?;
             let settings = settings(config, source, name, server, command).await?;
             servers.insert(name.clone(), Arc::new(settings));
         }
@@ -62,6 +61,15 @@ impl House {
             return Ok(children);
         }
         let children = Children::new(Launcher::start()?, limits);
+        let folder = config.data_dir.clone();
+        match Control::open(&folder, &children) {
+            Ok(control) => {
+                let _ = self.control.set(control);
+            }
+            Err(error) => tracing::warn!(%error, "`cloakroom ps` will not find this process"),
+        }
+        let store = self.store.clone();
+        tokio::spawn(leftovers::keep_clean(folder, children.clone(), store));
         Ok(self.children.get_or_init(|| children))
     }
 }
@@ -82,8 +90,7 @@ async fn settings(
             tracing::warn!(server = %name, "its children are not contained: sandbox = \"none\"");
         }
     }
-    let data = full(&config.data_dir);
-    let packages = Packages::at(&data.join(PACKAGES), std::env::vars_os());
+    let packages = Packages::at(&full(&config.data_dir.packages()), std::env::vars_os());
     let progress = |says: &str| tracing::info!(server = %name, "{says}");
     let resolved = packages.resolve(&command.command, progress).await;
     let resolved = resolved.map_err(|error| StartError::Package(name.clone(), error))?;
@@ -96,7 +103,7 @@ async fn settings(
             resolved.command
         }
     };
-    let children = data.join(CHILDREN);
+    let children = full(&config.data_dir.children());
     let forbidden = forbidden(config, source, &children);
     let containment = containment(command, readable, forbidden);
     Ok(Settings {
@@ -144,6 +151,14 @@ fn forbidden(config: &Config, source: Option<&Source>, children: &Path) -> Vec<P
         Some(children),
     ];
     files.into_iter().flatten().map(full).collect()
+}
+
+/// Makes `data_dir`. Children that run as other users reach their folders through it, and see no names.
+fn make(folder: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o711)
+        .create(folder)
 }
 
 fn full(path: &Path) -> PathBuf {

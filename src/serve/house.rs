@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use super::control::Control;
 use super::descriptors::{self, Descriptors};
 use super::{StartError, certificate, traces};
 use crate::cli::{Failure, open};
@@ -26,6 +27,8 @@ pub(super) struct House {
     pub(super) tracer: Option<Arc<Tracer>>,
     /// Those of servers that run as children, once there was such a server.
     pub(super) children: OnceLock<Children>,
+    /// What tells of them.
+    pub(super) control: OnceLock<Control>,
 }
 
 impl House {
@@ -64,6 +67,7 @@ impl House {
             metrics,
             tracer: traces::tracer(&config.telemetry).map_err(Failure::new)?,
             children: OnceLock::new(),
+            control: OnceLock::new(),
         })
     }
 

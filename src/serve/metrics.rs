@@ -10,6 +10,7 @@ use super::reload::Reloads;
 use crate::names::ServerName;
 use crate::proxy::Serving;
 use crate::resolve::{Figures, Watch};
+use crate::stdio;
 use crate::telemetry::Page;
 use crate::tls;
 
@@ -22,6 +23,9 @@ pub(super) fn show(house: &House, served: watch::Receiver<Arc<Serving>>, reloads
         let serving = served.borrow().clone();
         under_way(page, &serving);
         replicas(page, &serving);
+        if let Some(commands) = &serving.commands {
+            children(page, &commands.children.figures());
+        }
         if let Some(tls) = &tls {
             certificate(page, &tls.figures());
         }
@@ -87,6 +91,29 @@ fn replicas(page: &mut Page<'_, '_>, serving: &Serving) {
         "cloakroom_backend_replicas",
         "Replicas of a server that get requests, and those that get none but to try them",
         figures,
+    );
+}
+
+fn children(page: &mut Page<'_, '_>, figures: &[(ServerName, stdio::Figures)]) {
+    let each = |value: fn(&stdio::Figures) -> u64| {
+        figures
+            .iter()
+            .map(move |(server, figures)| ([("server", server.to_string())], value(figures)))
+    };
+    page.gauges(
+        "cloakroom_children",
+        "Child processes of servers that run",
+        each(|figures| figures.running),
+    );
+    page.counters(
+        "cloakroom_child_starts",
+        "Child processes that were started",
+        each(|figures| figures.starts),
+    );
+    page.counters(
+        "cloakroom_child_failures",
+        "Child processes that ended by themselves, or crossed a limit",
+        each(|figures| figures.failures),
     );
 }
 

@@ -6,8 +6,10 @@
 mod assemble;
 mod certificate;
 mod commands;
+mod control;
 mod descriptors;
 mod house;
+mod leftovers;
 mod metrics;
 mod presence;
 mod reload;
@@ -56,6 +58,9 @@ pub enum StartError {
     /// There is nothing that starts children.
     #[error(transparent)]
     NoLauncher(#[from] LaunchError),
+    /// The folder of what children leave cannot be made.
+    #[error("data_dir: cannot be made ({0}); write a path Cloakroom may write to")]
+    DataDir(std::io::Error),
     /// A package cannot be had.
     #[error("servers.{0}: {1}")]
     Package(ServerName, PackageError),

@@ -36,11 +36,35 @@ pub(super) struct Child {
     mailbox: OnceLock<Arc<Mailbox>>,
     /// To its standard input; none once that was closed.
     lines: Mutex<Option<mpsc::Sender<Bytes>>>,
-    pub(super) words: Mutex<Words>,
+    words: Mutex<Words>,
     used: Mutex<Instant>,
     is_stopping: AtomicBool,
     end: watch::Sender<Option<Arc<End>>>,
     runtime: Runtime,
+}
+
+/// A child that does not go to sleep as long as this is there.
+pub(super) struct Held(Arc<Child>);
+
+impl Held {
+    /// The child, which may go to sleep when this is gone.
+    pub(super) fn child(&self) -> &Arc<Child> {
+        &self.0
+    }
+}
+
+impl std::ops::Deref for Held {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.talk().release();
+    }
 }
 
 /// Where the answer to a request goes.
@@ -117,8 +141,7 @@ impl Child {
 
     /// What it wrote last to its standard error, to be put behind a sentence.
     pub(super) fn last_words(&self) -> String {
-        let words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
-        match words.tail() {
+        match self.words().tail() {
             tail if tail.is_empty() => tail,
             tail => format!("; its last words: {tail}"),
         }
@@ -127,6 +150,12 @@ impl Child {
     /// Its process.
     pub(super) fn handle(&self) -> &Handle {
         &self.handle
+    }
+
+    /// Keeps it from going to sleep, if it takes requests.
+    pub(super) fn hold(self: &Arc<Self>) -> Option<Held> {
+        let held = self.is_open() && self.talk().hold();
+        held.then(|| Held(self.clone()))
     }
 
     /// Whether it takes requests.
@@ -159,12 +188,20 @@ impl Child {
     /// Sends it a notification.
     pub(super) async fn tell(&self, text: &str, message: &Message<'_>) -> Result<(), Closed> {
         self.touch();
-        // A child serves one session, or such clients as take requests back by hanging up.
-        let line = self.talk().tell(text, message, |_| true);
-        match line {
-            Some(line) => self.write(line).await,
-            None => Ok(()),
+        let told = self.talk().tell(text, message);
+        let Some((line, gone)) = told else {
+            return Ok(());
+        };
+        let written = self.write(line).await;
+        // Its stream would stay open for an answer that never comes. That of HTTP+SSE stays anyway.
+        if let Some(gone) = gone.filter(|gone| !matches!(gone.to, To::Stream(LOOSE))) {
+            self.refuse(
+                &gone,
+                Kind::Cancelled,
+                Kind::Cancelled.row().text.to_owned(),
+            );
         }
+        written
     }
 
     /// Sends it the answer to a question, if it asked.
@@ -381,6 +418,11 @@ impl Child {
 
     pub(super) fn mailbox(&self) -> Option<&Arc<Mailbox>> {
         self.mailbox.get()
+    }
+
+    /// What it writes to its standard error.
+    pub(super) fn words(&self) -> MutexGuard<'_, Words> {
+        self.words.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn talk(&self) -> MutexGuard<'_, Talk<To>> {

@@ -1,7 +1,7 @@
 //! The pipes of a child: lines in, lines out, until it ends.
 
 use std::io;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -52,6 +52,7 @@ pub(super) async fn listen(child: Arc<Child>, pipes: Pipes) {
         _ => child.handle().exited().await,
     };
     while read_words(&child, &pipes.stderr) {}
+    child.words().end(Instant::now());
     child.ended(end(&child, over, exit));
 }
 
@@ -107,9 +108,7 @@ fn read_words(child: &Child, stderr: &pipe::Receiver) -> bool {
     match stderr.try_read(&mut chunk) {
         Ok(0) => false,
         Ok(length) => {
-            let words = child.words.lock();
-            let mut words = words.unwrap_or_else(PoisonError::into_inner);
-            words.push(&chunk[..length], Instant::now());
+            child.words().push(&chunk[..length], Instant::now());
             true
         }
         Err(error) => {

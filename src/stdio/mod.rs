@@ -6,9 +6,13 @@
 //! session    one of Streamable HTTP begins; `sse` the same of HTTP+SSE, `modern` requests without any
 //! tenant     one MCP session, or all requests of a user who speaks MCP 2026-07-28; its child may sleep
 //! agreed     what a session agreed on, said again to its next child
-//! pool       all of them: caps, sleep, back-off, and whose key has fallen
+//! pool       all of them: who is known, who sleeps, and whose key has fallen
+//! running    how many there may be
 //! child      one process: what is said to it and by it
 //! talk       ids made unique on the way in, and given back on the way out
+//! spares     children that were started ahead
+//! crashes    who fails again and again rests
+//! folders    where each is at home
 //! heard      one line of a child, read
 //! listening  the pipes of a child
 //! mailbox    what a child said, until its clients have read it
@@ -35,10 +39,12 @@ mod mailbox;
 mod mask;
 mod modern;
 mod pool;
+mod running;
 mod served;
 mod service;
 mod session;
 mod settings;
+mod spares;
 mod sse;
 mod talk;
 mod tenant;
@@ -47,9 +53,11 @@ mod words;
 use bytes::Bytes;
 
 pub use answer::Answer;
-pub use pool::{Children, Listed};
+pub use mask::Mask;
+pub use pool::{Children, Figures, Listed};
 pub use served::Served;
 pub use settings::{Limits, Settings};
+pub use words::{CHILD, Lines, Said};
 
 use crate::layer::{Caller, Failure};
 use crate::names::{ProfileName, ServerName};
@@ -66,11 +74,12 @@ struct Owner {
 
 impl Owner {
     /// What is told of it in the log.
-    fn whose(&self) -> words::Whose {
+    fn whose(&self, pid: u32) -> words::Whose {
         words::Whose {
-            server: self.server.to_string(),
-            user: self.user.to_string(),
-            profile: self.profile.to_string(),
+            server: self.server.clone(),
+            user: self.user,
+            profile: self.profile.clone(),
+            pid,
         }
     }
 

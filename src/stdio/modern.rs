@@ -8,11 +8,12 @@ use super::answer::{Answer, Leaving};
 use super::child::{Stop, To};
 use super::heard::{self, Shape as Heard};
 use super::mailbox::Front;
-use super::service::{Visit, empty, first};
+use super::service::{Visit, empty, first, json};
 use super::tenant::ended;
-use super::{agreed, told};
+use super::{agreed, refused, told};
 use crate::layer::Failure;
 use crate::mcp::edit::{elements, member, unquoted};
+use crate::mcp::headers::check_present;
 use crate::mcp::revision::Revision;
 use crate::mcp::scan::{Message, Shape};
 use crate::rejection::Kind;
@@ -34,7 +35,13 @@ pub(super) async fn post(
     children.hold(&tenant, &visit.caller, &visit.lease);
     let child = tenant.child(children, settings, &visit.lease).await?;
     if children.is_modern(settings).is_none() {
-        let is_modern = speaks(&agreed::ask(&child, DISCOVER).await);
+        let is_modern = match agreed::ask(&child, DISCOVER).await {
+            Ok(answer) => speaks(&answer),
+            // Some say nothing before `initialize`.
+            Err(Failure::Told(Kind::BackendSilent, _)) => false,
+            // That it fails, with this user's secret, says nothing of the server.
+            Err(failure) => return Err(failure),
+        };
         children.learn(settings, is_modern);
         if !is_modern {
             children.remove(&tenant, Stop::Gently);
@@ -42,8 +49,24 @@ pub(super) async fn post(
         }
     }
     if message.shape != Shape::Request {
-        child.tell(text, message).await.map_err(|_| ended(&child))?;
+        // Ids of clients that share a child are no names for their requests: this revision takes one back
+        // by ending its stream (basic/patterns/cancellation), and knows no questions to answer.
+        let is_passed = message.shape == Shape::Notification
+            && message.method.as_deref() != Some("notifications/cancelled");
+        if is_passed {
+            child.tell(text, message).await.map_err(|_| ended(&child))?;
+        }
         return Ok(empty(StatusCode::ACCEPTED));
+    }
+    check_present(&visit.headers, message)
+        .map_err(|error| told(Kind::HeaderMismatch, error.to_string()))?;
+    if message.method.as_deref() == Some("initialize") {
+        // A child that speaks both eras would take it for the beginning of the other.
+        let id = message.id.clone().map_or("null", |id| &text[id]);
+        let text = "Method not found: this revision has no `initialize`";
+        let mut response = json(refused(Kind::MethodNotFound, text.to_owned(), id));
+        *response.status_mut() = StatusCode::NOT_FOUND;
+        return Ok(response);
     }
     let mut reader = tenant.mailbox.open(1);
     let to = To::Stream(reader.stream());
@@ -51,6 +74,7 @@ pub(super) async fn post(
         .ask(text, message, to)
         .await
         .map_err(|_| ended(&child))?;
+    let child = child.child().clone();
     let leaving = Leaving::Request { child, number };
     let first = first(&mut reader).await;
     let status = match &first {
@@ -69,9 +93,8 @@ fn earlier() -> Failure {
 /// Our own question whether a server speaks MCP 2026-07-28 (server/discover).
 const DISCOVER: &[u8] = br#"{"jsonrpc":"2.0","id":0,"method":"server/discover","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"cloakroom","version":"1"}}}}"#;
 
-/// Whether the answer to our question says so. A server that says nothing, or ends, does not.
-fn speaks(answer: &Result<Bytes, Failure>) -> bool {
-    let Ok(answer) = answer else { return false };
+/// Whether the answer to our question says so.
+fn speaks(answer: &Bytes) -> bool {
     let text = std::str::from_utf8(answer).unwrap_or_default();
     let versions = member(text, &(0..text.len()), "result")
         .and_then(|result| member(text, &result, "supportedVersions"))
@@ -93,7 +116,7 @@ fn status(answer: &Bytes) -> StatusCode {
     });
     match code {
         Some(-32601) => StatusCode::NOT_FOUND,
-        Some(-32022..=-32020) => StatusCode::BAD_REQUEST,
+        Some(-32700 | -32600 | -32602 | -32022..=-32020) => StatusCode::BAD_REQUEST,
         _ => StatusCode::OK,
     }
 }
@@ -104,7 +127,7 @@ mod tests {
 
     #[test]
     fn only_a_server_that_says_so_is_modern() {
-        let says = |text: &'static str| speaks(&Ok(Bytes::from_static(text.as_bytes())));
+        let says = |text: &'static str| speaks(&Bytes::from_static(text.as_bytes()));
         assert!(says(
             r#"{"id":1,"result":{"supportedVersions":["2025-11-25","2026-07-28"]}}"#
         ));
@@ -114,7 +137,7 @@ mod tests {
         assert!(!says(
             r#"{"id":1,"error":{"code":-32601,"message":"2026-07-28"}}"#
         ));
-        assert!(!says(r#"{"id":1,"result":{}}"#) && !speaks(&Err(Failure::Gone)));
+        assert!(!says(r#"{"id":1,"result":{}}"#));
     }
 
     #[test]
@@ -123,9 +146,7 @@ mod tests {
             status(&format!(r#"{{"id":1,"error":{{"code":{code},"message":"x"}}}}"#).into())
                 .as_u16()
         };
-        assert_eq!(
-            [of(-32601), of(-32022), of(-32020), of(-32603)],
-            [404, 400, 400, 200]
-        );
+        let statuses = [-32601, -32022, -32602, -32603].map(of);
+        assert_eq!(statuses, [404, 400, 400, 200]);
     }
 }

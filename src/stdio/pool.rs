@@ -5,12 +5,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle as Runtime;
+use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::child::{Child, Stop};
 use super::crashes::Crashes;
 use super::mailbox::Front;
+use super::running::Running;
 use super::settings::{Limits, Settings};
+use super::spares::Spares;
 use super::tenant::{Place, Tenant};
 use super::words::Words;
 use super::{Owner, folders, mask::Mask, told};
@@ -40,15 +43,23 @@ struct Inner {
     tenants: Mutex<HashMap<Place, Arc<Tenant>>>,
     running: Mutex<Running>,
     crashes: Mutex<Crashes>,
+    spares: Mutex<Spares>,
+    figures: Mutex<HashMap<ServerName, Figures>>,
+    /// Some key has fallen.
+    fallen: Notify,
     /// Of which servers it is known whether they speak MCP 2026-07-28.
     modern: Mutex<HashMap<ServerName, (Arc<Settings>, bool)>>,
 }
 
-#[derive(Default)]
-struct Running {
-    children: Vec<Arc<Child>>,
-    /// Those that are being started, by user.
-    starting: Vec<UserId>,
+/// What is counted of the children of one server.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Figures {
+    /// Those that run.
+    pub running: u64,
+    /// Children that were started.
+    pub starts: u64,
+    /// Children that ended by themselves, or crossed a limit.
+    pub failures: u64,
 }
 
 /// One line of what is told of children.
@@ -86,6 +97,9 @@ impl Children {
             tenants: Mutex::default(),
             running: Mutex::default(),
             crashes: Mutex::default(),
+            spares: Mutex::default(),
+            figures: Mutex::default(),
+            fallen: Notify::new(),
             modern: Mutex::default(),
         });
         let watched = Arc::downgrade(&inner);
@@ -104,15 +118,15 @@ impl Children {
         self.remove_where(|tenant| gone(&tenant.place), Stop::Gently);
     }
 
-    /// Stops all children, and waits until they ended: at most some five seconds.
+    /// Stops all children, and waits until they ended: at most two seconds.
     pub async fn stop(&self) {
-        self.remove_where(|_| true, Stop::Gently);
-        let children = lock(&self.0.running).children.clone();
+        self.remove_where(|_| true, Stop::Soon);
+        let children = lock(&self.0.running).all().to_vec();
         for child in &children {
-            child.stop(Stop::Gently);
+            child.stop(Stop::Soon);
         }
         let all = futures_util::future::join_all(children.iter().map(|child| child.until_end()));
-        let _ = tokio::time::timeout(Duration::from_secs(5), all).await;
+        let _ = tokio::time::timeout(Duration::from_secs(2), all).await;
     }
 
     /// Every session, and what is told of it.
@@ -122,6 +136,22 @@ impl Children {
         let mut all: Vec<_> = tenants.iter().map(|tenant| listed(tenant)).collect();
         all.sort_by(|a, b| (&a.user, &a.server, b.age).cmp(&(&b.user, &b.server, a.age)));
         all
+    }
+
+    /// What is counted, by server.
+    #[must_use]
+    pub fn figures(&self) -> Vec<(ServerName, Figures)> {
+        let mut figures = lock(&self.0.figures).clone();
+        for child in lock(&self.0.running).open() {
+            let server = child.owner.server.clone();
+            figures.entry(server).or_default().running += 1;
+        }
+        figures.into_iter().collect()
+    }
+
+    /// Resolves when a key falls with which children were used.
+    pub async fn until_key_falls(&self) {
+        self.0.fallen.notified().await;
     }
 
     pub(super) fn runtime(&self) -> &Runtime {
@@ -173,7 +203,10 @@ impl Children {
             {
                 let server = &tenant.place.owner.server;
                 tracing::info!(%server, "a session ends: its key no longer stands");
-                Self(inner).remove(&tenant, Stop::Now);
+                let owner = &tenant.place.owner;
+                lock(&inner.spares).tidy(Instant::now(), |other| other == owner);
+                Self(inner.clone()).remove(&tenant, Stop::Now);
+                inner.fallen.notify_one();
             }
         });
     }
@@ -213,7 +246,7 @@ impl Children {
         lock(&self.0.modern).insert(settings.server.clone(), known);
     }
 
-    /// Starts a child, which has not been spoken to.
+    /// A child nobody has spoken to: one that was started ahead, or a new one.
     ///
     /// # Errors
     /// It would be one too many, it failed too often before, or it cannot be started.
@@ -223,14 +256,47 @@ impl Children {
         settings: &Arc<Settings>,
         lease: &Lease,
     ) -> Result<Arc<Child>, Failure> {
+        let spare = lock(&self.0.spares).take(owner, settings, lease.version());
+        let child = match spare {
+            Some(spare) => spare,
+            None => self.start_new(owner, settings, lease).await?,
+        };
+        if settings.prewarm {
+            self.start_ahead(owner, settings, lease);
+        }
+        Ok(child)
+    }
+
+    /// Starts one more for later, if there is room without anybody's sleep.
+    fn start_ahead(&self, owner: &Owner, settings: &Arc<Settings>, lease: &Lease) {
+        let limits = *lock(&self.0.limits);
+        let has_room = lock(&self.0.running).has_room(&owner.user, limits);
+        if !has_room || lock(&self.0.spares).has(owner) {
+            return;
+        }
+        let (children, owner) = (self.clone(), owner.clone());
+        let (settings, lease) = (settings.clone(), lease.clone());
+        self.0.runtime.spawn(async move {
+            // Why it does not start is told to who needs one.
+            if let Ok(child) = children.start_new(&owner, &settings, &lease).await {
+                lock(&children.0.spares).keep(child);
+            }
+        });
+    }
+
+    async fn start_new(
+        &self,
+        owner: &Owner,
+        settings: &Arc<Settings>,
+        lease: &Lease,
+    ) -> Result<Arc<Child>, Failure> {
         lock(&self.0.crashes).may_start(owner, lease.version(), Instant::now())?;
-        let _room = self.room(owner, settings)?;
-        let variables = lease.environment().expose_variables();
-        let values = variables.iter().map(|(_, value)| value.as_slice());
-        let words = Words::new(Mask::of(values), owner.whose());
+        let _room = self.room(owner)?;
+        let environment = lease.environment();
+        let mask = Mask::of(environment.expose_secrets().iter().map(|value| &value[..]));
         let spec = Spec {
             command: settings.command.clone(),
-            environment: variables.to_vec(),
+            environment: environment.expose_variables().to_vec(),
             folder: folders::of(settings, owner),
             containment: settings.containment.clone(),
         };
@@ -242,52 +308,34 @@ impl Children {
                 format!("the process of the server `{server}` cannot be started: {error}"),
             )
         })?;
+        let whose = owner.whose(process.handle.pid());
         let child = Child::new(
             process,
             settings,
             owner,
             lease.version(),
-            words,
+            Words::new(mask, whose, Instant::now()),
             &self.0.runtime,
         );
-        lock(&self.0.running).children.push(child.clone());
+        lock(&self.0.running).add(child.clone());
+        self.figure(&settings.server, |figures| figures.starts += 1);
         self.0
             .runtime
             .spawn(see_off(Arc::downgrade(&self.0), child.clone()));
         Ok(child)
     }
 
-    /// Room for one more child of `owner`: whoever was idle longest sleeps for it.
-    fn room(&self, owner: &Owner, settings: &Settings) -> Result<Room, Failure> {
+    fn figure(&self, server: &ServerName, change: impl FnOnce(&mut Figures)) {
+        let mut figures = lock(&self.0.figures);
+        change(figures.entry(server.clone()).or_default());
+    }
+
+    /// Room for one more child of `owner`.
+    fn room(&self, owner: &Owner) -> Result<Room, Failure> {
         let limits = *lock(&self.0.limits);
         let mut running = lock(&self.0.running);
-        let own = |user: &UserId| *user == owner.user;
-        let starting = running.starting.iter().filter(|user| own(user)).count();
-        let of_user = running
-            .open()
-            .filter(|child| own(&child.owner.user))
-            .count()
-            + starting;
-        let in_all = running.open().count() + running.starting.len();
-        let server = &settings.server;
-        if of_user >= limits.user_children && !running.put_to_sleep(|c| own(&c.owner.user)) {
-            let text = format!(
-                "you have {of_user} processes of servers at work, the operator's `limits.user_children`: \
-                 wait for an answer before you use the server `{server}`"
-            );
-            return Err(told(Kind::TooManyChildren, text));
-        }
-        if in_all >= limits.children
-            && of_user < limits.user_children
-            && !running.put_to_sleep(|_| true)
-        {
-            let text = format!(
-                "{in_all} processes of servers are at work, the operator's `limits.children`: try again \
-                 in a moment"
-            );
-            return Err(told(Kind::TooManyChildren, text));
-        }
-        running.starting.push(owner.user);
+        running.make_room(owner, limits)?;
+        running.starts(owner.user);
         Ok(Room {
             inner: self.0.clone(),
             user: owner.user,
@@ -295,7 +343,7 @@ impl Children {
     }
 
     fn look_around(&self, now: Instant) {
-        let children = lock(&self.0.running).children.clone();
+        let children = lock(&self.0.running).all().to_vec();
         for child in children {
             child.give_up(now);
         }
@@ -312,24 +360,8 @@ impl Children {
                 self.remove(&tenant, Stop::Gently);
             }
         }
+        lock(&self.0.spares).tidy(now, |_| false);
         lock(&self.0.crashes).forget(now);
-    }
-}
-
-impl Running {
-    fn open(&self) -> impl Iterator<Item = &Arc<Child>> {
-        self.children.iter().filter(|child| child.is_open())
-    }
-
-    /// Stops the child that was idle longest of those `which` says; whether there was one.
-    fn put_to_sleep(&self, which: impl Fn(&Child) -> bool) -> bool {
-        let mut idle: Vec<_> = self.open().filter(|c| which(c) && c.is_idle()).collect();
-        idle.sort_by_key(|child| child.used());
-        let slept = idle.into_iter().find(|child| child.close_if_idle());
-        if let Some(child) = slept {
-            child.stop(Stop::Gently);
-        }
-        slept.is_some()
     }
 }
 
@@ -341,11 +373,7 @@ struct Room {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        let mut running = lock(&self.inner.running);
-        let at = running.starting.iter().position(|user| *user == self.user);
-        if let Some(at) = at {
-            running.starting.swap_remove(at);
-        }
+        lock(&self.inner.running).started(self.user);
     }
 }
 
@@ -368,13 +396,12 @@ async fn see_off(inner: Weak<Inner>, child: Arc<Child>) {
     let Some(inner) = inner.upgrade() else {
         return;
     };
-    lock(&inner.running)
-        .children
-        .retain(|other| !Arc::ptr_eq(other, &child));
+    lock(&inner.running).remove(&child);
     if end.is_failure {
         let server = &child.settings.server;
         tracing::warn!(%server, why = end.text, "a child ended by itself");
         lock(&inner.crashes).note(&child, &end, Instant::now());
+        Children(inner.clone()).figure(server, |figures| figures.failures += 1);
     }
 }
 

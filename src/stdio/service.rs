@@ -19,7 +19,7 @@ use super::tenant::{Place, Tenant};
 use super::{Owner, modern, refusal, session, sse, told};
 use crate::layer::{BackendPath, BoxError, Caller, Endpoint, Failure, Lease};
 use crate::mcp::edit;
-use crate::mcp::headers::{LAST_EVENT_ID, MCP_SESSION_ID};
+use crate::mcp::headers::{LAST_EVENT_ID, MCP_PROTOCOL_VERSION, MCP_SESSION_ID};
 use crate::mcp::revision::{Era, Revision};
 use crate::mcp::scan::{Body, Message, Shape, scan_text};
 use crate::rejection::Kind;
@@ -154,12 +154,7 @@ impl Visit<'_> {
     }
 
     fn get(&self) -> Result<Response<Answer>, Failure> {
-        if self.session_id().is_none() && Era::of_header(&self.headers) == Era::Modern {
-            return Err(told(
-                Kind::MethodNotAllowed,
-                "this revision of MCP knows POST only".into(),
-            ));
-        }
+        self.refuse_modern()?;
         let tenant = self.tenant()?;
         let mailbox = &tenant.mailbox;
         let reader = match self.headers.get(LAST_EVENT_ID) {
@@ -181,9 +176,19 @@ impl Visit<'_> {
     }
 
     fn delete(&self) -> Result<Response<Answer>, Failure> {
+        self.refuse_modern()?;
         let tenant = self.tenant()?;
         self.children.remove(&tenant, Stop::Soon);
         Ok(empty(StatusCode::OK))
+    }
+
+    /// MCP 2026-07-28 knows POST only.
+    fn refuse_modern(&self) -> Result<(), Failure> {
+        if self.session_id().is_none() && Era::of_header(&self.headers) == Era::Modern {
+            let text = "this revision of MCP knows POST only";
+            return Err(told(Kind::MethodNotAllowed, text.to_owned()));
+        }
+        Ok(())
     }
 
     fn session_id(&self) -> Option<&str> {
@@ -197,6 +202,17 @@ impl Visit<'_> {
                         Mcp-Session-Id it answers";
             return Err(told(Kind::EarlierEra, text.to_owned()));
         };
+        // MCP 2025-06-18, basic/transports "Protocol Version Header".
+        if let Some(version) = self.headers.get(MCP_PROTOCOL_VERSION) {
+            let version = version
+                .to_str()
+                .unwrap_or_default()
+                .trim_matches([' ', '\t']);
+            if !Revision::parse(version).is_some_and(Revision::is_known) {
+                let text = "MCP-Protocol-Version names a revision that is not known here";
+                return Err(told(Kind::EarlierEra, text.to_owned()));
+            }
+        }
         self.find(id).ok_or(Failure::Gone)
     }
 

@@ -25,6 +25,8 @@ pub(super) struct Talk<T> {
     under_way: BTreeMap<u64, Asked<T>>,
     /// The ids of the child's own requests, as it wrote them, oldest first, and when it asked.
     questions: Vec<(Box<str>, Instant)>,
+    /// Those who are about to say something.
+    holds: usize,
     closed: bool,
 }
 
@@ -80,6 +82,7 @@ impl<T> Default for Talk<T> {
             next: 0,
             under_way: BTreeMap::new(),
             questions: Vec::new(),
+            holds: 0,
             closed: false,
         }
     }
@@ -119,26 +122,25 @@ impl<T: Clone> Talk<T> {
         Ok((number, line(&edits.apply(text.as_bytes()))))
     }
 
-    /// A notification of a client, as the child is to read it; none if it is about nothing under way.
-    /// `mine` says which requests its sender may take back.
+    /// A notification of a client, as the child is to read it, and the request it takes back, to which
+    /// the child owes no answer any more; none if it is about nothing under way.
     pub(super) fn tell(
-        &self,
+        &mut self,
         text: &str,
         message: &Message<'_>,
-        mine: impl Fn(&T) -> bool,
-    ) -> Option<Bytes> {
+    ) -> Option<(Bytes, Option<Unanswered<T>>)> {
         if message.method.as_deref() != Some("notifications/cancelled") {
-            return Some(line(text.as_bytes()));
+            return Some((line(text.as_bytes()), None));
         }
         let at = member(text, message.params.as_ref()?, "requestId")?;
         let written = &text[at.clone()];
-        let (number, _) = self
-            .under_way
-            .iter()
-            .find(|(_, asked)| *asked.id == *written && mine(&asked.to))?;
+        let mut under_way = self.under_way.iter();
+        let (&number, _) = under_way.find(|(_, asked)| *asked.id == *written)?;
+        let asked = self.under_way.remove(&number)?;
         let mut edits = Edits::default();
-        edits.replace(at, [literal(*number)]);
-        Some(line(&edits.apply(text.as_bytes())))
+        edits.replace(at, [literal(number)]);
+        let told = line(&edits.apply(text.as_bytes()));
+        Some((told, Some(unanswered((number, asked)))))
     }
 
     /// A client's answer to a question of the child; none if the child did not ask.
@@ -247,9 +249,21 @@ impl<T: Clone> Talk<T> {
         self.under_way.len()
     }
 
-    /// Whether nobody waits for anything, on either side.
+    /// Somebody is about to say something, so that it is not idle; whether the child still listens.
+    pub(super) fn hold(&mut self) -> bool {
+        self.holds += usize::from(!self.closed);
+        !self.closed
+    }
+
+    /// It was said.
+    pub(super) fn release(&mut self) {
+        self.holds = self.holds.saturating_sub(1);
+    }
+
+    /// Whether no client waits for anything. That the child may wait for an answer nobody gives keeps
+    /// nobody awake.
     pub(super) fn is_idle(&self) -> bool {
-        self.under_way.is_empty() && self.questions.is_empty()
+        self.under_way.is_empty() && self.holds == 0
     }
 
     /// Gives up on what the child has said nothing about for `patience`, but for subscriptions, and on

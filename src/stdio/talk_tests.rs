@@ -99,18 +99,19 @@ fn a_subscription_is_known_by_its_clients_id() {
     assert_eq!(side.talk.end_subscriptions().len(), 1);
 }
 
-// Mutation: let `tell` pass on a cancellation of anybody's request.
+// Mutation: let `tell` leave the request under way: it would never be answered.
 #[test]
-fn a_client_takes_back_its_own_requests_only() {
+fn what_is_taken_back_is_answered_to_nobody() {
     let mut side = Side::new();
     side.ask(CALL, "ada");
     let text = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"a"}}"#;
-    let told = |side: &Side, who| side.talk.tell(text, &message(text), |to| *to == who);
-    assert_eq!(told(&side, "bob"), None);
-    let line = told(&side, "ada").unwrap();
+    let (line, gone) = side.talk.tell(text, &message(text)).unwrap();
     assert_eq!(line, text.replace("\"a\"", "1") + "\n");
-    assert_eq!(side.talk.take_back(1), Some(cancelled(1)));
-    assert_eq!(side.talk.take_back(1), None);
+    assert_eq!(gone.map(|gone| gone.to), Some("ada"));
+    assert!(side.talk.tell(text, &message(text)).is_none());
+    side.ask(CALL, "ada");
+    assert_eq!(side.talk.take_back(2), Some(cancelled(2)));
+    assert_eq!(side.talk.take_back(2), None);
     assert_eq!(side.hear(r#"{"id":1,"result":{}}"#), Next::Nobody);
 }
 
@@ -119,7 +120,9 @@ fn a_question_is_answered_once_and_only_if_it_was_asked() {
     let mut side = Side::new();
     let question = r#"{"jsonrpc":"2.0","id":0,"method":"roots/list"}"#;
     assert_eq!(side.hear(question), Next::Loose(question.into()));
-    assert!(!side.talk.is_idle() && !side.talk.close_if_idle());
+    assert!(side.talk.is_idle(), "nobody may ever answer it");
+    assert!(side.talk.hold() && !side.talk.close_if_idle());
+    side.talk.release();
     let answer = "{\"jsonrpc\":\"2.0\",\r\n\"id\":0,\"result\":{}}";
     let told = side.talk.answer(answer, &message(answer));
     assert_eq!(

@@ -10,8 +10,8 @@ use std::time::Instant;
 use tokio::sync::{mpsc, watch};
 
 use super::agreed::Agreed;
-use super::child::{Child, Stop};
-use super::mailbox::{Front, Mailbox};
+use super::child::{Child, Held, Stop};
+use super::mailbox::{Front, LOOSE, Mailbox};
 use super::pool::Children;
 use super::settings::Settings;
 use super::sse::Posted;
@@ -100,7 +100,7 @@ impl Tenant {
         children: &Children,
         settings: &Arc<Settings>,
         lease: &Lease,
-    ) -> Result<Arc<Child>, Failure> {
+    ) -> Result<Held, Failure> {
         if let Some(child) = self.fit(settings, lease) {
             return Ok(child);
         }
@@ -117,7 +117,7 @@ impl Tenant {
         children: &Children,
         settings: &Arc<Settings>,
         lease: &Lease,
-    ) -> Result<Arc<Child>, Failure> {
+    ) -> Result<Held, Failure> {
         let _waking = self.waking.lock().await;
         if let Some(child) = self.fit(settings, lease) {
             return Ok(child);
@@ -145,9 +145,8 @@ impl Tenant {
         // Its key may have fallen while it started.
         if self.is_over() {
             child.stop(Stop::Now);
-            return Err(Failure::Gone);
         }
-        Ok(child)
+        child.hold().ok_or(Failure::Gone)
     }
 
     /// Takes a child on, with what was agreed with another; whether the session can go on with it.
@@ -160,12 +159,12 @@ impl Tenant {
         Ok(true)
     }
 
-    fn fit(&self, settings: &Arc<Settings>, lease: &Lease) -> Option<Arc<Child>> {
+    fn fit(&self, settings: &Arc<Settings>, lease: &Lease) -> Option<Held> {
         let mut state = self.lock();
         state.used = Instant::now();
         let child = state.child.as_ref()?;
         let same = child.settings == *settings && child.version == lease.version();
-        (same && child.is_open()).then(|| child.clone())
+        child.hold().filter(|_| same)
     }
 
     /// Notes that it is used with the caller's key; whether that is the first time.
@@ -212,6 +211,8 @@ impl Tenant {
         if let Some(child) = child {
             child.stop(how);
         }
+        // Whoever listens is to know; what is under way is told by the child's end.
+        self.mailbox.end(LOOSE);
     }
 
     pub(super) fn is_over(&self) -> bool {

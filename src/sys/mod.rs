@@ -4,10 +4,12 @@
 
 mod descriptors;
 mod files;
+mod sockets;
 mod watched;
 
 pub use descriptors::close_inherited;
 pub use files::{PrivateFileError, open_private};
+pub use sockets::keep_alive;
 pub use watched::Watched;
 
 use rustix::process::{

@@ -261,6 +261,23 @@ impl Page<'_, '_> {
         });
     }
 
+    /// A count of each of several things, by their labels, that only rises.
+    pub fn counters<const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl IntoIterator<Item = ([(&'static str, String); N], u64)>,
+    ) {
+        self.write(|encoder| {
+            let mut metric =
+                encoder.encode_descriptor(name, &sentence(help), None, MetricType::Counter)?;
+            for (labels, value) in values {
+                ConstCounter::new(value).encode(metric.encode_family(&labels)?)?;
+            }
+            Ok(())
+        });
+    }
+
     /// One of several states: 1 for the one that is, 0 for the others.
     pub fn state(&mut self, name: &str, help: &str, states: &[&str], now: &str) {
         self.write(|encoder| {

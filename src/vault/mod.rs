@@ -14,6 +14,7 @@
 mod check;
 mod crypto;
 mod envelope;
+mod ephemeral;
 mod ids;
 mod key_name;
 mod keyring;
@@ -38,6 +39,7 @@ use serde::de::DeserializeOwned;
 
 pub use check::CheckError;
 pub use envelope::{OpenError, SecretOpener};
+pub use ephemeral::EphemeralMac;
 pub use ids::{UserId, key_record, random_id, user_record};
 pub use key_name::{KeyKind, KeyName};
 pub use keyring::{Keyring, KeyringError, KeyringText, ReadOnly, Succession};

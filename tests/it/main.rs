@@ -7,6 +7,7 @@
 
 mod canary;
 mod cli;
+mod connect;
 mod demo;
 mod desync;
 mod examples;
@@ -22,6 +23,7 @@ mod replicas;
 mod revocation;
 mod rotation;
 mod rules;
+mod run;
 mod sockets;
 mod stopping;
 mod store_suite;

@@ -1,7 +1,7 @@
 //! What a listener can be: TLS, HTTP/2, a Unix socket, behind a proxy. And a backend behind a socket.
 
 mod behind_proxies;
-mod certificates;
+pub(crate) mod certificates;
 mod frames;
 mod http2;
 mod tls;

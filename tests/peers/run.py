@@ -18,6 +18,7 @@ from pathlib import Path
 import arguments
 import conformance
 import conformance_clients
+import connect
 import jira_users
 import legacy_sse
 import missing
@@ -107,6 +108,7 @@ def run(report: Report, only: str | None, client: str, folder: Path) -> None:
         missing.run(report, binary, client, folder)
         profiles.run(report, binary, client, folder)
         jira_users.run(report, binary, client, folder)
+        connect.run(report, binary, client, folder)
     if only in (None, "conformance"):
         through = {name: (proxy.url(name), alice.key) for name in servers}
         ways = {"fixture": through["fixture"], "fixture, argument": through["wanting"]}

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::args::InitArgs;
+use super::shell::quoted;
 use super::{Failure, Output, open};
 use crate::config::{self, DEFAULT_KEYRING_FILE};
 use crate::names::ServerName;
@@ -157,14 +158,4 @@ fn next(wanted: &Wanted, config: &Path) -> Vec<String> {
     lines.push(format!("client-config alice {server}"));
     let whole = |line: String| format!("cloakroom{with} {line}");
     lines.into_iter().map(whole).collect()
-}
-
-/// As a shell takes it for one word.
-fn quoted(word: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-+@:,".contains(&b);
-    if word.bytes().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
 }

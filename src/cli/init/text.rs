@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::config::basic_string;
 use crate::inject::Template;
 use crate::names::ServerName;
 
@@ -73,7 +74,7 @@ pub(super) fn configuration(wanted: &Wanted) -> String {
         "url" => "Streamable HTTP",
         _ => "HTTP+SSE (2024-11-05)",
     };
-    let url = string(url);
+    let url = basic_string(url);
     format!(
         "# Cloakroom's configuration, made by `cloakroom init`. Only what differs from the defaults has to
 # be here: every setting, what it means and its default is in config/default.toml of the source.
@@ -105,7 +106,7 @@ file = \"master.keys\"
 
 fn slots(server: &ServerName, slot: &Slot) -> String {
     let what = "The calling user's own secret goes there; `cloakroom secret set` keeps it.";
-    let value = |template: &str| string(template);
+    let value = |template: &str| basic_string(template);
     match slot {
         Slot::None => {
             "# It needs no secret of its users: there is no table of slots here.\n".to_owned()
@@ -125,7 +126,7 @@ fn slots(server: &ServerName, slot: &Slot) -> String {
             let value = match tools.as_slice() {
                 [] => value(template),
                 tools => {
-                    let tools: Vec<_> = tools.iter().map(|tool| string(tool)).collect();
+                    let tools: Vec<_> = tools.iter().map(|tool| basic_string(tool)).collect();
                     format!(
                         "{{ value = {}, tools = [{}] }}",
                         value(template),
@@ -148,15 +149,8 @@ fn key(name: &str) -> String {
     if !name.is_empty() && name.bytes().all(bare) {
         name.to_owned()
     } else {
-        string(name)
+        basic_string(name)
     }
-}
-
-/// A basic string of TOML, whose escapes are those of JSON.
-fn string(text: &str) -> String {
-    serde_json::Value::from(text)
-        .to_string()
-        .replace('\u{7f}', "\\u007F")
 }
 
 #[cfg(test)]

@@ -1,3 +1,4 @@
+mod keys_of_children;
 mod keys_of_listeners;
 mod keys_of_servers;
 mod keys_of_the_root;
@@ -10,8 +11,8 @@ use std::time::Duration;
 
 use super::error::{Errors, Place};
 use super::{
-    Backend, Config, ConfigErrors, DEFAULT_TOML, Discovery, KeyringSource, LogFormat, Replicas,
-    Server, Transport, Variables, keys, load, load_store, read,
+    Backend, Command, Config, ConfigErrors, DEFAULT_TOML, Discovery, KeyringSource, LogFormat,
+    Replicas, Sandbox, Server, Transport, Variables, keys, load, load_store, read,
 };
 
 const GITHUB: &str = "[servers.github]\nurl = \"http://127.0.0.1:9001/mcp\"\n";

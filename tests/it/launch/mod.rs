@@ -2,6 +2,9 @@
 
 mod beginning;
 mod refusals;
+mod runtimes;
+mod survivors;
+mod thief;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

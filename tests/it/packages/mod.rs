@@ -31,6 +31,7 @@ fn offline(path: &str) -> Vec<(OsString, OsString)> {
         ("PIP_RETRIES", "0"),
         ("PIP_FIND_LINKS", ""),
         ("UV_INDEX_URL", "http://127.0.0.1:9/simple"),
+        ("UV_HTTP_RETRIES", "0"),
     ])
 }
 
@@ -68,7 +69,7 @@ fn writable(folder: &Path) -> Vec<std::path::PathBuf> {
 }
 
 /// A folder with `program` of this machine's `PATH` in it, and nothing else.
-fn only(program: &str) -> tempfile::TempDir {
+pub(crate) fn only(program: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let path = std::env::var_os("PATH").unwrap();
     let found = std::env::split_paths(&path)

@@ -10,13 +10,13 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
-pub(super) struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    pub(super) pem: String,
+    pub(crate) pem: String,
 }
 
 impl Authority {
-    pub(super) fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -29,7 +29,7 @@ impl Authority {
     }
 
     /// A certificate and its key, PEM.
-    pub(super) fn sign(&self, names: &[&str], last_year: i32) -> (String, String) {
+    pub(crate) fn sign(&self, names: &[&str], last_year: i32) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
@@ -39,7 +39,7 @@ impl Authority {
     }
 
     /// A client that trusts this authority, speaks these protocols and shows this pair.
-    pub(super) fn client(
+    pub(crate) fn client(
         &self,
         alpn: &[&str],
         shown: Option<&(String, String)>,
@@ -67,13 +67,13 @@ impl Authority {
 }
 
 /// `tls.crt` and `tls.key` of a listener, replaced as Kubernetes does.
-pub(super) struct Pair {
+pub(crate) struct Pair {
     folder: tempfile::TempDir,
     versions: usize,
 }
 
 impl Pair {
-    pub(super) fn new(pair: &(String, String)) -> Self {
+    pub(crate) fn new(pair: &(String, String)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         for name in ["tls.crt", "tls.key"] {
             let to = Path::new("..data").join(name);
@@ -87,11 +87,11 @@ impl Pair {
         new
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub(super) fn replace(&mut self, (certificate, key): &(String, String)) {
+    pub(crate) fn replace(&mut self, (certificate, key): &(String, String)) {
         self.versions += 1;
         let version = format!("..version-{}", self.versions);
         let folder = self.path(&version);
@@ -106,7 +106,7 @@ impl Pair {
     }
 
     /// The table of a configuration that names it.
-    pub(super) fn table(&self) -> String {
+    pub(crate) fn table(&self) -> String {
         let (certificate, key) = (self.path("tls.crt"), self.path("tls.key"));
         format!(
             "[tls]\ncert_file = \"{}\"\nkey_file = \"{}\"\n",

@@ -21,7 +21,8 @@ def said(result) -> str:
     return result.content[0].text
 
 
-def _root(error: BaseException) -> BaseException:
+def root(error: BaseException) -> BaseException:
+    """What went wrong first, of what task groups tell."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
@@ -32,7 +33,7 @@ async def check(name: str, work, seconds: float = 20) -> None:
     try:
         await asyncio.wait_for(work, seconds)
     except (Exception, asyncio.CancelledError) as caught:
-        error = _root(caught)
+        error = root(caught)
         why = f"{type(error).__name__}: {error}".replace("\n", " ")
         print(f"not ok {name}: {why}", flush=True)
     else:

@@ -80,8 +80,8 @@ impl House {
         let config =
             format!("listen = \"127.0.0.1:0\"\nthreads = 2\ndrain_timeout = \"4s\"\n{config}");
         std::fs::write(folder.path().join("cloakroom.toml"), config).unwrap();
-        let source = open::Source::of(Some(&folder.path().join("cloakroom.toml")));
-        let config = source.load_without_environment().ok().unwrap();
+        let source = open::Source::file_alone(&folder.path().join("cloakroom.toml"));
+        let config = source.load().ok().unwrap();
         open::new_keyring(&config.folder.join("master.keys")).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

@@ -1,0 +1,57 @@
+//! Children that were started ahead (`prewarm`): one for each user of a server, who finds it ready.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Owner;
+use super::child::{Child, Stop};
+use super::settings::Settings;
+
+/// Children nobody has spoken to yet.
+#[derive(Default)]
+pub(super) struct Spares(HashMap<Owner, Arc<Child>>);
+
+impl Spares {
+    /// The one that was started as it would be now.
+    pub(super) fn take(
+        &mut self,
+        owner: &Owner,
+        settings: &Arc<Settings>,
+        version: u64,
+    ) -> Option<Arc<Child>> {
+        let spare = self.0.remove(owner)?;
+        let fits = spare.settings == *settings && spare.version == version;
+        if fits && spare.is_open() {
+            return Some(spare);
+        }
+        spare.stop(Stop::Gently);
+        None
+    }
+
+    /// Whether there is one.
+    pub(super) fn has(&self, owner: &Owner) -> bool {
+        self.0.get(owner).is_some_and(|spare| spare.is_open())
+    }
+
+    /// Keeps a child for later.
+    pub(super) fn keep(&mut self, spare: Arc<Child>) {
+        let before = self.0.insert(spare.owner.clone(), spare);
+        if let Some(before) = before {
+            before.stop(Stop::Gently);
+        }
+    }
+
+    /// Stops those that waited as long as a child may be idle, and those `is_unwanted` says.
+    pub(super) fn tidy(&mut self, now: Instant, is_unwanted: impl Fn(&Owner) -> bool) {
+        self.0.retain(|owner, spare| {
+            let sleep = spare.settings.sleep;
+            let is_due = sleep.is_some_and(|sleep| now.duration_since(spare.begun) >= sleep);
+            let stays = spare.is_open() && !is_due && !is_unwanted(owner);
+            if !stays {
+                spare.stop(Stop::Gently);
+            }
+            stays
+        });
+    }
+}

@@ -1,0 +1,8 @@
+//! `cloakroom connect`: messages over standard input and output, and the server behind them.
+
+mod bridge;
+mod desk;
+mod ends;
+mod passing;
+mod refusals;
+mod sessions;
