@@ -73,8 +73,8 @@ def started_fixture() -> str:
     return started(words, {"AUTHORIZATION": SLOT}, f"readable = {json.dumps([str(PYTHON.parent.parent.resolve())])}\n")
 
 
-def started_everything(more: str = "") -> str:
-    return started([NODE, EVERYTHING, "stdio"], {"TOKEN": "${TOKEN}"}, more)
+def started_everything(variable: str = "TOKEN", more: str = "") -> str:
+    return started([NODE, EVERYTHING, "stdio"], {variable: "${TOKEN}"}, more)
 
 
 class Proxy:
