@@ -18,6 +18,7 @@ CLIENTS = (
     ("stdio: fastmcp 4.1.2", [PYTHON, "fastmcp_client.py"], 8),
     ("stdio: inspector 2.12.0", [PYTHON, "inspector.py"], 7),
     ("stdio, SSE: Python SDK 2.3.0", [PYTHON, "sse.py"], 10),
+    ("stdio, SSE: stolen message paths", [PYTHON, "sse_theft.py"], 6),
     ("stdio, SSE: TypeScript SDK 1.32.2 and client 2.4.0", [NODE, "sse.mjs"], 14),
 )
 
@@ -43,6 +44,7 @@ def run(report: Report, binary: Path, client: str, folder: Path) -> None:
         "sse": {"direct": direct_sse, "proxied": proxy.url("fixture", "sse"), "default": f"{proxy.origin}/sse"},
         "everything": {"direct": everything_url, "proxied": proxy.url("everything", "sse")},
         "sleepy": proxy.url("sleepy"),
+        "started": True,
         "wrong_key": nobody.key,
         **{user.name: user.told() for user in users},
     }
