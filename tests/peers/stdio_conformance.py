@@ -44,5 +44,8 @@ def run(report: Report, binary: Path, direct: list[Outcome], folder: Path) -> No
         group, outcome = f"conformance {one.name}, fixture on stdio", side.result()
         report.check(group, f"{one.scenarios} scenarios ran", len(outcome) == one.scenarios, f"{len(outcome)} ran")
         conformance.compare(report, group, "fixture", shared(first), shared(outcome))
+        for scenario in APART.keys() & first.keys():
+            differs = first[scenario] != outcome.get(scenario)
+            report.check(group, f"{scenario} is still apart", differs, f"no longer: {APART[scenario]}")
     proxy.check_log(report, "log, conformance on stdio", [alice])
     proxy.process.stop()
