@@ -316,13 +316,14 @@ def ends_started_ahead(case: Case) -> None:
 def large_initialize(case: Case) -> None:
     """What sessions that sleep keep of their clients is bounded."""
     before = case.house.memory()
-    for _ in range(20):
+    for _ in range(40):
         client = case.client("large", "one")
         params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "x" * 3_000_000, "version": "1"}}
         client.ask("initialize", params)
         client.close()
+    # Kept, they would take 120 MiB; the allocator gives back what is not, but not all of it at once.
     more = (case.house.memory() - before) >> 10
-    case.check(more < 20, f"20 sessions with an `initialize` of 3 MB each keep {more} MiB of the proxy's memory")
+    case.check(more < 60, f"40 sessions with an `initialize` of 3 MB each keep {more} MiB of the proxy's memory")
 
 
 def caps(case: Case) -> None:
