@@ -41,7 +41,7 @@ fn forbidden(config: &Config, source: Option<&Source>) -> Vec<PathBuf> {
         KeyringSource::Env(_) | KeyringSource::Credential(_) => None,
     };
     let store = &config.store.settings;
-    let children = config.data_dir.children();
+    let children = config.data_dir.all_children();
     let control = config.data_dir.control(std::process::id());
     let control_key = DataDir::control_key(&control);
     let files = [

@@ -1,6 +1,8 @@
 //! `data_dir`: what servers that run as children leave on disk, and where each thing lies in it.
 
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, absolute};
+
+use crate::store::Settings;
 
 /// The folder of what servers that run as children leave on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,10 +23,20 @@ impl DataDir {
         &self.0
     }
 
-    /// The private folders of children.
+    /// The private folders of all children.
     #[must_use]
-    pub fn children(&self) -> PathBuf {
+    pub fn all_children(&self) -> PathBuf {
         self.0.join("children")
+    }
+
+    /// The private folders of children whose users are kept in `store`: those of another store's users are
+    /// not this one's to clear up.
+    #[must_use]
+    pub fn children(&self, store: &Settings) -> PathBuf {
+        let file = store.url.file().and_then(|file| absolute(file).ok());
+        let place = file.map_or_else(|| store.url.shown(), |file| file.display().to_string());
+        let place = crc32fast::hash(format!("{place} {}", store.key_prefix).as_bytes());
+        self.all_children().join(format!("{place:08x}"))
     }
 
     /// Packages of npx and uvx.

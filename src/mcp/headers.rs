@@ -209,7 +209,10 @@ pub fn check_headers(headers: &HeaderMap, message: &Message<'_>) -> Result<(), H
 /// # Errors
 /// Names the first that is missing.
 pub fn check_present(headers: &HeaderMap, message: &Message<'_>) -> Result<(), HeaderMismatch> {
-    let named = name(message).flatten().map(|_| MCP_NAME);
+    // `tasks/result` went with SEP-2663, which is said whether or not it is named.
+    let is_gone = message.method.as_deref() == Some("tasks/result");
+    let named = name(message).flatten().filter(|_| !is_gone);
+    let named = named.map(|_| MCP_NAME);
     let wanted = [MCP_PROTOCOL_VERSION, MCP_METHOD].into_iter().chain(named);
     let missing = wanted
         .into_iter()

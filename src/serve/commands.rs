@@ -12,7 +12,7 @@ use super::{StartError, leftovers};
 use crate::cli::containment::containment;
 use crate::cli::open::Source;
 use crate::config::{self, Backend, Command, Config, Server};
-use crate::launch::{Launcher, landlock_available};
+use crate::launch::{Launcher, landlock_available, readable};
 use crate::names::ServerName;
 use crate::packages::Packages;
 use crate::stdio::{Children, Limits, Served, Settings};
@@ -70,7 +70,8 @@ impl House {
             Err(error) => tracing::warn!(%error, "`cloakroom ps` will not find this process"),
         }
         let store = self.store.clone();
-        tokio::spawn(leftovers::keep_clean(folder, children.clone(), store));
+        let folders = full(&config.data_dir.children(&config.store.settings));
+        tokio::spawn(leftovers::keep_clean(folders, children.clone(), store));
         Ok(self.children.get_or_init(|| children))
     }
 }
@@ -105,11 +106,16 @@ async fn settings(
         }
     };
     let containment = containment(config, source, command, packaged);
+    if command.sandbox == config::Sandbox::Landlock {
+        // Better now than at the first request.
+        let readable = readable(&command_line, &containment);
+        readable.map_err(|error| StartError::Command(name.clone(), error))?;
+    }
     Ok(Settings {
         server: name.clone(),
         command: command_line,
         containment: Arc::new(containment),
-        folder: full(&config.data_dir.children()),
+        folder: full(&config.data_dir.children(&config.store.settings)),
         sleep: command.sleep,
         start_timeout: command.start_timeout,
         answer_timeout: server.answer_timeout,

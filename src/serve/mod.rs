@@ -25,7 +25,7 @@ use crate::cli::Failure;
 use crate::cli::open::Source;
 use crate::config::{Config, LogFormat};
 use crate::gate::NoServerKey;
-use crate::launch::LaunchError;
+use crate::launch::{LaunchError, ReadableError};
 use crate::names::ServerName;
 use crate::packages::PackageError;
 use crate::proxy::{self, Address, BackendError, Health, Listener, Options};
@@ -61,6 +61,9 @@ pub enum StartError {
     /// The folder of what children leave cannot be made.
     #[error("data_dir: cannot be made ({0}); write a path Cloakroom may write to")]
     DataDir(std::io::Error),
+    /// A command cannot be run, or could read what no child may.
+    #[error("servers.{0}.command: {1}")]
+    Command(ServerName, ReadableError),
     /// A package cannot be had.
     #[error("servers.{0}: {1}")]
     Package(ServerName, PackageError),

@@ -8,11 +8,12 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::child::{Child, To};
+use super::talk::URI;
 use super::{tenant, told};
 use crate::layer::Failure;
 use crate::mcp::edit::member;
 use crate::mcp::revision::Revision;
-use crate::mcp::scan::{Body, Message, scan_text};
+use crate::mcp::scan::{Body, Message, Shape, scan_text};
 use crate::rejection::Kind;
 
 /// Resources a session may be told of, and which are remembered.
@@ -73,20 +74,26 @@ impl Agreed {
     /// Remembers what of a client's message the next child must be told again.
     pub(super) fn note(&mut self, text: &str, message: &Message<'_>) {
         let bytes = || Bytes::copy_from_slice(text.as_bytes());
-        match message.method.as_deref() {
-            Some("notifications/initialized") if text.len() <= HANDSHAKE => {
-                self.initialized = Some(bytes());
-            }
-            Some("logging/setLevel") if text.len() <= HANDSHAKE => self.level = Some(bytes()),
-            Some("resources/subscribe") => {
+        let Some(method) = message
+            .method
+            .as_deref()
+            .filter(|_| text.len() <= HANDSHAKE)
+        else {
+            return;
+        };
+        match (message.shape, method) {
+            (Shape::Notification, "notifications/initialized") => self.initialized = Some(bytes()),
+            (Shape::Request, "logging/setLevel") => self.level = Some(bytes()),
+            (Shape::Request, "resources/subscribe") => {
                 if let Some(uri) = &message.uri
+                    && uri.len() <= URI
                     && self.subscriptions.len() < SUBSCRIPTIONS
                     && self.bytes() + text.len() <= MOST
                 {
                     self.subscriptions.insert((&**uri).into(), bytes());
                 }
             }
-            Some("resources/unsubscribe") => {
+            (Shape::Request, "resources/unsubscribe") => {
                 if let Some(uri) = &message.uri {
                     self.subscriptions.remove(&**uri);
                 }
@@ -114,7 +121,9 @@ impl Agreed {
         let Some(initialize) = &self.initialize else {
             return Ok(true);
         };
-        let now = server(&ask(child, initialize).await?);
+        let answer = ask(child, initialize).await?;
+        check_length(child, &answer)?;
+        let now = server(&answer);
         Ok(now.is_some() && now == self.server)
     }
 
@@ -132,6 +141,19 @@ impl Agreed {
         }
         Ok(())
     }
+}
+
+/// Whether an answer to `initialize` is short enough to be remembered.
+///
+/// # Errors
+/// It is not.
+pub(super) fn check_length(child: &Child, answer: &Bytes) -> Result<(), Failure> {
+    if answer.len() <= HANDSHAKE {
+        return Ok(());
+    }
+    let server = &child.settings.server;
+    let text = format!("the server `{server}` answers `initialize` with more than 64 KiB");
+    Err(told(Kind::ChildLimit, text))
 }
 
 /// What an answer to `initialize` says of the server; none for an error.
@@ -162,7 +184,7 @@ pub(super) async fn ask(child: &Child, request: &[u8]) -> Result<Bytes, Failure>
     let asked = async {
         let to = To::Us(to);
         let number = child.ask(text, &message, to).await;
-        let number = number.map_err(|_| tenant::ended(child))?;
+        let number = number.map_err(|why| tenant::unheard(child, why))?;
         tokio::select! {
             answer = answers.recv() => match answer {
                 Some(answer) => Ok(answer),
@@ -182,7 +204,10 @@ pub(super) async fn ask(child: &Child, request: &[u8]) -> Result<Bytes, Failure>
 
 async fn say(child: &Child, message: &[u8]) -> Result<(), Failure> {
     let text = std::str::from_utf8(message).unwrap_or_default();
-    child.say(text).await.map_err(|_| tenant::ended(child))
+    child
+        .say(text)
+        .await
+        .map_err(|why| tenant::unheard(child, why))
 }
 
 async fn end_of(child: &Child) -> Failure {

@@ -6,22 +6,23 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::runtime::Handle as Runtime;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use super::heard::{Heard, Shape};
 use super::listening::{self, Pipes};
 use super::mailbox::{Front, LOOSE, Mailbox, Put};
 use super::settings::Settings;
-use super::talk::{Closed, Next, Talk, Unanswered, cancelled, line};
+use super::talk::{Next, Talk, Unanswered, Unheard, cancelled, line};
+use super::waiting::{Line, WAITING, room_for, waiting_room};
 use super::words::Words;
 use super::{Owner, refused};
 use crate::launch::{Handle, Process};
 use crate::mcp::scan::Message;
 use crate::rejection::Kind;
 
-/// Messages that may wait until a child reads its standard input.
-const WAITING: usize = 16;
+/// Refusals that may wait to be noticed.
+const REFUSALS: usize = 1024;
 
 /// A child process that runs, or ran.
 pub(super) struct Child {
@@ -35,7 +36,9 @@ pub(super) struct Child {
     /// Where what it says is put; none before a session has taken it.
     mailbox: OnceLock<Arc<Mailbox>>,
     /// To its standard input; none once that was closed.
-    lines: Mutex<Option<mpsc::Sender<Bytes>>>,
+    lines: Mutex<Option<mpsc::Sender<Line>>>,
+    /// Bytes that may still wait there.
+    room: Arc<Semaphore>,
     words: Mutex<Words>,
     /// The resources whose changes it refused to tell, until that is noticed.
     refusals: Mutex<Vec<Box<str>>>,
@@ -120,6 +123,7 @@ impl Child {
             talk: Mutex::default(),
             mailbox: OnceLock::new(),
             lines: Mutex::new(Some(lines)),
+            room: waiting_room(),
             words: Mutex::new(words),
             refusals: Mutex::default(),
             used: Mutex::new(now),
@@ -181,7 +185,7 @@ impl Child {
         text: &str,
         message: &Message<'_>,
         to: To,
-    ) -> Result<u64, Closed> {
+    ) -> Result<u64, Unheard> {
         self.touch();
         let (number, line) = self.talk().ask(text, message, to, Instant::now())?;
         self.write(line).await?;
@@ -189,7 +193,7 @@ impl Child {
     }
 
     /// Sends it a notification.
-    pub(super) async fn tell(&self, text: &str, message: &Message<'_>) -> Result<(), Closed> {
+    pub(super) async fn tell(&self, text: &str, message: &Message<'_>) -> Result<(), Unheard> {
         self.touch();
         let told = self.talk().tell(text, message);
         let Some((line, gone)) = told else {
@@ -208,7 +212,7 @@ impl Child {
     }
 
     /// Sends it the answer to a question, if it asked.
-    pub(super) async fn answer(&self, text: &str, message: &Message<'_>) -> Result<(), Closed> {
+    pub(super) async fn answer(&self, text: &str, message: &Message<'_>) -> Result<(), Unheard> {
         self.touch();
         let line = self.talk().answer(text, message);
         match line {
@@ -218,19 +222,37 @@ impl Child {
     }
 
     /// Sends it a message as it is.
-    pub(super) async fn say(&self, text: &str) -> Result<(), Closed> {
+    pub(super) async fn say(&self, text: &str) -> Result<(), Unheard> {
         self.write(line(text.as_bytes())).await
     }
 
-    async fn write(&self, line: Bytes) -> Result<(), Closed> {
-        let lines = self.lines().clone().ok_or(Closed)?;
-        lines.send(line).await.map_err(|_| Closed)
+    async fn write(&self, line: Bytes) -> Result<(), Unheard> {
+        let lines = self.lines().clone().ok_or(Unheard::Closed)?;
+        let room = self.room.clone().acquire_many_owned(room_for(&line));
+        let sent = timeout(self.settings.answer_timeout, async {
+            let room = room.await.ok()?;
+            lines
+                .send(Line {
+                    line,
+                    _room: Some(room),
+                })
+                .await
+                .ok()
+        });
+        match sent.await {
+            Ok(sent) => sent.ok_or(Unheard::Closed),
+            Err(_) => {
+                tracing::warn!(server = %self.settings.server, "a child does not read, and is stopped");
+                self.handle.kill();
+                Err(Unheard::Closed)
+            }
+        }
     }
 
     /// Sends it what it may do without, if it reads.
     fn try_write(&self, line: Bytes) {
         if let Some(lines) = &*self.lines() {
-            let _ = lines.try_send(line);
+            let _ = lines.try_send(Line { line, _room: None });
         }
     }
 
@@ -267,7 +289,11 @@ impl Child {
                 refuses,
             } => {
                 self.touch();
-                self.refusals().extend(refuses);
+                let mut refusals = self.refusals();
+                if refusals.len() < REFUSALS {
+                    refusals.extend(refuses);
+                }
+                drop(refusals);
                 deliver(mailbox, &to, message, true)
             }
             Next::Along(to, message) => deliver(mailbox, &to, message, false),
@@ -447,7 +473,7 @@ impl Child {
         self.talk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lines(&self) -> MutexGuard<'_, Option<mpsc::Sender<Bytes>>> {
+    fn lines(&self) -> MutexGuard<'_, Option<mpsc::Sender<Line>>> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,7 +4,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
@@ -13,6 +12,7 @@ use tokio::time::timeout;
 use super::child::{Child, End};
 use super::heard::hear;
 use super::mailbox::Put;
+use super::waiting::Line;
 use crate::launch::Exit;
 use crate::rejection::Kind;
 
@@ -32,10 +32,10 @@ pub(super) struct Pipes {
 }
 
 /// Writes lines to a child's standard input, which ends when there can be no more.
-pub(super) async fn write(mut stdin: pipe::Sender, mut lines: mpsc::Receiver<Bytes>) {
+pub(super) async fn write(mut stdin: pipe::Sender, mut lines: mpsc::Receiver<Line>) {
     while let Some(line) = lines.recv().await {
         // Why it does not read is told by its end.
-        if stdin.write_all(&line).await.is_err() {
+        if stdin.write_all(&line.line).await.is_err() {
             return;
         }
     }
@@ -82,7 +82,10 @@ async fn talking(child: &Arc<Child>, pipes: &Pipes) -> Over {
                     if let Some(mailbox) = child.mailbox() {
                         tokio::select! {
                             () = mailbox.room() => {}
-                            exit = &mut exited => return Over::Exit(exit),
+                            exit = &mut exited => {
+                                while let Ok(Some(_)) = lines.read(child, &pipes.stdout) {}
+                                return Over::Exit(exit);
+                            }
                         }
                     }
                 }

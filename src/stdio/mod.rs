@@ -16,6 +16,7 @@
 //! heard      one line of a child, read
 //! listening  the pipes of a child
 //! mailbox    what a child said, until its clients have read it
+//! waiting    what it has not read yet
 //! words      its standard error, masked
 //! ```
 //!
@@ -48,6 +49,7 @@ mod spares;
 mod sse;
 mod talk;
 mod tenant;
+mod waiting;
 mod words;
 
 use bytes::Bytes;

@@ -9,7 +9,7 @@ use super::child::{Stop, To};
 use super::heard::{self, Shape as Heard};
 use super::mailbox::Front;
 use super::service::{Visit, empty, first, json};
-use super::tenant::ended;
+use super::tenant::unheard;
 use super::{agreed, refused, told};
 use crate::layer::Failure;
 use crate::mcp::edit::{elements, member, unquoted};
@@ -28,13 +28,14 @@ pub(super) async fn post(
     message: &Message<'_>,
 ) -> Result<Response<Answer>, Failure> {
     let (children, settings) = (visit.children, visit.settings);
-    if children.is_modern(settings) == Some(false) {
+    let owner = &visit.place(None).owner;
+    if children.is_modern(settings, owner) == Some(false) {
         return Err(earlier());
     }
     let tenant = children.settle(visit.place(None), &visit.caller, Front::Modern);
     children.hold(&tenant, &visit.caller, &visit.lease);
     let child = tenant.child(children, settings, &visit.lease).await?;
-    if children.is_modern(settings).is_none() {
+    if children.is_modern(settings, owner).is_none() {
         let is_modern = match agreed::ask(&child, DISCOVER).await {
             Ok(answer) => speaks(&answer),
             // Some say nothing before `initialize`.
@@ -42,7 +43,7 @@ pub(super) async fn post(
             // That it fails, with this user's secret, says nothing of the server.
             Err(failure) => return Err(failure),
         };
-        children.learn(settings, is_modern);
+        children.learn(settings, owner, is_modern);
         if !is_modern {
             children.remove(&tenant, Stop::Gently);
             return Err(earlier());
@@ -54,7 +55,8 @@ pub(super) async fn post(
         let is_passed = message.shape == Shape::Notification
             && message.method.as_deref() != Some("notifications/cancelled");
         if is_passed {
-            child.tell(text, message).await.map_err(|_| ended(&child))?;
+            let told = child.tell(text, message).await;
+            told.map_err(|why| unheard(&child, why))?;
         }
         return Ok(empty(StatusCode::ACCEPTED));
     }
@@ -73,7 +75,7 @@ pub(super) async fn post(
     let number = child
         .ask(text, message, to)
         .await
-        .map_err(|_| ended(&child))?;
+        .map_err(|why| unheard(&child, why))?;
     let child = child.child().clone();
     let leaving = Leaving::Request { child, number };
     let first = first(&mut reader).await;

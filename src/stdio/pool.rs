@@ -29,6 +29,9 @@ const TICK: Duration = Duration::from_millis(250);
 /// How long a session is known that nobody uses; the id its client has is good for no longer.
 const FORGOTTEN: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How long it is remembered which revision children speak: it may have been a bad day.
+const KNOWN: Duration = Duration::from_secs(60 * 60);
+
 /// Sessions a user may have, asleep or awake; the one unused for longest is forgotten for one more.
 const USER_SESSIONS: usize = 128;
 
@@ -47,8 +50,16 @@ struct Inner {
     figures: Mutex<HashMap<ServerName, Figures>>,
     /// Some key has fallen.
     fallen: Notify,
-    /// Of which servers it is known whether they speak MCP 2026-07-28.
-    modern: Mutex<HashMap<ServerName, (Arc<Settings>, bool)>>,
+    /// Whose children are known to speak MCP 2026-07-28, or not to. What a child says may depend on its
+    /// user's secret, so nothing of it is known of others'.
+    modern: Mutex<HashMap<Owner, Known>>,
+}
+
+/// What is known of the children of one owner.
+struct Known {
+    of: Arc<Settings>,
+    is_modern: bool,
+    since: Instant,
 }
 
 /// What is counted of the children of one server.
@@ -116,6 +127,7 @@ impl Children {
     pub fn keep_only(&self, servers: &[ServerName]) {
         let gone = |place: &Place| !servers.contains(&place.owner.server);
         self.remove_where(|tenant| gone(&tenant.place), Stop::Gently);
+        lock(&self.0.spares).tidy(Instant::now(), |owner| !servers.contains(&owner.server));
     }
 
     /// Stops all children, and waits until they ended: at most two seconds.
@@ -136,6 +148,13 @@ impl Children {
         let mut all: Vec<_> = tenants.iter().map(|tenant| listed(tenant)).collect();
         all.sort_by(|a, b| (&a.user, &a.server, b.age).cmp(&(&b.user, &b.server, a.age)));
         all
+    }
+
+    /// Whether it has sessions of this user, asleep or not.
+    #[must_use]
+    pub fn serves(&self, user: &UserId) -> bool {
+        let tenants = lock(&self.0.tenants);
+        tenants.keys().any(|place| place.owner.user == *user)
     }
 
     /// What is counted, by server.
@@ -246,17 +265,21 @@ impl Children {
         }
     }
 
-    /// Whether a server speaks MCP 2026-07-28, as far as it is known.
-    pub(super) fn is_modern(&self, settings: &Arc<Settings>) -> Option<bool> {
+    /// Whether the children of `owner` speak MCP 2026-07-28, as far as it is known.
+    pub(super) fn is_modern(&self, settings: &Arc<Settings>, owner: &Owner) -> Option<bool> {
         let modern = lock(&self.0.modern);
-        let (of, is_modern) = modern.get(&settings.server)?;
-        (of == settings).then_some(*is_modern)
+        let known = modern.get(owner)?;
+        (known.of == *settings).then_some(known.is_modern)
     }
 
     /// It is known now.
-    pub(super) fn learn(&self, settings: &Arc<Settings>, is_modern: bool) {
-        let known = (settings.clone(), is_modern);
-        lock(&self.0.modern).insert(settings.server.clone(), known);
+    pub(super) fn learn(&self, settings: &Arc<Settings>, owner: &Owner, is_modern: bool) {
+        let known = Known {
+            of: settings.clone(),
+            is_modern,
+            since: Instant::now(),
+        };
+        lock(&self.0.modern).insert(owner.clone(), known);
     }
 
     /// A child nobody has spoken to: one that was started ahead, or a new one.
@@ -295,9 +318,12 @@ impl Children {
                 return;
             };
             lock(&children.0.spares).keep(child.clone());
+            // With it goes the environment: the secrets in it are not to wait here.
+            let denied = lease.until_denied();
+            drop(lease);
             let children = Arc::downgrade(&children.0);
             tokio::select! {
-                () = lease.until_denied() => {}
+                () = denied => {}
                 _ = child.until_end() => {}
             }
             if let Some(inner) = children.upgrade() {
@@ -327,7 +353,10 @@ impl Children {
             tracing::warn!(%server, %error, "a child cannot be started");
             told(
                 Kind::ChildFails,
-                format!("the process of the server `{server}` cannot be started: {error}"),
+                format!(
+                    "the process of the server `{server}` cannot be started: the operator finds why in \
+                     the log"
+                ),
             )
         })?;
         let whose = owner.whose(process.handle.pid());
@@ -384,6 +413,7 @@ impl Children {
         }
         lock(&self.0.spares).tidy(now, |_| false);
         lock(&self.0.crashes).forget(now);
+        lock(&self.0.modern).retain(|_, known| now.duration_since(known.since) < KNOWN);
     }
 }
 

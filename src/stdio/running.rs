@@ -63,6 +63,13 @@ impl Running {
     /// All are at work.
     pub(super) fn make_room(&self, owner: &Owner, limits: Limits) -> Result<(), Failure> {
         let (of_user, in_all) = self.count(&owner.user);
+        // Those that were told to stop take their time, and their memory.
+        let own = |child: &&Arc<Child>| child.owner.user == owner.user;
+        let with_ending = self.children.iter().filter(own).count();
+        if with_ending >= 2 * limits.user_children || self.children.len() >= 2 * limits.children {
+            let text = "too many processes of servers are still ending: try again in a moment";
+            return Err(told(Kind::TooManyChildren, text.to_owned()));
+        }
         if of_user >= limits.user_children {
             if self.put_to_sleep(|child| child.owner.user == owner.user) {
                 return Ok(());

@@ -90,7 +90,9 @@ impl Visit<'_> {
             if Era::of(&self.headers, message) == Era::Modern {
                 return modern::post(self, text, message).await;
             }
-            if message.method.as_deref() == Some("initialize") && self.session_id().is_none() {
+            let begins =
+                message.method.as_deref() == Some("initialize") && message.shape == Shape::Request;
+            if begins && self.session_id().is_none() {
                 return session::begin(self, text, message).await;
             }
         }

@@ -9,7 +9,7 @@ use super::answer::Answer;
 use super::child::{Child, Stop, To};
 use super::mailbox::Front;
 use super::service::{Visit, json};
-use super::tenant::{Tenant, ended};
+use super::tenant::{Tenant, unheard};
 use super::{agreed, random_id, told};
 use crate::layer::Failure;
 use crate::mcp::edit::{Edits, member};
@@ -63,6 +63,7 @@ pub(super) async fn initialize(
         return Err(told(Kind::BodyTooLarge, text.to_owned()));
     }
     let answer = agreed::ask(child, text.as_bytes()).await?;
+    agreed::check_length(child, &answer)?;
     tenant.agree(|agreed| {
         agreed.begin(text, &answer);
     });
@@ -97,7 +98,7 @@ pub(super) async fn send(
         Shape::Notification => child.tell(text, message).await,
         Shape::Response => child.answer(text, message).await,
     };
-    sent.map_err(|_| ended(child))
+    sent.map_err(|why| unheard(child, why))
 }
 
 /// A session that may come to nothing.

@@ -2,11 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Owner;
 use super::child::{Child, Stop};
 use super::settings::Settings;
+
+/// How long one waits where children never sleep.
+const WAITING: Duration = Duration::from_secs(5 * 60);
 
 /// Children nobody has spoken to yet.
 #[derive(Default)]
@@ -54,8 +57,9 @@ impl Spares {
     /// Stops those that waited as long as a child may be idle, and those `is_unwanted` says.
     pub(super) fn tidy(&mut self, now: Instant, is_unwanted: impl Fn(&Owner) -> bool) {
         self.0.retain(|owner, spare| {
-            let sleep = spare.settings.sleep;
-            let is_due = sleep.is_some_and(|sleep| now.duration_since(spare.begun) >= sleep);
+            // Nothing is lost with it, also where children are never to sleep.
+            let sleep = spare.settings.sleep.unwrap_or(WAITING);
+            let is_due = now.duration_since(spare.begun) >= sleep;
             let stays = spare.is_open() && !is_due && !is_unwanted(owner);
             if !stays {
                 spare.stop(Stop::Gently);

@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::answer::{Answer, Leaving};
-use super::child::To;
+use super::child::{Child, To};
 use super::mailbox::{Front, LOOSE};
 use super::pool::Children;
 use super::service::{Visit, empty, events, messages, refuse};
 use super::settings::Settings;
 use super::tenant::Tenant;
+use super::waiting::room_for;
 use super::{random_id, session};
 use crate::layer::{BackendPath, Failure, Lease};
 use crate::mcp::scan::{Message, Shape};
@@ -29,6 +30,8 @@ pub(super) struct Posted {
     body: Bytes,
     settings: Arc<Settings>,
     lease: Lease,
+    /// Its place among what waits.
+    _room: OwnedSemaphorePermit,
 }
 
 /// Opens a stream, and with it a session.
@@ -69,10 +72,13 @@ pub(super) async fn post(
     let id = path.and_then(|BackendPath(path)| path.as_str().strip_prefix(PATH));
     let tenant = id.and_then(|id| visit.find(id)).ok_or(Failure::Gone)?;
     let posts = tenant.posts().ok_or(Failure::Gone)?;
+    // Until there is room it counts as a request under way, with its body.
+    let room = tenant.waiting().acquire_many_owned(room_for(body)).await;
     let posted = Posted {
         body: body.clone(),
         settings: visit.settings.clone(),
         lease: visit.lease.clone(),
+        _room: room.map_err(|_| Failure::Gone)?,
     };
     posts.send(posted).await.map_err(|_| Failure::Gone)?;
     Ok(empty(StatusCode::ACCEPTED))
@@ -89,31 +95,46 @@ async fn pass_on(tenant: Arc<Tenant>, children: Children, mut posted: mpsc::Rece
             posted = posted.recv() => posted,
         };
         let Some(posted) = posted else { return };
-        for (text, message) in messages(&posted.body).unwrap_or_default() {
-            let sent = send(&tenant, &children, &posted, text, &message).await;
-            if let Err(failure) = sent {
-                tell(&tenant, &failure, &posted.settings, text, &message);
-            }
+        tokio::select! {
+            () = &mut over => return,
+            () = pass_on_one(&tenant, &children, posted) => {}
+        }
+    }
+}
+
+async fn pass_on_one(tenant: &Arc<Tenant>, children: &Children, posted: Posted) {
+    let Posted {
+        body,
+        settings,
+        lease,
+        _room,
+    } = posted;
+    let child = tenant.child(children, &settings, &lease).await;
+    // The environment in it is not to wait for a child that does not read.
+    drop(lease);
+    for (text, message) in messages(&body).unwrap_or_default() {
+        let sent = match &child {
+            Ok(child) => send(tenant, child, text, &message).await,
+            Err(failure) => Err(failure.clone()),
+        };
+        if let Err(failure) = sent {
+            tell(tenant, &failure, &settings, text, &message);
         }
     }
 }
 
 async fn send(
-    tenant: &Arc<Tenant>,
-    children: &Children,
-    posted: &Posted,
+    tenant: &Tenant,
+    child: &Child,
     text: &str,
     message: &Message<'_>,
 ) -> Result<(), Failure> {
-    let child = tenant
-        .child(children, &posted.settings, &posted.lease)
-        .await?;
-    if message.method.as_deref() == Some("initialize") {
-        let answer = session::initialize(tenant, &child, text, message).await?;
+    if message.method.as_deref() == Some("initialize") && message.shape == Shape::Request {
+        let answer = session::initialize(tenant, child, text, message).await?;
         tenant.mailbox.put(LOOSE, answer, true);
         return Ok(());
     }
-    session::send(tenant, &child, text, message, To::Stream(LOOSE)).await
+    session::send(tenant, child, text, message, To::Stream(LOOSE)).await
 }
 
 /// Tells the client on its stream that a request is refused.

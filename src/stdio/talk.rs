@@ -76,9 +76,26 @@ pub(super) struct Unanswered<T> {
     pub(super) to: T,
 }
 
-/// The child takes nothing more.
+/// Requests that may be under way with one child: each is remembered until it is answered, also when
+/// its client has gone.
+const UNDER_WAY: usize = 1024;
+
+/// Bytes of an id or a progress token, as it is written.
+const LITERAL: usize = 1024;
+
+/// Bytes of a resource's URI that is remembered.
+pub(super) const URI: usize = 8 * 1024;
+
+/// Why a child is not told something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Closed;
+pub(super) enum Unheard {
+    /// It takes nothing more.
+    Closed,
+    /// Too many requests are under way with it.
+    TooMany,
+    /// An id or a progress token is too long, or there is none.
+    Id,
+}
 
 impl<T> Default for Talk<T> {
     fn default() -> Self {
@@ -96,21 +113,27 @@ impl<T: Clone> Talk<T> {
     /// A request of a client, as the child is to read it, and its number.
     ///
     /// # Errors
-    /// The child takes nothing more.
+    /// See [`Unheard`].
     pub(super) fn ask(
         &mut self,
         text: &str,
         message: &Message<'_>,
         to: T,
         now: Instant,
-    ) -> Result<(u64, Bytes), Closed> {
+    ) -> Result<(u64, Bytes), Unheard> {
         if self.closed {
-            return Err(Closed);
+            return Err(Unheard::Closed);
+        }
+        if self.under_way.len() >= UNDER_WAY {
+            return Err(Unheard::TooMany);
+        }
+        let id = message.id.clone().ok_or(Unheard::Id)?;
+        let token = token(text, message);
+        if token.iter().chain([&id]).any(|range| range.len() > LITERAL) {
+            return Err(Unheard::Id);
         }
         self.next += 1;
         let number = self.next;
-        let id = message.id.clone().unwrap_or_default();
-        let token = token(text, message);
         let mut edits = Edits::default();
         for range in token.iter().chain([&id]) {
             edits.replace(range.clone(), [literal(number)]);
@@ -121,7 +144,10 @@ impl<T: Clone> Talk<T> {
             to,
             listens: message.method.as_deref() == Some("subscriptions/listen"),
             subscribes: match message.method.as_deref() {
-                Some("resources/subscribe") => message.uri.as_deref().map(Into::into),
+                Some("resources/subscribe") => {
+                    let uri = message.uri.as_deref().filter(|uri| uri.len() <= URI);
+                    uri.map(Into::into)
+                }
                 _ => None,
             },
             heard: now,

@@ -134,7 +134,7 @@ fn a_question_is_answered_once_and_only_if_it_was_asked() {
     assert!(side.talk.close_if_idle());
     assert_eq!(
         side.talk.ask(CALL, &message(CALL), "ada", side.now),
-        Err(Closed)
+        Err(Unheard::Closed)
     );
 }
 
@@ -171,4 +171,23 @@ fn a_refused_subscription_is_named() {
     assert_eq!(refused.as_deref(), Some("a:1"));
     side.ask(text, "ada");
     assert_eq!(heard(&mut side, r#"{"id":2,"result":{}}"#), None);
+}
+
+// Mutation: remember whatever a client sends.
+#[test]
+fn what_is_remembered_of_requests_is_bounded() {
+    let mut side = Side::new();
+    let with_id = |id: &str| format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#);
+    let ask = |side: &mut Side, text: &str| {
+        let asked = side.talk.ask(text, &message(text), "ada", side.now);
+        asked.map(drop)
+    };
+    let long = with_id(&format!("\"{}\"", "x".repeat(LITERAL)));
+    assert_eq!(ask(&mut side, &long), Err(Unheard::Id));
+    let none = r#"{"jsonrpc":"2.0","method":"initialize"}"#;
+    assert_eq!(ask(&mut side, none), Err(Unheard::Id));
+    for number in 0..UNDER_WAY {
+        assert_eq!(ask(&mut side, &with_id(&number.to_string())), Ok(()));
+    }
+    assert_eq!(ask(&mut side, &with_id("1")), Err(Unheard::TooMany));
 }

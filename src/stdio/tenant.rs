@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::agreed::Agreed;
 use super::child::{Child, Held, Stop};
@@ -15,6 +15,8 @@ use super::mailbox::{Front, LOOSE, Mailbox};
 use super::pool::Children;
 use super::settings::Settings;
 use super::sse::Posted;
+use super::talk::Unheard;
+use super::waiting::waiting_room;
 use super::{Owner, told};
 use crate::identity::KeyId;
 use crate::layer::{Caller, Failure, Lease};
@@ -40,6 +42,8 @@ pub(super) struct Tenant {
     over: watch::Sender<bool>,
     /// Where what is posted to a session of HTTP+SSE goes.
     posts: OnceLock<mpsc::Sender<Posted>>,
+    /// Room for bytes of them.
+    waiting: Arc<Semaphore>,
 }
 
 struct State {
@@ -77,6 +81,7 @@ impl Tenant {
             waking: tokio::sync::Mutex::default(),
             over: watch::Sender::new(false),
             posts: OnceLock::new(),
+            waiting: waiting_room(),
         })
     }
 
@@ -88,6 +93,11 @@ impl Tenant {
     /// Where what is posted to it goes.
     pub(super) fn posts(&self) -> Option<&mpsc::Sender<Posted>> {
         self.posts.get()
+    }
+
+    /// Room for bytes of what is posted to it.
+    pub(super) fn waiting(&self) -> Arc<Semaphore> {
+        self.waiting.clone()
     }
 
     /// The child for a request with this lease: the one that runs, if it was started as it would be now;
@@ -108,8 +118,13 @@ impl Tenant {
         let (tenant, children) = (self.clone(), children.clone());
         let (settings, lease) = (settings.clone(), lease.clone());
         let runtime = children.runtime().clone();
-        let started = runtime.spawn(async move { tenant.wake(&children, &settings, &lease).await });
-        started.await.unwrap_or_else(|_| Err(Failure::Gone))
+        let (tell, told) = oneshot::channel();
+        runtime.spawn(async move {
+            let woken = tenant.wake(&children, &settings, &lease, &tell).await;
+            // Who asked may have gone meanwhile.
+            let _ = tell.send(woken);
+        });
+        told.await.unwrap_or(Err(Failure::Gone))
     }
 
     async fn wake(
@@ -117,8 +132,13 @@ impl Tenant {
         children: &Children,
         settings: &Arc<Settings>,
         lease: &Lease,
+        asks: &oneshot::Sender<Result<Held, Failure>>,
     ) -> Result<Held, Failure> {
         let _waking = self.waking.lock().await;
+        // Others were before it in line, and it may have given up.
+        if asks.is_closed() {
+            return Err(Failure::Gone);
+        }
         if let Some(child) = self.fit(settings, lease) {
             return Ok(child);
         }
@@ -177,7 +197,8 @@ impl Tenant {
     fn fit(&self, settings: &Arc<Settings>, lease: &Lease) -> Option<Held> {
         let mut state = self.lock();
         state.used = Instant::now();
-        let child = state.child.as_ref()?;
+        let child = state.child.clone()?;
+        state.agreed.forget(&child.refused());
         let same = child.settings == *settings && child.version == lease.version();
         child.hold().filter(|_| same)
     }
@@ -249,8 +270,24 @@ impl Tenant {
     }
 }
 
+/// Why a child was not told something, as its client is told.
+pub(super) fn unheard(child: &Child, why: Unheard) -> Failure {
+    let server = &child.settings.server;
+    match why {
+        Unheard::Closed => ended(child),
+        Unheard::TooMany => told(
+            Kind::TooManyRequests,
+            format!("too many requests are under way with your process of the server `{server}`"),
+        ),
+        Unheard::Id => told(
+            Kind::NotAMessage,
+            "a request needs an id; that and its progress token may have 1024 bytes".to_owned(),
+        ),
+    }
+}
+
 /// The child's end came before the request was sent, as its next one would.
-pub(super) fn ended(child: &Child) -> Failure {
+fn ended(child: &Child) -> Failure {
     match child.end() {
         Some(end) => told(end.kind, end.text.clone()),
         None => told(

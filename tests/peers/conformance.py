@@ -116,9 +116,10 @@ def run(
     direct: tuple[str, str | None],
     proxied: dict[str, tuple[str, str]],
     folder: Path,
-) -> None:
+) -> list[Outcome]:
     """All sides of every run at once: most of their time is waiting. Each way through the proxy, by its
-    name, must end as the direct one."""
+    name, must end as the direct one. What came of each run directly."""
+    outcomes = []
     for number, one in enumerate(RUNS):
         print(f"… conformance {one.name}, {server}", flush=True)
         with ThreadPoolExecutor(1 + len(proxied)) as pool:
@@ -136,3 +137,5 @@ def run(
             check_direct(report, f"conformance {one.name}, {server}", first)
         for name, outcome in zip(proxied, others):
             compare(report, f"conformance {one.name}, {name}", server, first, outcome)
+        outcomes.append(first)
+    return outcomes

@@ -20,6 +20,7 @@ MODULES = WORK / "node_modules"
 ARCH = {"x86_64": "x64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 NODE = MODULES / f"node-linux-{ARCH}" / "bin" / "node"
 PYTHON = Path(sys.executable)
+EVERYTHING = MODULES / "@modelcontextprotocol" / "server-everything" / "dist" / "index.js"
 RMCP = WORK / "rmcp" / "debug" / "rmcp-peer"
 
 
@@ -122,7 +123,6 @@ def run_fixture(folder: Path, *options: str, path: str = "/mcp") -> tuple[Proces
 
 def run_everything(folder: Path, transport: str = "streamableHttp") -> tuple[Process, str]:
     port = free_port()
-    entry = MODULES / "@modelcontextprotocol" / "server-everything" / "dist" / "index.js"
-    command = [NODE, "--import", HERE / "preload_loopback.mjs", entry, transport]
+    command = [NODE, "--import", HERE / "preload_loopback.mjs", EVERYTHING, transport]
     process = Process("server-everything", command, folder / f"everything-{port}.log", {"PORT": str(port)})
     return process.wait_for(port), f"http://127.0.0.1:{port}/{'sse' if transport == 'sse' else 'mcp'}"

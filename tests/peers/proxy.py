@@ -10,7 +10,7 @@ import secrets
 import subprocess
 from pathlib import Path
 
-from harness import ROOT, Broken, Process, Report, free_port
+from harness import EVERYTHING, HERE, NODE, PYTHON, ROOT, Broken, Process, Report, free_port
 
 
 def build() -> Path:
@@ -59,6 +59,22 @@ def http(url: str, value: str = SLOT) -> str:
 def sse(url: str, value: str = SLOT) -> str:
     """As `http`, for a server that speaks HTTP+SSE."""
     return f'sse_url = "{url}"\nheaders = {{ Authorization = "{value}" }}\n'
+
+
+def started(words: list, env: dict[str, str], more: str = "") -> str:
+    """The settings of a server that is started for each user, with their secret in its environment."""
+    table = ", ".join(f"{name} = '{value}'" for name, value in env.items())
+    return f"command = {json.dumps([str(word) for word in words])}\n{more}env = {{ {table} }}\n"
+
+
+def started_fixture() -> str:
+    """The fixture on standard input and output; its interpreter's packages are no part of a program."""
+    words = [PYTHON, HERE / "fixture" / "server.py", "--stdio"]
+    return started(words, {"AUTHORIZATION": SLOT}, f"readable = {json.dumps([str(PYTHON.parent.parent.resolve())])}\n")
+
+
+def started_everything(variable: str = "TOKEN", more: str = "") -> str:
+    return started([NODE, EVERYTHING, "stdio"], {variable: "${TOKEN}"}, more)
 
 
 class Proxy:

@@ -24,6 +24,9 @@ import legacy_sse
 import missing
 import profiles
 import smuggling
+import stdio_clients
+import stdio_conformance
+import stdio_servers
 from harness import NODE, PYTHON, RMCP, Broken, Report, run_everything, run_fixture, stop_on_signals
 from proxy import Proxy, User, build, http
 from scripts import run_client
@@ -109,10 +112,13 @@ def run(report: Report, only: str | None, client: str, folder: Path) -> None:
         profiles.run(report, binary, client, folder)
         jira_users.run(report, binary, client, folder)
         connect.run(report, binary, client, folder)
+        stdio_servers.run(report, binary, client, folder)
+        stdio_clients.run(report, binary, client, folder)
     if only in (None, "conformance"):
         through = {name: (proxy.url(name), alice.key) for name in servers}
         ways = {"fixture": through["fixture"], "fixture, argument": through["wanting"]}
-        conformance.run(report, "fixture", (fixture_url, direct_token), ways, folder)
+        direct = conformance.run(report, "fixture", (fixture_url, direct_token), ways, folder)
+        stdio_conformance.run(report, binary, direct, folder)
         conformance.run(report, "everything", (everything_url, None), {"everything": through["everything"]}, folder)
         conformance_clients.run(report, binary, folder)
     if only in (None, "smuggling"):

@@ -186,8 +186,10 @@ async def main() -> None:
     for mode in MODES:
         await check(f"{mode}: connects, lists, reads, prompts, completes", basics(mode))
         await check(f"{mode}: each user's call carries their own secret", own_secret(mode))
-        await check(f"{mode}: nothing else of the client's reaches the server", nothing_else_sent(mode))
-        await check(f"{mode}: a key in X-API-Key does as well", other_header(mode))
+        # A server without a host is a child process, and no header reaches it.
+        if hasattr(PEERS, "backend_host"):
+            await check(f"{mode}: nothing else of the client's reaches the server", nothing_else_sent(mode))
+            await check(f"{mode}: a key in X-API-Key does as well", other_header(mode))
         await check(f"{mode}: progress arrives as it is made", streamed(mode))
         await check(f"{mode}: the server's questions are answered", asked(mode))
         await check(f"{mode}: a key of nobody is refused with 401", refused(mode, PEERS.wrong_key))

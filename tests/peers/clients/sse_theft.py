@@ -13,6 +13,8 @@ import httpx2
 from say import bearer, check, peers, same
 
 PEERS = peers()
+# A child process has no session id of its own that could be seen or stolen.
+STARTED = getattr(PEERS, "started", False)
 
 
 class Stream:
@@ -148,9 +150,11 @@ async def made_up_path() -> None:
     async with httpx2.AsyncClient() as http, proxied(http, PEERS.alice) as alice:
         base, _, sealed = alice.message_url.partition("?session_id=")
         assert sealed, alice.path
-        backend = parse_qs(urlsplit(json.loads(await alice.call("seen_headers", 7))["(path)"]).query)["session_id"][0]
         changed = ("A" if sealed[0] != "A" else "B") + sealed[1:]
-        for made_up in (changed, sealed[:-4], sealed + "AAAA", backend, "x"):
+        tries = [changed, sealed[:-4], sealed + "AAAA", "x"]
+        if not STARTED:
+            tries += parse_qs(urlsplit(json.loads(await alice.call("seen_headers", 7))["(path)"]).query)["session_id"]
+        for made_up in tries:
             url = f"{base}?session_id={made_up}"
             same((await alice.post("tools/call", WHOAMI, 66, url=url)).status_code, 404, f"session_id={made_up!r}")
         bare = (await alice.post("tools/call", WHOAMI, 66, url=base)).status_code
@@ -172,7 +176,8 @@ async def ended() -> None:
 
 async def main() -> None:
     await check("the backend by itself would let B into A's session", leak_is_real())
-    await check("the message path does not show the backend's session id", path_says_nothing())
+    if not STARTED:
+        await check("the message path does not show the backend's session id", path_says_nothing())
     await check("A's message path used by B: 404, and both go on", stolen_path())
     await check("no key, a revoked one, the backend's token: 401", no_key())
     await check("a message path of another server: 404", other_server())
