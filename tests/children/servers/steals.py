@@ -81,13 +81,13 @@ def takes_descriptor(pid: int) -> bool:
 
 
 def is_told_by(path: str) -> bytes:
+    """What a socket says, also to who guesses what it wants to hear. Landlock does not keep one from connecting."""
     try:
         client = socket.socket(socket.AF_UNIX)
         client.settimeout(2)
         client.connect(path)
+        client.sendall(b"0" * 64)
         return client.recv(300)
-    except TimeoutError:
-        return b"connected"
     except OSError:
         return b""
 
