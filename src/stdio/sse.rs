@@ -13,6 +13,7 @@ use super::mailbox::{Front, LOOSE};
 use super::pool::Children;
 use super::service::{Visit, empty, events, messages, refuse};
 use super::settings::Settings;
+use super::talk::LITERAL;
 use super::tenant::Tenant;
 use super::waiting::room_for;
 use super::{random_id, session};
@@ -109,6 +110,8 @@ async fn pass_on_one(tenant: &Arc<Tenant>, children: &Children, posted: Posted) 
         lease,
         _room,
     } = posted;
+    // Who does not read what was answered so far is not answered more.
+    tenant.mailbox.room().await;
     let child = tenant.child(children, &settings, &lease).await;
     // The environment in it is not to wait for a child that does not read.
     drop(lease);
@@ -145,7 +148,8 @@ fn tell(
     text: &str,
     message: &Message<'_>,
 ) {
-    if let (Shape::Request, Some(id)) = (message.shape, message.id.clone()) {
+    let id = message.id.clone().filter(|id| id.len() <= LITERAL);
+    if let (Shape::Request, Some(id)) = (message.shape, id) {
         tenant
             .mailbox
             .put(LOOSE, refuse(failure, settings, &text[id]), true);

@@ -81,7 +81,7 @@ pub(super) struct Unanswered<T> {
 const UNDER_WAY: usize = 1024;
 
 /// Bytes of an id or a progress token, as it is written.
-const LITERAL: usize = 1024;
+pub(super) const LITERAL: usize = 1024;
 
 /// Bytes of a resource's URI that is remembered.
 pub(super) const URI: usize = 8 * 1024;
