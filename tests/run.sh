@@ -6,7 +6,7 @@
 #
 # Wants Rust, Node with npm, and Python 3.11 or newer; the rest comes from apt (as root or with sudo),
 # npm and PyPI, in pinned versions. What it fetches goes to tests/peers/.work, which git ignores.
-# A cold run took 19 minutes on two cores that had other work too; a second one takes about eight.
+# On two cores a second run takes about 17 minutes, a cold one some eight more.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
