@@ -1,10 +1,13 @@
 //! Which processes are below which, as `/proc` shows it.
+//!
+//! Never by `getpgid` and `getsid` of another: for one that is just being reaped the kernel answers 0,
+//! which rustix takes for impossible (it panics where that is looked at, and makes an invalid `Pid`).
 
 use std::fs;
 use std::os::fd::OwnedFd;
 
 use rustix::process::{
-    Pid, PidfdFlags, Signal, getpgid, getpgrp, kill_process, kill_process_group, pidfd_open,
+    Pid, PidfdFlags, Signal, getpgrp, kill_process, kill_process_group, pidfd_open,
     pidfd_send_signal,
 };
 
@@ -44,15 +47,40 @@ fn scanned(of: i32) -> Vec<Pid> {
 }
 
 fn parse(pid: &str) -> Option<Pid> {
-    Pid::from_raw(pid.parse().ok()?)
+    // A negative one, which `/proc` shows of what is gone, is not to be given to rustix either.
+    Pid::from_raw(pid.parse().ok().filter(|pid| *pid > 0)?)
+}
+
+/// What a process belongs to: its parent, its process group, its session. One that is just being reaped
+/// belongs to nothing any more.
+struct Kin([Option<Pid>; 3]);
+
+impl Kin {
+    fn of(pid: Pid) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid())).ok()?;
+        Self::parse(&stat)
+    }
+
+    fn parse(stat: &str) -> Option<Self> {
+        // The name before it, in parentheses, may hold anything.
+        let (_, rest) = stat.rsplit_once(')')?;
+        let mut fields = rest.split_ascii_whitespace().skip(1).map(parse);
+        Some(Self([fields.next()?, fields.next()?, fields.next()?]))
+    }
 }
 
 /// Whose child a process is.
 fn parent(pid: Pid) -> Option<Pid> {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid())).ok()?;
-    // The name before it, in parentheses, may hold anything.
-    let (_, rest) = stat.rsplit_once(')')?;
-    parse(rest.split_ascii_whitespace().nth(1)?)
+    Kin::of(pid)?.0[0]
+}
+
+fn group(pid: Pid) -> Option<Pid> {
+    Kin::of(pid)?.0[1]
+}
+
+/// The session of a process. Nothing for one that is gone or just being reaped.
+pub(super) fn session(pid: Pid) -> Option<Pid> {
+    Kin::of(pid)?.0[2]
 }
 
 /// All below a process.
@@ -89,7 +117,7 @@ pub(super) fn kill_tree(child: Pid) {
         .filter_map(|pid| held(pid, child))
         .collect();
     // A group has members of one session only, so none that is not below a child.
-    if let Ok(group) = getpgid(Some(child))
+    if let Some(group) = group(child)
         && group != getpgrp()
     {
         let _ = kill_process_group(group, Signal::KILL);
@@ -116,4 +144,31 @@ pub(super) fn resident(pid: Pid) -> Option<u64> {
     };
     let own = of(pid)?;
     Some(own + descendants(pid).into_iter().filter_map(of).sum::<u64>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_is_just_being_reaped_belongs_to_nothing() {
+        let stat = "1 (a ) Z (b) S 7 8 9 0 -1";
+        assert_eq!(
+            Kin::parse(stat)
+                .unwrap()
+                .0
+                .map(|pid| pid.unwrap().as_raw_pid()),
+            [7, 8, 9]
+        );
+        assert_eq!(Kin::parse("1 (a) X 0 0 0 0 -1").unwrap().0, [None; 3]);
+        assert_eq!(Kin::parse("1 (a) X -1 -1 0 0 -1").unwrap().0, [None; 3]);
+    }
+
+    #[test]
+    fn a_process_is_of_the_session_the_system_says() {
+        use rustix::process::{getpid, getppid, getsid};
+        assert_eq!(session(getpid()), getsid(None).ok());
+        assert_eq!(group(getpid()), Some(getpgrp()));
+        assert_eq!(parent(getpid()), getppid());
+    }
 }

@@ -210,7 +210,8 @@ fn sweep(known: &[u32]) -> bool {
     let mut any = false;
     for pid in family::children(getpid()) {
         let number = pid.as_raw_pid().unsigned_abs();
-        let is_left = known.contains(&number) || getsid(Some(pid)).is_ok_and(|of| of != session);
+        let is_left =
+            known.contains(&number) || family::session(pid).is_some_and(|of| of != session);
         if is_left && !supervisors.contains(&number) {
             family::kill_tree(pid);
             let _ = waitpid(Some(pid), WaitOptions::NOHANG);
