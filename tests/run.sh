@@ -160,8 +160,9 @@ check_tools() {
     have node || give_up 'node is missing: install Node.js'
 }
 
-# Examples are run by the tests.
-cargo_test() { cargo test --quiet; }
+# Examples are run by the tests. Many of these wait for something that takes its time, so more of them run at
+# once than there are cores.
+cargo_test() { RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) + 1))} cargo test --quiet; }
 slow_clients() { cargo build --quiet --bin cloakroom && exec python3 "$here/slow.py"; }
 children() { cargo build --quiet --bin cloakroom && exec python3 "$here/children/run.py"; }
 

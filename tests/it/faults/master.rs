@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use super::until_served;
 use super::{SERVER, SOON, ask, assert_unavailable, away_for, served_on, start, strangers};
 use crate::support::load::Load;
-use crate::support::proxy::{Place, Proxy, alone};
+use crate::support::proxy::{Place, Proxy, beside_few};
 use crate::support::redis::{Options, Server};
 use crate::support::relay::{Faults, Relay, Way};
 
@@ -132,7 +132,7 @@ async fn slow(milliseconds: u64) {
 // `Absent`, or when `REFUSE_FOR` of a line or `LONGEST_PAUSE` of the watch are 10 s.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn known_keys_are_served_whatever_happens_to_the_server() {
-    let _alone = alone().await;
+    let _place = beside_few().await;
     let mut all = JoinSet::new();
     all.spawn(away_and_back(
         "killed",
@@ -153,7 +153,7 @@ async fn known_keys_are_served_whatever_happens_to_the_server() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn known_keys_are_served_however_slow_the_server() {
-    let _alone = alone().await;
+    let _place = beside_few().await;
     let mut all = JoinSet::new();
     all.spawn(slow(50));
     all.spawn(slow(200));

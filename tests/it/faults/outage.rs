@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::{RECHECKED, SERVER, SOON, Wired, ask, assert_unavailable, served_on};
-use crate::support::proxy::alone;
+use crate::support::proxy::beside_few;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_connection_delays_a_revocation_by_seconds_at_most() {
-    let _alone = alone().await;
+    let _place = beside_few().await;
     let wired = Wired::start("").await;
     let mut longest = Duration::ZERO;
     for n in 0..20 {
@@ -23,7 +23,7 @@ async fn a_lost_connection_delays_a_revocation_by_seconds_at_most() {
 // Fails when `may_be_stale` is always, or never, true.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_store_known_keys_are_served_for_a_while_and_others_never() {
-    let _alone = alone().await;
+    let _place = beside_few().await;
     let wired = Wired::start("stale_for = \"4s\"").await;
     let (alice, mut alices) = wired.proxy.known("alice", SERVER).await;
     let (bob, mut bobs) = wired.proxy.known("bob", SERVER).await;
@@ -59,7 +59,7 @@ async fn without_the_store_known_keys_are_served_for_a_while_and_others_never() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn strict_serves_nothing_once_the_store_is_gone() {
-    let _alone = alone().await;
+    let _place = beside_few().await;
     let wired = Wired::start("stale_for = \"0s\"").await;
     let (alice, mut alices) = wired.proxy.known("alice", SERVER).await;
     wired.relay.hold();
@@ -82,7 +82,7 @@ async fn strict_serves_nothing_once_the_store_is_gone() {
 // Fails when `next_epoch` does nothing (where the wire is cut).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_the_store_is_back_nothing_is_served_unchecked() {
-    let _alone = alone().await;
+    let _place = beside_few().await;
     for cut in [false, true] {
         let wired = Wired::start("").await;
         let (alice, mut alices) = wired.proxy.known("alice", SERVER).await;

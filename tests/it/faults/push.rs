@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use super::{RECHECKED, SERVER, Wired, served_on};
 use crate::support::Chance;
 use crate::support::load::Load;
-use crate::support::proxy::alone;
+use crate::support::proxy::beside_few;
 use crate::support::relay::{Faults, Way, Which};
 
 /// Keys revoked at different moments of each fault.
@@ -47,7 +47,7 @@ async fn revoked_in_time(what: &str, faults: Faults) {
 // Fails when `RECHECK` in the resolver is 10 s, or when the watch waits 10 s for the answer to a `PING`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revocation_holds_in_time_whatever_happens_to_the_news_of_it() {
-    let _alone = alone().await;
+    let _place = beside_few().await;
     let of = Which::Tracking;
     let told = |to_client| Faults {
         to_client,
@@ -82,7 +82,7 @@ async fn a_revocation_holds_in_time_whatever_happens_to_the_news_of_it() {
 async fn an_answer_that_is_late_brings_no_revoked_key_back() {
     const LATE: Duration = Duration::from_millis(200);
     const KEYS: usize = 20;
-    let _alone = alone().await;
+    let _place = beside_few().await;
     let wired = std::sync::Arc::new(Wired::start("").await);
     let mut rounds = JoinSet::new();
     for n in 0..KEYS {

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use super::{FROZEN, KILLED, Loss, RECHECKED, SERVER, SOON};
 use super::{ask, replaced, served_on, settled, start, strangers};
 use crate::support::load::Load;
-use crate::support::proxy::{Place, alone};
+use crate::support::proxy::{Place, beside_few};
 use crate::support::redis::Sentinels;
 
 /// A deposed master is made a replica after some ten seconds; until then a copy is missing.
@@ -72,7 +72,7 @@ async fn master_deposed() {
 // Fails when `confirm` of the servers always agrees.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_master_that_is_lost_is_followed_by_another() {
-    let _alone = alone().await;
+    let _place = beside_few().await;
     let mut all = JoinSet::new();
     all.spawn(master_lost(&KILLED));
     all.spawn(master_lost(&FROZEN));

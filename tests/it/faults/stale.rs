@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::{SERVER, SOON, TAKEN_OVER, ask, served_on, settled, start, strangers, until_served};
 use crate::support::load::Load;
-use crate::support::proxy::{Place, Proxy, alone, user};
+use crate::support::proxy::{Place, Proxy, beside_few, user};
 use crate::support::redis::{Sentinels, Server};
 
 const PAUSE: Duration = Duration::from_millis(15);
@@ -59,7 +59,7 @@ impl Denied {
 // Fails when `sticks` in `resolve/denial.rs` is never true.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_that_missed_a_revocation_brings_no_key_back() {
-    let _alone = alone().await;
+    let _place = beside_few().await;
     let servers = block_in_place(Sentinels::plain);
     let proxy = start(&Place::Sentinels(&servers)).await;
     let load = Load::start(&proxy, SERVER, 2, PAUSE).await;
@@ -90,7 +90,7 @@ async fn a_copy_that_missed_a_revocation_brings_no_key_back() {
 // Fails when `sticks` in `resolve/denial.rs` is never true.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_restarted_from_an_older_copy_brings_no_key_back() {
-    let _alone = alone().await;
+    let _place = beside_few().await;
     let redis = Server::plain();
     let proxy = start(&Place::Redis(&redis)).await;
     let load = Load::start(&proxy, SERVER, 2, PAUSE).await;

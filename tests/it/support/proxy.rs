@@ -14,7 +14,7 @@ use cloakroom::store::Store;
 use cloakroom::vault::{IssuedKey, KeyRequest, SecretValue, Vault};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
-use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::block_in_place;
 
 use super::client::Client;
@@ -260,10 +260,19 @@ pub(crate) fn first_secret(name: &str, server: &str) -> String {
     format!("{name}-{server}-secret")
 }
 
+/// How many tests that wait more than they work may run beside each other.
+const BESIDE: u32 = 3;
+static PLACES: Semaphore = Semaphore::const_new(BESIDE as usize);
+
 /// Tests that measure, or load the machine, run one at a time.
-pub(crate) async fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: AsyncMutex<()> = AsyncMutex::const_new(());
-    ALONE.lock().await
+pub(crate) async fn alone() -> SemaphorePermit<'static> {
+    PLACES.acquire_many(BESIDE).await.expect("never closed")
+}
+
+/// Tests that say how soon something happens, but work little themselves, run beside others of their kind:
+/// together they would take minutes one after the other.
+pub(crate) async fn beside_few() -> SemaphorePermit<'static> {
+    PLACES.acquire().await.expect("never closed")
 }
 
 fn config(url: &str, lines: &Lines<'_>, servers: &str) -> String {
