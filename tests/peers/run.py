@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import arguments
@@ -91,7 +92,8 @@ def run(report: Report, only: str | None, client: str, folder: Path) -> None:
         arguments.set_for(proxy, "wanting", user, secret)
     proxy.serve()
     direct_token = "fixture-direct"
-    if only in (None, "clients"):
+
+    def clients() -> None:
         peers = {
             "url": proxy.url("fixture"),
             "other_url": proxy.url("everything"),
@@ -107,22 +109,31 @@ def run(report: Report, only: str | None, client: str, folder: Path) -> None:
             if client.casefold() not in name.casefold():
                 continue
             run_client(report, name, command, expected, peers)
-        legacy_sse.run(report, binary, client, folder)
-        missing.run(report, binary, client, folder)
-        profiles.run(report, binary, client, folder)
-        jira_users.run(report, binary, client, folder)
-        connect.run(report, binary, client, folder)
-        stdio_servers.run(report, binary, client, folder)
-        stdio_clients.run(report, binary, client, folder)
-    if only in (None, "conformance"):
+        for others_clients in (legacy_sse, missing, profiles, jira_users):
+            others_clients.run(report, binary, client, folder)
+
+    def started() -> None:
+        for clients_of_stdio in (connect, stdio_servers, stdio_clients):
+            clients_of_stdio.run(report, binary, client, folder)
+
+    def conformances() -> None:
         through = {name: (proxy.url(name), alice.key) for name in servers}
         ways = {"fixture": through["fixture"], "fixture, argument": through["wanting"]}
         direct = conformance.run(report, "fixture", (fixture_url, direct_token), ways, folder)
         stdio_conformance.run(report, binary, direct, folder)
         conformance.run(report, "everything", (everything_url, None), {"everything": through["everything"]}, folder)
         conformance_clients.run(report, binary, folder)
-    if only in (None, "smuggling"):
-        smuggling.run(report, binary, folder)
+
+    sections = {
+        "clients": (clients, started),
+        "conformance": (conformances,),
+        "smuggling": (lambda: smuggling.run(report, binary, folder),),
+    }
+    # At once: most of their time is waiting for programs to start.
+    with ThreadPoolExecutor() as pool:
+        wanted = [pool.submit(part) for name, parts in sections.items() if only in (None, name) for part in parts]
+    for part in wanted:
+        part.result()
     proxy.check_log(report, "log", [alice, bob])
     arguments.check_log(report, proxy, [argument, others])
     check_revoked(report, proxy, bob)
