@@ -28,36 +28,46 @@ pub enum Failure {
     Broken(String),
 }
 
-/// The rejection for a failure. The client is told what kind of failure it is; addresses and
-/// system errors are for the log.
+impl Failure {
+    /// What the client of `server` is told: what kind of failure it is; addresses and system errors are
+    /// for the log.
+    #[must_use]
+    pub fn rejection(&self, server: &ServerName) -> Rejection {
+        let (kind, text) = match self {
+            Self::Gone => return Rejection::new(Kind::UnknownSession),
+            Self::Told(kind, text) => (*kind, text.clone()),
+            Self::Down(_) => (
+                Kind::BackendDown,
+                format!("the server `{server}` cannot be reached at the moment"),
+            ),
+            Self::Silent(after) => (
+                Kind::BackendSilent,
+                format!(
+                    "the server `{server}` did not answer within {} s",
+                    after.as_secs_f32()
+                ),
+            ),
+            Self::Broken(_) => return broken(server),
+        };
+        Rejection::with_text(kind, text)
+    }
+}
+
+/// The rejection for a failure, whatever it is; the log is told too, where that is worth a line.
 pub(super) fn rejection(server: &ServerName, error: &BoxError) -> Rejection {
     let failure = error.downcast_ref::<Failure>();
-    if let Some(Failure::Gone) = failure {
+    match failure {
         // Said when the replica went; its clients need not fill the log.
-        tracing::debug!(%server, "a session whose replica is gone");
-        return Rejection::new(Kind::UnknownSession);
+        Some(Failure::Gone) => tracing::debug!(%server, "a session whose replica is gone"),
+        Some(Failure::Told(_, text)) => {
+            tracing::debug!(%server, %text, "the server gives no answer");
+        }
+        _ => tracing::warn!(%server, error = %error, "no answer from the server"),
     }
-    if let Some(Failure::Told(kind, text)) = failure {
-        tracing::debug!(%server, %text, "the server gives no answer");
-        return Rejection::with_text(*kind, text.clone());
-    }
-    let (kind, text) = match failure {
-        Some(Failure::Down(_)) => (
-            Kind::BackendDown,
-            format!("the server `{server}` cannot be reached at the moment"),
-        ),
-        Some(Failure::Silent(after)) => (
-            Kind::BackendSilent,
-            format!(
-                "the server `{server}` did not answer within {} s",
-                after.as_secs_f32()
-            ),
-        ),
-        Some(Failure::Broken(_) | Failure::Gone | Failure::Told(..)) | None => (
-            Kind::BackendBroken,
-            format!("the server `{server}` gave an answer that cannot be used"),
-        ),
-    };
-    tracing::warn!(%server, error = %error, "no answer from the server");
-    Rejection::with_text(kind, text)
+    failure.map_or_else(|| broken(server), |failure| failure.rejection(server))
+}
+
+fn broken(server: &ServerName) -> Rejection {
+    let text = format!("the server `{server}` gave an answer that cannot be used");
+    Rejection::with_text(Kind::BackendBroken, text)
 }

@@ -106,22 +106,6 @@ fn refused(kind: Kind, text: String, id: &str) -> Bytes {
         .body()
 }
 
-/// What the client is told of a failure.
-fn refusal(failure: &Failure, settings: &Settings) -> (Kind, String) {
-    let server = &settings.server;
-    match failure {
-        Failure::Told(kind, text) => (*kind, text.clone()),
-        Failure::Gone => (
-            Kind::UnknownSession,
-            Kind::UnknownSession.row().text.to_owned(),
-        ),
-        _ => (
-            Kind::BackendBroken,
-            format!("the server `{server}` gave an answer that cannot be used"),
-        ),
-    }
-}
-
 /// The id of a session: 128 random bits.
 fn random_id() -> Box<str> {
     crate::vault::random_id().into()

@@ -16,7 +16,7 @@ use super::mailbox::{Front, LOOSE, Read, Reader};
 use super::pool::Children;
 use super::settings::Settings;
 use super::tenant::{Place, Tenant};
-use super::{Owner, modern, refusal, session, sse, told};
+use super::{Owner, modern, session, sse, told};
 use crate::layer::{BackendPath, BoxError, Caller, Endpoint, Failure, Lease};
 use crate::mcp::edit;
 use crate::mcp::headers::{LAST_EVENT_ID, MCP_PROTOCOL_VERSION, MCP_SESSION_ID};
@@ -268,36 +268,27 @@ async fn pass_on(
 
 /// The messages of a body, each with its own text.
 pub(super) fn messages(body: &[u8]) -> Result<Vec<(&str, Message<'_>)>, Failure> {
-    let (text, scanned) = scan(body)?;
-    let Body::Batch(_) = scanned else {
-        return Ok(alone(text)?.into_iter().collect());
-    };
-    let start = text.find('[').unwrap_or_default();
-    let end = text.trim_end().len();
-    let elements = edit::elements(text, &(start..end)).unwrap_or_default();
-    let each = elements.into_iter().map(|at| alone(&text[at]));
-    Ok(each
-        .collect::<Result<Vec<_>, _>>()?
-        .into_iter()
-        .flatten()
-        .collect())
+    match scan(body)? {
+        (text, Body::One(message)) => Ok(vec![(text, message)]),
+        (text, Body::Batch(_)) => batch(text),
+    }
 }
 
-fn alone(text: &str) -> Result<Option<(&str, Message<'_>)>, Failure> {
-    match scan(text.as_bytes())? {
-        (text, Body::One(message)) => Ok(Some((text, message))),
-        (_, Body::Batch(_)) => Ok(None),
+/// Those of a batch, read once more: each is to have places in a text of its own.
+fn batch(text: &str) -> Result<Vec<(&str, Message<'_>)>, Failure> {
+    let start = text.find('[').unwrap_or_default();
+    let elements = edit::elements(text, &(start..text.trim_end().len()));
+    let mut messages = Vec::new();
+    for at in elements.unwrap_or_default() {
+        if let (text, Body::One(message)) = scan(text[at].as_bytes())? {
+            messages.push((text, message));
+        }
     }
+    Ok(messages)
 }
 
 fn scan(body: &[u8]) -> Result<(&str, Body<'_>), Failure> {
     scan_text(body).map_err(|error| Failure::Broken(error.to_string()))
-}
-
-/// The response that refuses a request with this id by an error of the protocol.
-pub(super) fn refuse(failure: &Failure, settings: &Settings, id: &str) -> Bytes {
-    let (kind, text) = refusal(failure, settings);
-    super::refused(kind, text, id)
 }
 
 pub(super) fn json(message: Bytes) -> Response<Answer> {

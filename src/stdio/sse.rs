@@ -11,7 +11,7 @@ use super::answer::{Answer, Leaving};
 use super::child::{Child, To};
 use super::mailbox::{Front, LOOSE};
 use super::pool::Children;
-use super::service::{Visit, empty, events, messages, refuse};
+use super::service::{Visit, empty, events, messages};
 use super::settings::Settings;
 use super::talk::LITERAL;
 use super::tenant::Tenant;
@@ -19,6 +19,7 @@ use super::waiting::room_for;
 use super::{random_id, session};
 use crate::layer::{BackendPath, Failure, Lease};
 use crate::mcp::scan::{Message, Shape};
+use crate::rejection::Ids;
 
 /// Before the session's id in the path for messages.
 const PATH: &str = "/message?session_id=";
@@ -150,9 +151,9 @@ fn tell(
 ) {
     let id = message.id.clone().filter(|id| id.len() <= LITERAL);
     if let (Shape::Request, Some(id)) = (message.shape, id) {
-        tenant
-            .mailbox
-            .put(LOOSE, refuse(failure, settings, &text[id]), true);
+        let refusal = failure.rejection(&settings.server);
+        let refusal = refusal.for_ids(&Ids::One(text[id].into()));
+        tenant.mailbox.put(LOOSE, refusal.body(), true);
     }
     if matches!(failure, Failure::Gone) {
         // Nothing would answer on it any more: its client is to open another.
