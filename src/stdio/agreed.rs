@@ -64,11 +64,10 @@ impl Agreed {
         version.and_then(Revision::parse) >= Some(revision)
     }
 
-    /// The session begins by `initialize`, answered by `answer`; whether it was agreed to.
-    pub(super) fn begin(&mut self, initialize: &str, answer: &Bytes) -> bool {
+    /// The session begins by `initialize`, answered by `answer`, if that agrees to it.
+    pub(super) fn begin(&mut self, initialize: &str, answer: &Bytes) {
         self.server = server(answer);
         self.initialize = Some(Bytes::copy_from_slice(initialize.as_bytes()));
-        self.server.is_some()
     }
 
     /// Remembers what of a client's message the next child must be told again.
@@ -257,7 +256,8 @@ mod tests {
         assert_eq!(server(br#"{"id":1,"error":{"code":1}}"#), None);
         let mut agreed = Agreed::default();
         assert!(!agreed.is_since(Revision::V2025_11_25));
-        assert!(agreed.begin("{}", &answer("{}").into()));
+        agreed.begin("{}", &answer("{}").into());
+        assert!(agreed.has_begun());
         assert!(agreed.is_since(Revision::V2025_11_25) && !agreed.is_since(Revision::V2026_07_28));
     }
 

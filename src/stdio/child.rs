@@ -264,23 +264,20 @@ impl Child {
         }
     }
 
-    /// Takes in a message of the child; what became of it.
+    /// Takes in a message of the child; what became of it. Before a session has taken the child only we
+    /// ask, and nobody else is answered.
     pub(super) fn hear(&self, heard: &Heard<'_>) -> Put {
-        let Some(mailbox) = self.mailbox.get() else {
-            return self.hear_early(heard);
-        };
-        if let Shape::Request { id, method } = &heard.shape {
-            let nobody = mailbox.front() == Front::Modern
-                || (method == "ping" && !self.is_listened_to(mailbox));
-            if nobody {
-                self.answer_ourselves(&heard.text[id.clone()], method == "ping");
-                return Put::Lost;
-            }
+        let mailbox = self.mailbox.get();
+        if let Shape::Request { id, method } = &heard.shape
+            && !mailbox.is_some_and(|mailbox| self.can_be_asked(mailbox, method))
+        {
+            self.answer_ourselves(&heard.text[id.clone()], method == "ping");
+            return Put::Lost;
         }
         let (next, stream) = {
             let mut talk = self.talk();
             let next = talk.hear(heard, Instant::now());
-            (next, loose(&talk, mailbox))
+            (next, mailbox.map_or(LOOSE, |mailbox| loose(&talk, mailbox)))
         };
         match next {
             Next::Answer {
@@ -297,36 +294,21 @@ impl Child {
                 deliver(mailbox, &to, message, true)
             }
             Next::Along(to, message) => deliver(mailbox, &to, message, false),
-            Next::Loose(message) => match mailbox.put(stream, message, false) {
-                // It is kept for who may come; but who could go on for ever?
-                Put::Taken if !mailbox.is_read(stream) => Put::Lost,
-                put => put,
-            },
+            Next::Loose(message) => {
+                match deliver(mailbox, &To::Stream(stream), message, false) {
+                    // It is kept for who may come; but who could go on for ever?
+                    Put::Taken if !mailbox.is_some_and(|m| m.is_read(stream)) => Put::Lost,
+                    put => put,
+                }
+            }
             Next::Nobody => Put::Lost,
         }
     }
 
-    /// Before a session has taken it, only we ask.
-    fn hear_early(&self, heard: &Heard<'_>) -> Put {
-        if let Shape::Request { id, method } = &heard.shape {
-            self.answer_ourselves(&heard.text[id.clone()], method == "ping");
-            return Put::Lost;
-        }
-        match self.talk().hear(heard, Instant::now()) {
-            Next::Answer {
-                to: To::Us(us),
-                message,
-                ..
-            } => match us.send(message) {
-                Ok(()) => Put::Taken,
-                Err(_) => Put::Lost,
-            },
-            _ => Put::Lost,
-        }
-    }
-
-    fn is_listened_to(&self, mailbox: &Mailbox) -> bool {
-        mailbox.is_read(LOOSE) || self.talk().under_way() > 0
+    /// Whether there is a client for a question of the child; one to be pinged must be listening.
+    fn can_be_asked(&self, mailbox: &Mailbox, method: &str) -> bool {
+        let is_listened_to = || mailbox.is_read(LOOSE) || self.talk().under_way() > 0;
+        mailbox.front() != Front::Modern && (method != "ping" || is_listened_to())
     }
 
     /// Answers a question no client could.
@@ -359,7 +341,7 @@ impl Child {
     fn refuse(&self, unanswered: &Unanswered<To>, kind: Kind, text: String) {
         if let Some(mailbox) = self.mailbox.get() {
             let message = refused(kind, text, &unanswered.id);
-            deliver(mailbox, &unanswered.to, message, true);
+            deliver(Some(mailbox), &unanswered.to, message, true);
         }
     }
 
@@ -491,9 +473,11 @@ fn loose(talk: &Talk<To>, mailbox: &Mailbox) -> u32 {
     }
 }
 
-fn deliver(mailbox: &Mailbox, to: &To, message: Bytes, is_answer: bool) -> Put {
+fn deliver(mailbox: Option<&Arc<Mailbox>>, to: &To, message: Bytes, is_answer: bool) -> Put {
     match to {
-        To::Stream(stream) => mailbox.put(*stream, message, is_answer),
+        To::Stream(stream) => mailbox.map_or(Put::Lost, |mailbox| {
+            mailbox.put(*stream, message, is_answer)
+        }),
         To::Us(us) if is_answer && us.send(message).is_ok() => Put::Taken,
         To::Us(_) => Put::Lost,
     }

@@ -74,7 +74,7 @@ pub struct Figures {
 }
 
 /// One line of what is told of children.
-#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, serde::Serialize)]
 pub struct Listed {
     /// The user's name.
     pub user: String,

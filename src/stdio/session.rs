@@ -64,9 +64,7 @@ pub(super) async fn initialize(
     }
     let answer = agreed::ask(child, text.as_bytes()).await?;
     agreed::check_length(child, &answer)?;
-    tenant.agree(|agreed| {
-        agreed.begin(text, &answer);
-    });
+    tenant.agree(|agreed| agreed.begin(text, &answer));
     let id = message.id.clone().map_or("null", |id| &text[id]);
     Ok(with_id(&answer, id))
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use http::StatusCode;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
@@ -251,14 +251,7 @@ impl Page<'_, '_> {
         help: &str,
         values: impl IntoIterator<Item = ([(&'static str, String); N], u64)>,
     ) {
-        self.write(|encoder| {
-            let mut metric =
-                encoder.encode_descriptor(name, &sentence(help), None, MetricType::Gauge)?;
-            for (labels, value) in values {
-                gauge(value).encode(metric.encode_family(&labels)?)?;
-            }
-            Ok(())
-        });
+        self.each(name, help, gauge, values);
     }
 
     /// A count of each of several things, by their labels, that only rises.
@@ -268,11 +261,21 @@ impl Page<'_, '_> {
         help: &str,
         values: impl IntoIterator<Item = ([(&'static str, String); N], u64)>,
     ) {
+        self.each(name, help, ConstCounter::new, values);
+    }
+
+    fn each<const N: usize, M: EncodeMetric>(
+        &mut self,
+        name: &str,
+        help: &str,
+        metric: impl Fn(u64) -> M,
+        values: impl IntoIterator<Item = ([(&'static str, String); N], u64)>,
+    ) {
         self.write(|encoder| {
-            let mut metric =
-                encoder.encode_descriptor(name, &sentence(help), None, MetricType::Counter)?;
+            let kind = metric(0).metric_type();
+            let mut family = encoder.encode_descriptor(name, &sentence(help), None, kind)?;
             for (labels, value) in values {
-                ConstCounter::new(value).encode(metric.encode_family(&labels)?)?;
+                metric(value).encode(family.encode_family(&labels)?)?;
             }
             Ok(())
         });
@@ -280,16 +283,10 @@ impl Page<'_, '_> {
 
     /// One of several states: 1 for the one that is, 0 for the others.
     pub fn state(&mut self, name: &str, help: &str, states: &[&str], now: &str) {
-        self.write(|encoder| {
-            let mut metric =
-                encoder.encode_descriptor(name, &sentence(help), None, MetricType::Gauge)?;
-            for state in states {
-                let labels = [("state", *state)];
-                let value = u64::from(*state == now);
-                gauge(value).encode(metric.encode_family(&labels)?)?;
-            }
-            Ok(())
-        });
+        let each = states
+            .iter()
+            .map(|state| ([("state", (*state).to_owned())], u64::from(*state == now)));
+        self.gauges(name, help, each);
     }
 
     fn write(&mut self, figure: impl FnOnce(&mut DescriptorEncoder<'_>) -> fmt::Result) {
