@@ -1,8 +1,9 @@
 //! What keeps a server's children in, as a configuration has it: for `serve`, and for `check` to look at.
 
-use std::path::{Path, PathBuf, absolute};
+use std::path::PathBuf;
 
 use super::open::Source;
+use super::shell::full;
 use crate::config::{self, Command, Config, DataDir, KeyringSource};
 use crate::launch::{Containment, ProcessLimits, Sandbox};
 
@@ -55,8 +56,4 @@ fn forbidden(config: &Config, source: Option<&Source>) -> Vec<PathBuf> {
         Some(&control_key),
     ];
     files.into_iter().flatten().map(full).collect()
-}
-
-fn full(path: &Path) -> PathBuf {
-    absolute(path).unwrap_or_else(|_| path.to_owned())
 }

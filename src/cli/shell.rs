@@ -1,4 +1,6 @@
-//! Lines to be pasted into a shell.
+//! Lines to be pasted into a shell, and paths as they stand in them.
+
+use std::path::{Path, PathBuf, absolute};
 
 /// `word` as a shell takes it for one word.
 #[must_use]
@@ -9,6 +11,13 @@ pub fn quoted(word: &str) -> String {
     } else {
         format!("'{}'", word.replace('\'', r"'\''"))
     }
+}
+
+/// `path` from the root on, also to be pasted in another folder; as it is where the system does not say
+/// where we are.
+#[must_use]
+pub fn full(path: &Path) -> PathBuf {
+    absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// How this program was started, so that lines to paste work from a build folder too.

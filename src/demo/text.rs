@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::folder::Folder;
 use super::{Guest, SERVER};
 use crate::cli::client_config::{Connection, json_for_all, text_for_all};
-use crate::cli::shell::{program, quoted};
+use crate::cli::shell::{full, program, quoted};
 use crate::config::Transport;
 
 /// A tool call, complete in itself: the demo's server keeps no sessions.
@@ -76,7 +76,7 @@ impl Shown<'_> {
     fn write_next(&self, out: &mut String) -> std::fmt::Result {
         let config = self.folder.config();
         // Absolute, since the commands will be pasted in another terminal, in another folder.
-        let config = std::path::absolute(&config).unwrap_or(config);
+        let config = full(&config);
         let config = quoted(&config.display().to_string());
         let program = program();
         writeln!(

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::cli::shell::{program, quoted};
+use crate::cli::shell::{full, program, quoted};
 use crate::names::ServerName;
 use crate::packages::Resolved;
 
@@ -67,7 +67,7 @@ impl Shown<'_> {
     /// The commands from nobody to a client that is set up.
     fn next(&self) -> Vec<String> {
         // Absolute, since they will be pasted in another terminal, in another folder.
-        let config = std::path::absolute(self.config).unwrap_or_else(|_| self.config.to_owned());
+        let config = full(self.config);
         let with = format!("--config {}", quoted(&config.display().to_string()));
         let (program, server) = (program(), self.server);
         let user = match self.users {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf, absolute};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::control::Control;
@@ -11,6 +11,7 @@ use super::house::House;
 use super::{StartError, leftovers};
 use crate::cli::containment::containment;
 use crate::cli::open::Source;
+use crate::cli::shell::full;
 use crate::config::{self, Backend, Command, Config, Server};
 use crate::launch::{Launcher, landlock_available, readable};
 use crate::names::ServerName;
@@ -130,8 +131,4 @@ fn make(folder: &Path) -> io::Result<()> {
         .recursive(true)
         .mode(0o711)
         .create(folder)
-}
-
-fn full(path: &Path) -> PathBuf {
-    absolute(path).unwrap_or_else(|_| path.to_owned())
 }

@@ -1,12 +1,13 @@
 //! Whether children can be started: the programs, what keeps them in, and where they keep what is theirs.
 
-use std::path::{Path, absolute};
+use std::path::Path;
 
 use rustix::fs::{Access, access};
 
 use super::finding::Finding;
 use crate::cli::containment::containment;
 use crate::cli::open::Source;
+use crate::cli::shell::full;
 use crate::config::{Backend, Command, Config, Sandbox};
 use crate::launch::{landlock_available, landlock_gaps, startable};
 use crate::packages::package_of;
@@ -90,7 +91,7 @@ fn program(what: &str, config: &Config, from: &Source, command: &Command) -> Fin
 /// Whether it is there and ours to write to, or could be made.
 fn data_dir(path: &Path) -> Finding {
     const WHAT: &str = "data_dir";
-    let full = absolute(path).unwrap_or_else(|_| path.to_owned());
+    let full = full(path);
     // The last one is `/`.
     let there = full
         .ancestors()
