@@ -276,7 +276,9 @@ impl Child {
         }
         let (next, stream) = {
             let mut talk = self.talk();
-            let next = talk.hear(heard, Instant::now());
+            // A question is heard with a mailbox only, as is seen above.
+            let question = || mailbox.map_or(0, |mailbox| mailbox.number_question());
+            let next = talk.hear(heard, Instant::now(), question);
             (next, mailbox.map_or(LOOSE, |mailbox| loose(&talk, mailbox)))
         };
         match next {

@@ -5,6 +5,7 @@
 //! (MCP 2025-11-25, basic/transports "Resumability and Redelivery"), the oldest forgotten first.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -29,6 +30,8 @@ pub(super) struct Mailbox {
     /// Something was read, or its reader left.
     room: Notify,
     front: Front,
+    /// How many questions of children were put here.
+    questions: AtomicU64,
 }
 
 /// How clients speak to what a mailbox is for.
@@ -116,7 +119,13 @@ impl Mailbox {
             state: Mutex::new(state),
             room: Notify::new(),
             front,
+            questions: AtomicU64::new(0),
         })
+    }
+
+    /// A number for a question, that none had before, whichever child asked.
+    pub(super) fn number_question(&self) -> u64 {
+        self.questions.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Opens a stream for so many answers, after which it ends.

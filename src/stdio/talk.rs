@@ -3,7 +3,9 @@
 //! Every request a child is sent carries a number of ours in place of the client's id, and in place of
 //! its progress token; what the child says about that number goes back with what the client wrote.
 //! Clients count from zero, each for itself, so a child that serves several would mix them up
-//! otherwise; and an answer nobody waits for, late or made up, goes to nobody.
+//! otherwise; and an answer nobody waits for, late or made up, goes to nobody. A child's own questions
+//! are numbered likewise, for a session may outlive its child: the client's late answer to one child must
+//! not be taken for an answer to the next, which counts from zero as well.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -23,8 +25,8 @@ const QUESTIONS: usize = 256;
 pub(super) struct Talk<T> {
     next: u64,
     under_way: BTreeMap<u64, Asked<T>>,
-    /// The ids of the child's own requests, as it wrote them, oldest first, and when it asked.
-    questions: Vec<(Box<str>, Instant)>,
+    /// The child's own requests, oldest first.
+    questions: Vec<Question>,
     /// Those who are about to say something.
     holds: usize,
     closed: bool,
@@ -43,6 +45,15 @@ struct Asked<T> {
     subscribes: Option<Box<str>>,
     /// When the child last said something about it.
     heard: Instant,
+}
+
+/// A request of the child that the client has not answered.
+struct Question {
+    /// What the client knows it by.
+    number: u64,
+    /// Its id, as the child wrote it.
+    id: Box<str>,
+    asked: Instant,
 }
 
 /// What is to be done with what a child said.
@@ -179,17 +190,21 @@ impl<T: Clone> Talk<T> {
 
     /// A client's answer to a question of the child; none if the child did not ask.
     pub(super) fn answer(&mut self, text: &str, message: &Message<'_>) -> Option<Bytes> {
-        let id = &text[message.id.clone()?];
-        let at = self
-            .questions
-            .iter()
-            .position(|(asked, _)| **asked == *id)?;
-        self.questions.remove(at);
-        Some(line(text.as_bytes()))
+        let id = message.id.clone()?;
+        let answered = number(&text[id.clone()])?;
+        let mut questions = self.questions.iter();
+        let at = questions.position(|question| question.number == answered)?;
+        let question = self.questions.remove(at);
+        Some(line(&given_back(text, [&id], &question.id)))
     }
 
-    /// Takes in what the child said.
-    pub(super) fn hear(&mut self, heard: &Heard<'_>, now: Instant) -> Next<T> {
+    /// Takes in what the child said. A question of its own gets the number that `question` gives.
+    pub(super) fn hear(
+        &mut self,
+        heard: &Heard<'_>,
+        now: Instant,
+        question: impl FnOnce() -> u64,
+    ) -> Next<T> {
         let text = heard.text;
         match &heard.shape {
             Shape::Answer {
@@ -212,8 +227,13 @@ impl<T: Clone> Talk<T> {
                 if self.questions.len() == QUESTIONS {
                     self.questions.remove(0);
                 }
-                self.questions.push((text[id.clone()].into(), now));
-                Next::Loose(Bytes::copy_from_slice(text.as_bytes()))
+                let number = question();
+                self.questions.push(Question {
+                    number,
+                    id: text[id.clone()].into(),
+                    asked: now,
+                });
+                Next::Loose(given_back(text, [id], &number.to_string()))
             }
             Shape::Notification {
                 method,
@@ -254,16 +274,17 @@ impl<T: Clone> Talk<T> {
             .filter(|_| method == "notifications/cancelled")
         {
             let taken_back = &text[range.clone()];
-            // Of a request of ours, or of a question of its own.
-            if let Some(asked) = number(taken_back).and_then(|n| self.under_way.get(&n))
-                && !self
-                    .questions
-                    .iter()
-                    .any(|(asked, _)| **asked == *taken_back)
-            {
-                return Next::Along(asked.to.clone(), given_back(text, [range], &asked.id));
+            // A question of its own, or a request of ours.
+            let mut questions = self.questions.iter();
+            if let Some(at) = questions.position(|question| *question.id == *taken_back) {
+                let question = self.questions.remove(at);
+                let number = question.number.to_string();
+                return Next::Loose(given_back(text, [range], &number));
             }
-            self.questions.retain(|(asked, _)| **asked != *taken_back);
+            return match number(taken_back).and_then(|n| self.under_way.get(&n)) {
+                Some(asked) => Next::Along(asked.to.clone(), given_back(text, [range], &asked.id)),
+                None => Next::Nobody,
+            };
         }
         Next::Loose(Bytes::copy_from_slice(text.as_bytes()))
     }
@@ -307,7 +328,7 @@ impl<T: Clone> Talk<T> {
     /// questions that no client has answered for as long.
     pub(super) fn give_up(&mut self, now: Instant, patience: Duration) -> Vec<Unanswered<T>> {
         self.questions
-            .retain(|(_, asked)| now.duration_since(*asked) < patience);
+            .retain(|question| now.duration_since(question.asked) < patience);
         let late = |asked: &Asked<T>| !asked.listens && now.duration_since(asked.heard) >= patience;
         self.remove_where(late)
     }

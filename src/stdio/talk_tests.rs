@@ -12,6 +12,7 @@ fn message(text: &str) -> Message<'_> {
 struct Side {
     talk: Talk<&'static str>,
     now: Instant,
+    questions: u64,
 }
 
 impl Side {
@@ -19,6 +20,7 @@ impl Side {
         Self {
             talk: Talk::default(),
             now: Instant::now(),
+            questions: 100,
         }
     }
 
@@ -28,7 +30,12 @@ impl Side {
     }
 
     fn hear(&mut self, line: &str) -> Next<&'static str> {
-        self.talk.hear(&hear(line).unwrap()[0], self.now)
+        let questions = &mut self.questions;
+        let question = || {
+            *questions += 1;
+            *questions
+        };
+        self.talk.hear(&hear(line).unwrap()[0], self.now, question)
     }
 }
 
@@ -119,16 +126,17 @@ fn what_is_taken_back_is_answered_to_nobody() {
 #[test]
 fn a_question_is_answered_once_and_only_if_it_was_asked() {
     let mut side = Side::new();
-    let question = r#"{"jsonrpc":"2.0","id":0,"method":"roots/list"}"#;
-    assert_eq!(side.hear(question), Next::Loose(question.into()));
+    let question = r#"{"jsonrpc":"2.0","id":"q","method":"roots/list"}"#;
+    let asked = question.replace("\"q\"", "101");
+    assert_eq!(side.hear(question), Next::Loose(asked.into()));
     assert!(side.talk.is_idle(), "nobody may ever answer it");
     assert!(side.talk.hold() && !side.talk.close_if_idle());
     side.talk.release();
-    let answer = "{\"jsonrpc\":\"2.0\",\r\n\"id\":0,\"result\":{}}";
+    let answer = "{\"jsonrpc\":\"2.0\",\r\n\"id\":101,\"result\":{}}";
     let told = side.talk.answer(answer, &message(answer));
     assert_eq!(
         told.unwrap(),
-        "{\"jsonrpc\":\"2.0\",  \"id\":0,\"result\":{}}\n"
+        "{\"jsonrpc\":\"2.0\",  \"id\":\"q\",\"result\":{}}\n"
     );
     assert_eq!(side.talk.answer(answer, &message(answer)), None);
     assert!(side.talk.close_if_idle());
@@ -136,6 +144,41 @@ fn a_question_is_answered_once_and_only_if_it_was_asked() {
         side.talk.ask(CALL, &message(CALL), "ada", side.now),
         Err(Unheard::Closed)
     );
+}
+
+// Mutation: let questions keep the ids the child gave them.
+#[test]
+fn an_answer_to_one_child_is_none_to_the_next() {
+    let mut side = Side::new();
+    let question = r#"{"jsonrpc":"2.0","id":0,"method":"elicitation/create"}"#;
+    side.hear(question);
+    side.talk.close();
+    side.talk = Talk::default();
+    side.hear(question);
+    let mut answered = |id: u64| {
+        let answer = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#);
+        side.talk.answer(&answer, &message(&answer)).is_some()
+    };
+    assert!(!answered(0) && !answered(101) && answered(102));
+}
+
+#[test]
+fn a_question_that_is_taken_back_is_named_as_its_client_knows_it() {
+    let mut side = Side::new();
+    // With the number of a request of ours.
+    side.ask(CALL, "ada");
+    side.hear(r#"{"jsonrpc":"2.0","id":1,"method":"roots/list"}"#);
+    let told = |id: &str| {
+        format!(r#"{{"method":"notifications/cancelled","params":{{"requestId":{id}}}}}"#)
+    };
+    assert_eq!(side.hear(&told("1")), Next::Loose(told("101").into()));
+    let answer = r#"{"jsonrpc":"2.0","id":101,"result":{}}"#;
+    assert_eq!(side.talk.answer(answer, &message(answer)), None);
+    assert_eq!(
+        side.hear(&told("1")),
+        Next::Along("ada", told("\"a\"").into())
+    );
+    assert_eq!(side.hear(&told("7")), Next::Nobody);
 }
 
 #[test]
