@@ -1,6 +1,7 @@
 //! What a service that runs a child process for each user needs to know of a request.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::route::Endpoint;
 use super::way::Way;
@@ -15,6 +16,7 @@ pub struct Lease {
     identity: Identity,
     environment: Environment,
     version: u64,
+    made: Instant,
     endpoint: Endpoint,
 }
 
@@ -41,6 +43,7 @@ impl Lease {
             identity: identity.clone(),
             environment: grant.environment().clone(),
             version,
+            made: Instant::now(),
             endpoint: match way {
                 Way::Streamable => Endpoint::Mcp,
                 Way::Stream { .. } => Endpoint::Sse,
@@ -59,6 +62,12 @@ impl Lease {
     #[must_use]
     pub fn version(&self) -> u64 {
         self.version
+    }
+
+    /// When the secrets in it were looked up, or a little later.
+    #[must_use]
+    pub fn made(&self) -> Instant {
+        self.made
     }
 
     /// By which transport its client speaks.

@@ -199,7 +199,8 @@ impl Tenant {
         state.used = Instant::now();
         let child = state.child.clone()?;
         state.agreed.forget(&child.refused());
-        let same = child.settings == *settings && child.version == lease.version();
+        let has = (child.version, child.begun);
+        let same = child.settings == *settings && serves(has, (lease.version(), lease.made()));
         child.hold().filter(|_| same)
     }
 
@@ -233,6 +234,17 @@ impl Tenant {
             used: state.used,
             starts: state.starts,
         }
+    }
+
+    /// When it was last used.
+    pub(super) fn used(&self) -> Instant {
+        self.lock().used
+    }
+
+    /// Whether no child runs for it.
+    pub(super) fn is_asleep(&self) -> bool {
+        let child = self.lock().child.clone();
+        child.is_none_or(|child| !child.is_open())
     }
 
     /// Whether its child may be put to sleep: nothing is under way, and it tells nobody of changes.
@@ -270,6 +282,15 @@ impl Tenant {
     }
 }
 
+/// Whether a child that was begun then, with this version of the secrets, does for a lease of that version
+/// that was made then: it has the same, or newer ones. A request that waited in line must not bring the
+/// older ones back. By its number alone no version is known to be older, for numbers follow clocks, and a
+/// set of secrets may have been deleted and made again.
+fn serves((version, begun): (u64, Instant), (wanted, made): (u64, Instant)) -> bool {
+    let is_outdated = wanted < version && made < begun;
+    is_outdated || wanted == version
+}
+
 /// Why a child was not told something, as its client is told.
 pub(super) fn unheard(child: &Child, why: Unheard) -> Failure {
     let server = &child.settings.server;
@@ -297,5 +318,31 @@ fn ended(child: &Child) -> Failure {
                 child.settings.server
             ),
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    // Mutation: leave out either comparison.
+    #[test]
+    fn a_request_that_waited_brings_no_older_secret_back() {
+        let begun = Instant::now() + Duration::from_secs(60);
+        let before = begun - Duration::from_secs(1);
+        let after = begun + Duration::from_secs(1);
+        for (wanted, made, is_served) in [
+            (7, before, true),
+            (7, after, true),
+            (6, before, true),
+            // Deleted and made again, by a clock that is behind.
+            (6, after, false),
+            (8, before, false),
+            (8, after, false),
+        ] {
+            assert_eq!(serves((7, begun), (wanted, made)), is_served, "{wanted}");
+        }
     }
 }
