@@ -58,6 +58,7 @@ pub(super) const LIMITS: &[&str] = &[
     "idle_timeout",
     "children",
     "user_children",
+    "child_sessions",
     "child_message",
 ];
 

@@ -180,6 +180,8 @@ pub struct Limits {
     pub children: usize,
     /// Those of one user.
     pub user_children: usize,
+    /// Sessions with child processes, asleep or awake.
+    pub child_sessions: usize,
     /// The longest message of a child: 64 KiB to 1 GiB.
     pub child_message: usize,
 }

@@ -57,6 +57,7 @@ impl House {
         let limits = Limits {
             children: config.limits.children,
             user_children: config.limits.user_children,
+            sessions: config.limits.child_sessions,
         };
         if let Some(children) = self.children.get() {
             children.set_limits(limits);

@@ -191,12 +191,16 @@ impl Children {
         let tenant = Tenant::new(place.clone(), caller, front);
         tenants.insert(place, tenant.clone());
         let user = tenant.place.owner.user;
-        let own = tenants.values().filter(|t| t.place.owner.user == user);
-        let oldest = own
-            .clone()
-            .min_by_key(|t| t.glance().used)
-            .filter(|_| own.count() > USER_SESSIONS)
-            .cloned();
+        let own = |t: &&Arc<Tenant>| t.place.owner.user == user;
+        let asleep = |t: &&Arc<Tenant>| t.is_asleep();
+        let oldest = if tenants.values().filter(own).count() > USER_SESSIONS {
+            tenants.values().filter(own).min_by_key(|t| t.used())
+        } else if tenants.len() > lock(&self.0.limits).sessions {
+            tenants.values().filter(asleep).min_by_key(|t| t.used())
+        } else {
+            None
+        };
+        let oldest = oldest.filter(|t| !Arc::ptr_eq(t, &tenant)).cloned();
         if let Some(oldest) = oldest {
             tenants.remove(&oldest.place);
             self.end(&oldest, Stop::Gently);

@@ -37,4 +37,6 @@ pub struct Limits {
     pub children: usize,
     /// Of one user.
     pub user_children: usize,
+    /// Sessions with children, asleep or awake, in all.
+    pub sessions: usize,
 }

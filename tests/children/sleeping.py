@@ -443,6 +443,20 @@ def in_all(wrong: list[str]) -> None:
         wrong += case.wrong
 
 
+def sessions_in_all(wrong: list[str]) -> None:
+    """Of all: child_sessions is 3. Whoever has a child is not forgotten for others."""
+    with House({"one": ("who",)}, limits="children = 2\nuser_children = 2\nchild_sessions = 3") as house:
+        house.add(["a", "b", "c", "d"], ["one"])
+        case = Case(house.start())
+        first, second, third, fourth = (case.open(name, "one") for name in "abcd")
+        case.check(first.call().status == 404, "limits.child_sessions: the one asleep longest is not forgotten")
+        for client in (second, third, fourth):
+            answer = client.call()
+            case.check(not answer.error, f"limits.child_sessions: another is forgotten: {answer}")
+        case.check(not case.open("a", "one").call().error, "a client whose session was forgotten cannot begin anew")
+        wrong += case.wrong
+
+
 CASES = (
     naps, replays, refused_subscription, cancelled, carriage_returns, old, modern, taken_back, never, other_capabilities,
     changed_secret, ends, ends_while_replaced, ends_while_waking, ends_started_ahead, large_initialize, caps, caps_race, start_timeout, message_limit, crashes,
@@ -475,8 +489,10 @@ def run(**_) -> tuple[list[str], str]:
             wrong += [f"{what.__name__}: {said}" for said in case.wrong]
             for client in case.clients:
                 client.close()
-    try:
-        in_all(wrong)
-    except Exception as error:  # noqa: BLE001
-        wrong.append(f"in_all: it broke off: {error!r}")
-    return wrong, f"{len(CASES) + 1} cases"
+    alone = (in_all, sessions_in_all)
+    for what in alone:
+        try:
+            what(wrong)
+        except Exception as error:  # noqa: BLE001
+            wrong.append(f"{what.__name__}: it broke off: {error!r}")
+    return wrong, f"{len(CASES) + len(alone)} cases"
