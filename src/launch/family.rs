@@ -57,12 +57,12 @@ struct Kin([Option<Pid>; 3]);
 
 impl Kin {
     fn of(pid: Pid) -> Option<Self> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid())).ok()?;
-        Self::parse(&stat)
+        Self::parse(&fs::read(format!("/proc/{}/stat", pid.as_raw_pid())).ok()?)
     }
 
-    fn parse(stat: &str) -> Option<Self> {
-        // The name before it, in parentheses, may hold anything.
+    fn parse(stat: &[u8]) -> Option<Self> {
+        // The name before it, in parentheses, may hold anything, also what is no text.
+        let stat = String::from_utf8_lossy(stat);
         let (_, rest) = stat.rsplit_once(')')?;
         let mut fields = rest.split_ascii_whitespace().skip(1).map(parse);
         Some(Self([fields.next()?, fields.next()?, fields.next()?]))
@@ -78,7 +78,8 @@ fn group(pid: Pid) -> Option<Pid> {
     Kin::of(pid)?.0[1]
 }
 
-/// The session of a process. Nothing for one that is gone or just being reaped.
+/// The session of a process. Nothing for one that is gone or just being reaped, or whose `/proc` is hidden
+/// from us (`hidepid`; a process that is not dumpable).
 pub(super) fn session(pid: Pid) -> Option<Pid> {
     Kin::of(pid)?.0[2]
 }
@@ -152,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_process_that_is_just_being_reaped_belongs_to_nothing() {
-        let stat = "1 (a ) Z (b) S 7 8 9 0 -1";
+        let stat = b"1 (a ) \xff (b) S 7 8 9 0 -1";
         assert_eq!(
             Kin::parse(stat)
                 .unwrap()
@@ -160,8 +161,8 @@ mod tests {
                 .map(|pid| pid.unwrap().as_raw_pid()),
             [7, 8, 9]
         );
-        assert_eq!(Kin::parse("1 (a) X 0 0 0 0 -1").unwrap().0, [None; 3]);
-        assert_eq!(Kin::parse("1 (a) X -1 -1 0 0 -1").unwrap().0, [None; 3]);
+        assert_eq!(Kin::parse(b"1 (a) X 0 0 0 0 -1").unwrap().0, [None; 3]);
+        assert_eq!(Kin::parse(b"1 (a) X -1 -1 0 0 -1").unwrap().0, [None; 3]);
     }
 
     #[test]

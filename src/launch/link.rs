@@ -10,7 +10,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use rustix::process::{WaitOptions, getpid, getsid, set_child_subreaper, waitpid};
+use rustix::process::{
+    Pid, WaitId, WaitIdOptions, WaitOptions, getpid, getsid, set_child_subreaper, waitid, waitpid,
+};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -210,8 +212,12 @@ fn sweep(known: &[u32]) -> bool {
     let mut any = false;
     for pid in family::children(getpid()) {
         let number = pid.as_raw_pid().unsigned_abs();
-        let is_left =
-            known.contains(&number) || family::session(pid).is_some_and(|of| of != session);
+        let is_anothers = || match family::session(pid) {
+            Some(of) => of != session,
+            // What we start ourselves can be seen, so this is none of it, unless it is just being reaped.
+            None => is_child(pid),
+        };
+        let is_left = known.contains(&number) || is_anothers();
         if is_left && !supervisors.contains(&number) {
             family::kill_tree(pid);
             let _ = waitpid(Some(pid), WaitOptions::NOHANG);
@@ -219,4 +225,10 @@ fn sweep(known: &[u32]) -> bool {
         }
     }
     any
+}
+
+/// Whether it is a child of this process still, so that its number is no other's.
+fn is_child(pid: Pid) -> bool {
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    waitid(WaitId::Pid(pid), look).is_ok()
 }
