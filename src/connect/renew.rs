@@ -46,7 +46,7 @@ pub(super) async fn renew(shared: &Arc<Shared>, lost: u64) -> Result<(), Problem
     let hello = said(shared, initialize).await?;
     let silent = || Problem::Gone("it did not answer `initialize`".to_owned());
     let Hello { id, result } = hello.ok_or_else(silent)?.map_err(Problem::Gone)?;
-    let renewed = shared.session().renew(id.clone(), &result);
+    let renewed = shared.session().renew(lost, id.clone(), &result);
     if renewed.is_err() {
         let new = Standing {
             id,

@@ -71,6 +71,7 @@ impl Session {
     /// The server answered `initialize` with `result`, and with this session id.
     pub(super) fn open(&mut self, initialize: Bytes, id: Option<HeaderValue>, result: &Value) {
         self.stand(id, result);
+        self.changed = false;
         self.opened = Some(Opened {
             initialize,
             initialized: None,
@@ -91,13 +92,22 @@ impl Session {
         Some((opened.initialize.clone(), opened.initialized.clone()))
     }
 
-    /// It was begun anew.
+    /// The session `lost` was begun anew.
     ///
     /// # Errors
-    /// What the server says of itself now is not what it told the client.
-    pub(super) fn renew(&mut self, id: Option<HeaderValue>, result: &Value) -> Result<(), Changed> {
-        let same = self.opened.as_ref();
-        if same.is_none_or(|opened| opened.server != said(result)) {
+    /// What the server says of itself now is not what it told the client; or the client opens another
+    /// session itself.
+    pub(super) fn renew(
+        &mut self,
+        lost: u64,
+        id: Option<HeaderValue>,
+        result: &Value,
+    ) -> Result<(), Changed> {
+        let opened = self.opened.as_ref().ok_or(Changed)?;
+        if self.standing.generation != lost {
+            return Err(Changed);
+        }
+        if opened.server != said(result) {
             self.changed = true;
             return Err(Changed);
         }
@@ -171,7 +181,7 @@ mod tests {
         );
         let id = || Some(HeaderValue::from_static("two"));
         let same = result("2025-11-25", json!({"logging": {}, "tools": {}}));
-        assert_eq!(session.renew(id(), &same), Ok(()));
+        assert_eq!(session.renew(1, id(), &same), Ok(()));
         let standing = session.standing();
         assert_eq!(
             (standing.generation, standing.id.unwrap().as_bytes()),
@@ -182,10 +192,23 @@ mod tests {
             result("2025-11-25", json!({"tools": {}})),
         ] {
             let mut session = open("2025-11-25");
-            assert_eq!(session.renew(id(), &other), Err(Changed));
+            assert_eq!(session.renew(1, id(), &other), Err(Changed));
             assert!(session.has_changed());
             session.close();
             assert!(!session.has_changed() && session.standing().id.is_none());
         }
+    }
+
+    // Fails when a session that the client opens meanwhile is not told from the one that was lost.
+    #[test]
+    fn what_the_client_opens_itself_counts() {
+        let said = result("2025-11-25", json!({"tools": {}, "logging": {}}));
+        let mut session = open("2025-11-25");
+        let id = |id| Some(HeaderValue::from_static(id));
+        session.close();
+        assert_eq!(session.renew(1, id("late"), &said), Err(Changed));
+        session.open(Bytes::from_static(b"hello"), id("own"), &said);
+        assert_eq!(session.renew(1, id("late"), &said), Err(Changed));
+        assert!(!session.has_changed() && session.standing().id.unwrap() == "own");
     }
 }
