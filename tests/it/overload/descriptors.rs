@@ -14,8 +14,8 @@ use crate::support::proxy::{Lines, Place, Proxy, Serving, alone};
 const DESCRIPTORS: u32 = 256;
 
 /// Where the health listener of this process is; it says so in its log.
-fn health(serving: &Serving) -> SocketAddr {
-    let printed = String::from_utf8(serving.printed()).unwrap();
+async fn health(serving: &Serving) -> SocketAddr {
+    let printed = serving.log_with("health bound=").await;
     let at = printed.split_once("health bound=").expect("it has one").1;
     at.split_whitespace().next().unwrap().parse().unwrap()
 }
@@ -65,7 +65,7 @@ async fn idle_connections_make_room_for_others() {
         "{:?}",
         begun.elapsed()
     );
-    assert!(is_alive(health(&serving)).await);
+    assert!(is_alive(health(&serving).await).await);
     let log = String::from_utf8(serving.printed()).unwrap();
     assert!(!log.contains("cannot be accepted"), "{log}");
 }
@@ -94,7 +94,7 @@ async fn with_every_place_busy_the_next_waits_and_costs_nothing() {
     let waiting = tokio::spawn(waits(serving.client(), key.clone()));
     let more: Vec<_> = (0..50).map(|_| Raw::connect(serving.address)).collect();
     let more = futures_util::future::join_all(more).await;
-    let health = health(&serving);
+    let health = health(&serving).await;
     let (before, begun) = (computed(serving.pid()), Instant::now());
     for _ in 0..10 {
         assert!(is_alive(health).await);

@@ -213,7 +213,7 @@ async fn a_certificate_is_replaced_under_load_and_nobody_notices() {
         "{} calls while it was replaced",
         done.load(Ordering::Relaxed)
     );
-    let log = String::from_utf8(proxy.printed()).unwrap();
+    let log = proxy.log_with("the earlier ones stay in use").await;
     let told = log
         .lines()
         .filter(|line| line.contains("the earlier ones stay in use"));

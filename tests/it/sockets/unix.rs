@@ -80,11 +80,9 @@ async fn whoever_is_not_named_is_cut_before_a_byte_is_read() {
     let key = proxy.settle_in("alice", &[SERVER]).await;
     assert!(ask(&path, call(SERVER, &key, 1, "n")).await.is_err());
     assert!(recorder.received().is_empty());
-    let log = String::from_utf8(proxy.printed()).unwrap();
-    assert!(
-        log.contains("may not connect to the socket: see listen_uids"),
-        "{log}"
-    );
+    proxy
+        .log_with("may not connect to the socket: see listen_uids")
+        .await;
 }
 
 /// Answers every connection once; how many bytes each sent.
@@ -136,7 +134,6 @@ async fn a_server_behind_a_socket_gets_secrets_only_as_the_right_user() {
     }
     assert_eq!(client.call("wrong", &key, "n").await.status, 502);
     assert_eq!(seen.recv().await.as_deref(), Some(""), "nothing was sent");
-    let log = String::from_utf8(proxy.printed()).unwrap();
     let remedy = format!("if that is the server, set socket_uid = {}", own_uid());
-    assert!(log.contains(&remedy), "{log}");
+    proxy.log_with(&remedy).await;
 }

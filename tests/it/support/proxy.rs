@@ -162,6 +162,11 @@ impl Proxy {
         self.serving.printed()
     }
 
+    /// See [`Serving::log_with`].
+    pub(crate) async fn log_with(&self, text: &str) -> String {
+        self.serving.log_with(text).await
+    }
+
     pub(crate) async fn add_user(&self, name: &str) {
         self.vault.add_user(&user(name), None).await.unwrap();
     }
@@ -373,6 +378,20 @@ impl Serving {
     pub(crate) fn printed(&self) -> Vec<u8> {
         let printed = self.printed.lock();
         printed.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// All that was printed, once `text` is in it: a line comes through a pipe, and may be later than the
+    /// answer to the request it is about.
+    pub(crate) async fn log_with(&self, text: &str) -> String {
+        let until = Instant::now() + Duration::from_secs(10);
+        loop {
+            let printed = String::from_utf8_lossy(&self.printed()).into_owned();
+            if printed.contains(text) {
+                return printed;
+            }
+            assert!(Instant::now() < until, "no `{text}` in {printed}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 }
 
