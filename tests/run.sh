@@ -30,6 +30,8 @@ counted='0 passed, 1 failed'
 finish() {
     local code=$?
     trap - EXIT
+    # Of what has ended by itself the number may be another's.
+    [ ! -s "$ahead_log.code" ] || ahead=
     local group
     for group in $child $ahead; do
         kill -- "-$group" 2>/dev/null || true
@@ -228,7 +230,7 @@ if [ -z "$only" ] || [ "$only" = rust ]; then
     part 'cargo check, without what tests need' build_alone
     part 'cargo test' cargo_test
     # What the tests used: to build it once more without their features takes minutes.
-    export CLOAKROOM_BIN=$root/target/debug/cloakroom
+    export CLOAKROOM_BIN=${CARGO_TARGET_DIR:-$root/target}/debug/cloakroom
     part 'slow clients' slow_clients
     part 'children' children
 fi
@@ -240,7 +242,7 @@ fi
 
 if [ -n "$only" ]; then
     part 'cargo build' cargo build --quiet --locked --bin cloakroom
-    export CLOAKROOM_BIN=$root/target/debug/cloakroom
+    export CLOAKROOM_BIN=${CARGO_TARGET_DIR:-$root/target}/debug/cloakroom
 fi
 
 part 'installation' caught_up

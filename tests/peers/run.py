@@ -12,8 +12,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import arguments
@@ -70,6 +72,24 @@ def status(proxy: Proxy, key: str) -> int:
         "Mcp-Method": "tools/list",
     }
     return httpx2.post(proxy.url("fixture"), json=body, headers=headers, timeout=10).status_code
+
+
+def at_once(report: Report, parts: list[Callable[[], None]]) -> None:
+    """Most of their time is waiting for programs to start. A signal ends the main thread, which waits for none."""
+
+    def run_one(part: Callable[[], None]) -> None:
+        try:
+            part()
+        except (Broken, subprocess.CalledProcessError) as reason:
+            report.check("set-up", "the peers run", False, str(reason))
+        except Exception:
+            report.check("set-up", "the peers run", False, traceback.format_exc())
+
+    threads = [threading.Thread(target=run_one, args=[part], daemon=True) for part in parts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 def run(report: Report, only: str | None, client: str, folder: Path) -> None:
@@ -129,11 +149,7 @@ def run(report: Report, only: str | None, client: str, folder: Path) -> None:
         "conformance": (conformances,),
         "smuggling": (lambda: smuggling.run(report, binary, folder),),
     }
-    # At once: most of their time is waiting for programs to start.
-    with ThreadPoolExecutor() as pool:
-        wanted = [pool.submit(part) for name, parts in sections.items() if only in (None, name) for part in parts]
-    for part in wanted:
-        part.result()
+    at_once(report, [part for name, parts in sections.items() if only in (None, name) for part in parts])
     proxy.check_log(report, "log", [alice, bob])
     arguments.check_log(report, proxy, [argument, others])
     check_revoked(report, proxy, bob)
