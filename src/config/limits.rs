@@ -49,7 +49,7 @@ pub(super) fn read(root: &Section<'_>) -> Option<Limits> {
         number("children", 100_000),
         number("user_children", 100_000),
     );
-    let child_sessions = number("child_sessions", 1_000_000);
+    let child_sessions = number("child_sessions", 100_000);
     let child_message = size("child_message", 64 << 10, 1 << 30);
     Some(Limits {
         body: body?,

@@ -184,20 +184,30 @@ pub(super) async fn ask(child: &Child, request: &[u8]) -> Result<Bytes, Failure>
         let to = To::Us(to);
         let number = child.ask(text, &message, to).await;
         let number = number.map_err(|why| tenant::unheard(child, why))?;
+        let _waited = Waited { child, number };
         tokio::select! {
             answer = answers.recv() => match answer {
                 Some(answer) => Ok(answer),
                 None => Err(end_of(child).await),
             },
-            failure = end_of(child) => {
-                child.take_back(number);
-                Err(failure)
-            }
+            failure = end_of(child) => Err(failure),
         }
     };
     match timeout(patience, asked).await {
         Ok(answered) => answered,
         Err(_) => Err(late(child, patience)),
+    }
+}
+
+/// What we asked is taken back when we wait no longer and it was not answered.
+struct Waited<'c> {
+    child: &'c Child,
+    number: u64,
+}
+
+impl Drop for Waited<'_> {
+    fn drop(&mut self) {
+        self.child.take_back(self.number);
     }
 }
 

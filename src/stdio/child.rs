@@ -30,6 +30,8 @@ pub(super) struct Child {
     pub(super) owner: Owner,
     /// The version of the secrets it was started with.
     pub(super) version: u64,
+    /// When those were looked up.
+    pub(super) made: Instant,
     pub(super) begun: Instant,
     handle: Handle,
     talk: Mutex<Talk<To>>,
@@ -72,6 +74,19 @@ impl Drop for Held {
     }
 }
 
+/// A request that the child was not sent yet: whoever asks may leave before there is room.
+struct Unsent<'c> {
+    child: &'c Child,
+    number: u64,
+}
+
+impl Drop for Unsent<'_> {
+    fn drop(&mut self) {
+        // Nothing is to be said of what it never heard of.
+        self.child.talk().take_back(self.number);
+    }
+}
+
 /// Where the answer to a request goes.
 #[derive(Clone)]
 pub(super) enum To {
@@ -108,7 +123,7 @@ impl Child {
         process: Process,
         settings: &Arc<Settings>,
         owner: &Owner,
-        version: u64,
+        (version, made): (u64, Instant),
         words: Words,
         runtime: &Runtime,
     ) -> Arc<Self> {
@@ -118,6 +133,7 @@ impl Child {
             settings: settings.clone(),
             owner: owner.clone(),
             version,
+            made,
             begun: now,
             handle: process.handle,
             talk: Mutex::default(),
@@ -188,16 +204,21 @@ impl Child {
     ) -> Result<u64, Unheard> {
         self.touch();
         let (number, line) = self.talk().ask(text, message, to, Instant::now())?;
+        let unsent = Unsent {
+            child: self,
+            number,
+        };
         self.write(line).await?;
+        std::mem::forget(unsent);
         Ok(number)
     }
 
-    /// Sends it a notification.
-    pub(super) async fn tell(&self, text: &str, message: &Message<'_>) -> Result<(), Unheard> {
+    /// Sends it a notification; whether that is about something it knows.
+    pub(super) async fn tell(&self, text: &str, message: &Message<'_>) -> Result<bool, Unheard> {
         self.touch();
         let told = self.talk().tell(text, message);
         let Some((line, gone)) = told else {
-            return Ok(());
+            return Ok(false);
         };
         let written = self.write(line).await;
         // Its stream would stay open for an answer that never comes. That of HTTP+SSE stays anyway.
@@ -208,16 +229,16 @@ impl Child {
                 Kind::Cancelled.row().text.to_owned(),
             );
         }
-        written
+        written.map(|()| true)
     }
 
-    /// Sends it the answer to a question, if it asked.
-    pub(super) async fn answer(&self, text: &str, message: &Message<'_>) -> Result<(), Unheard> {
+    /// Sends it the answer to a question, if it asked; whether it did.
+    pub(super) async fn answer(&self, text: &str, message: &Message<'_>) -> Result<bool, Unheard> {
         self.touch();
         let line = self.talk().answer(text, message);
         match line {
-            Some(line) => self.write(line).await,
-            None => Ok(()),
+            Some(line) => self.write(line).await.map(|()| true),
+            None => Ok(false),
         }
     }
 

@@ -6,7 +6,8 @@
 //! session    one of Streamable HTTP begins; `sse` the same of HTTP+SSE, `modern` requests without any
 //! tenant     one MCP session, or all requests of a user who speaks MCP 2026-07-28; its child may sleep
 //! agreed     what a session agreed on, said again to its next child
-//! pool       all of them: who is known, who sleeps, and whose key has fallen
+//! tenants    who is known
+//! pool       all of them: who sleeps, and whose key has fallen
 //! running    how many there may be
 //! child      one process: what is said to it and by it
 //! talk       ids made unique on the way in, and given back on the way out
@@ -49,6 +50,7 @@ mod spares;
 mod sse;
 mod talk;
 mod tenant;
+mod tenants;
 mod waiting;
 mod words;
 

@@ -1,6 +1,8 @@
 //! Requests without a session (MCP 2026-07-28): one child answers all of a user's, if it speaks that
 //! revision. If it does not, the client is to begin with `initialize`.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use http::{Response, StatusCode};
 
@@ -18,6 +20,12 @@ use crate::mcp::revision::Revision;
 use crate::mcp::scan::{Message, Shape};
 use crate::rejection::Kind;
 
+/// How long it is remembered which revision children speak: it may have been a bad day.
+const KNOWN: Duration = Duration::from_secs(60 * 60);
+
+/// Likewise of one that said nothing.
+const SUPPOSED: Duration = Duration::from_secs(60);
+
 /// Answers a message of a client that speaks MCP 2026-07-28.
 ///
 /// # Errors
@@ -34,16 +42,22 @@ pub(super) async fn post(
     }
     let tenant = children.settle(visit.place(None), &visit.caller, Front::Modern);
     children.hold(&tenant, &visit.caller, &visit.lease);
-    let child = tenant.child(children, settings, &visit.lease).await?;
+    let is_known_earlier = || children.is_modern(settings, owner) == Some(false);
+    let child = match tenant.child(children, settings, &visit.lease).await {
+        // Another request found out meanwhile, and the child is gone.
+        Err(_) if is_known_earlier() => return Err(earlier()),
+        child => child?,
+    };
     if children.is_modern(settings, owner).is_none() {
-        let is_modern = match agreed::ask(&child, DISCOVER).await {
-            Ok(answer) => speaks(&answer),
-            // Some say nothing before `initialize`.
-            Err(Failure::Told(Kind::BackendSilent, _)) => false,
+        let (is_modern, known_for) = match agreed::ask(&child, DISCOVER).await {
+            Ok(answer) => (speaks(&answer), KNOWN),
+            Err(_) if is_known_earlier() => return Err(earlier()),
+            // Some say nothing before `initialize`; others only began slowly.
+            Err(Failure::Told(Kind::BackendSilent, _)) => (false, SUPPOSED),
             // That it fails, with this user's secret, says nothing of the server.
             Err(failure) => return Err(failure),
         };
-        children.learn(settings, owner, is_modern);
+        children.learn(settings, owner, is_modern, Instant::now() + known_for);
         if !is_modern {
             children.remove(&tenant, Stop::Gently);
             return Err(earlier());
@@ -56,7 +70,7 @@ pub(super) async fn post(
             && message.method.as_deref() != Some("notifications/cancelled");
         if is_passed {
             let told = child.tell(text, message).await;
-            told.map_err(|why| unheard(&child, why))?;
+            told.map(drop).map_err(|why| unheard(&child, why))?;
         }
         return Ok(empty(StatusCode::ACCEPTED));
     }

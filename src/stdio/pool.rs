@@ -15,6 +15,7 @@ use super::running::Running;
 use super::settings::{Limits, Settings};
 use super::spares::Spares;
 use super::tenant::{Place, Tenant};
+use super::tenants::Tenants;
 use super::words::Words;
 use super::{Owner, folders, mask::Mask, told};
 use crate::launch::{Launcher, Spec};
@@ -29,12 +30,6 @@ const TICK: Duration = Duration::from_millis(250);
 /// How long a session is known that nobody uses; the id its client has is good for no longer.
 const FORGOTTEN: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long it is remembered which revision children speak: it may have been a bad day.
-const KNOWN: Duration = Duration::from_secs(60 * 60);
-
-/// Sessions a user may have, asleep or awake; the one unused for longest is forgotten for one more.
-const USER_SESSIONS: usize = 128;
-
 /// All children of this process. Clones are the same.
 #[derive(Clone)]
 pub struct Children(Arc<Inner>);
@@ -43,7 +38,7 @@ struct Inner {
     launcher: Launcher,
     runtime: Runtime,
     limits: Mutex<Limits>,
-    tenants: Mutex<HashMap<Place, Arc<Tenant>>>,
+    tenants: Mutex<Tenants>,
     running: Mutex<Running>,
     crashes: Mutex<Crashes>,
     spares: Mutex<Spares>,
@@ -59,7 +54,7 @@ struct Inner {
 struct Known {
     of: Arc<Settings>,
     is_modern: bool,
-    since: Instant,
+    until: Instant,
 }
 
 /// What is counted of the children of one server.
@@ -127,7 +122,8 @@ impl Children {
     pub fn keep_only(&self, servers: &[ServerName]) {
         let gone = |place: &Place| !servers.contains(&place.owner.server);
         self.remove_where(|tenant| gone(&tenant.place), Stop::Gently);
-        lock(&self.0.spares).tidy(Instant::now(), |owner| !servers.contains(&owner.server));
+        let is_gone = |owner: &Owner, _: &Child| !servers.contains(&owner.server);
+        lock(&self.0.spares).stop_where(Stop::Gently, is_gone);
     }
 
     /// Stops all children, and waits until they ended: at most two seconds.
@@ -144,7 +140,7 @@ impl Children {
     /// Every session, and what is told of it.
     #[must_use]
     pub fn list(&self) -> Vec<Listed> {
-        let tenants: Vec<_> = lock(&self.0.tenants).values().cloned().collect();
+        let tenants = lock(&self.0.tenants).all();
         let mut all: Vec<_> = tenants.iter().map(|tenant| listed(tenant)).collect();
         all.sort_by(|a, b| (&a.user, &a.server, b.age).cmp(&(&b.user, &b.server, a.age)));
         all
@@ -153,8 +149,7 @@ impl Children {
     /// Whether it has sessions of this user, asleep or not.
     #[must_use]
     pub fn serves(&self, user: &UserId) -> bool {
-        let tenants = lock(&self.0.tenants);
-        tenants.keys().any(|place| place.owner.user == *user)
+        !lock(&self.0.tenants).of_user(user).is_empty()
     }
 
     /// What is counted, by server.
@@ -184,26 +179,16 @@ impl Children {
 
     /// The tenant at `place`, made if there is none.
     pub(super) fn settle(&self, place: Place, caller: &Caller, front: Front) -> Arc<Tenant> {
+        let most = lock(&self.0.limits).sessions;
         let mut tenants = lock(&self.0.tenants);
         if let Some(tenant) = tenants.get(&place) {
             return tenant.clone();
         }
-        let tenant = Tenant::new(place.clone(), caller, front);
-        tenants.insert(place, tenant.clone());
-        let user = tenant.place.owner.user;
-        let own = |t: &&Arc<Tenant>| t.place.owner.user == user;
-        let asleep = |t: &&Arc<Tenant>| t.is_asleep();
-        let oldest = if tenants.values().filter(own).count() > USER_SESSIONS {
-            tenants.values().filter(own).min_by_key(|t| t.used())
-        } else if tenants.len() > lock(&self.0.limits).sessions {
-            tenants.values().filter(asleep).min_by_key(|t| t.used())
-        } else {
-            None
-        };
-        let oldest = oldest.filter(|t| !Arc::ptr_eq(t, &tenant)).cloned();
-        if let Some(oldest) = oldest {
-            tenants.remove(&oldest.place);
-            self.end(&oldest, Stop::Gently);
+        let tenant = Tenant::new(place, caller, front);
+        let forgotten = tenants.add(&tenant, most);
+        drop(tenants);
+        for forgotten in forgotten {
+            self.end(&forgotten, Stop::Gently);
         }
         tenant
     }
@@ -227,7 +212,7 @@ impl Children {
                 let server = &tenant.place.owner.server;
                 tracing::info!(%server, "a session ends: its key no longer stands");
                 let owner = &tenant.place.owner;
-                lock(&inner.spares).tidy(Instant::now(), |other| other == owner);
+                lock(&inner.spares).stop_where(Stop::Now, |other, _| other == owner);
                 Self(inner.clone()).remove(&tenant, Stop::Now);
                 inner.fallen.notify_one();
             }
@@ -236,14 +221,7 @@ impl Children {
 
     /// `tenant` is over.
     pub(super) fn remove(&self, tenant: &Tenant, how: Stop) {
-        let mut tenants = lock(&self.0.tenants);
-        if tenants
-            .get(&tenant.place)
-            .is_some_and(|there| std::ptr::eq(&**there, tenant))
-        {
-            tenants.remove(&tenant.place);
-        }
-        drop(tenants);
+        lock(&self.0.tenants).remove(tenant);
         self.end(tenant, how);
     }
 
@@ -261,11 +239,10 @@ impl Children {
     }
 
     fn remove_where(&self, which: impl Fn(&Tenant) -> bool, how: Stop) {
-        let gone: Vec<_> = lock(&self.0.tenants)
-            .extract_if(|_, tenant| which(tenant))
-            .collect();
-        for (_, tenant) in gone {
-            self.end(&tenant, how);
+        let mut all = lock(&self.0.tenants).all();
+        all.retain(|tenant| which(tenant));
+        for tenant in all {
+            self.remove(&tenant, how);
         }
     }
 
@@ -276,12 +253,18 @@ impl Children {
         (known.of == *settings).then_some(known.is_modern)
     }
 
-    /// It is known now.
-    pub(super) fn learn(&self, settings: &Arc<Settings>, owner: &Owner, is_modern: bool) {
+    /// It is known now, and for so long.
+    pub(super) fn learn(
+        &self,
+        settings: &Arc<Settings>,
+        owner: &Owner,
+        is_modern: bool,
+        until: Instant,
+    ) {
         let known = Known {
             of: settings.clone(),
             is_modern,
-            since: Instant::now(),
+            until,
         };
         lock(&self.0.modern).insert(owner.clone(), known);
     }
@@ -368,7 +351,7 @@ impl Children {
             process,
             settings,
             owner,
-            lease.version(),
+            (lease.version(), lease.made()),
             Words::new(mask, whose, Instant::now()),
             &self.0.runtime,
         );
@@ -402,7 +385,7 @@ impl Children {
         for child in children {
             child.give_up(now);
         }
-        let tenants: Vec<_> = lock(&self.0.tenants).values().cloned().collect();
+        let tenants = lock(&self.0.tenants).all();
         for tenant in tenants {
             let glance = tenant.glance();
             if let Some(child) = glance.child.filter(|child| child.is_open()) {
@@ -415,9 +398,9 @@ impl Children {
                 self.remove(&tenant, Stop::Gently);
             }
         }
-        lock(&self.0.spares).tidy(now, |_| false);
+        lock(&self.0.spares).tidy(now);
         lock(&self.0.crashes).forget(now);
-        lock(&self.0.modern).retain(|_, known| now.duration_since(known.since) < KNOWN);
+        lock(&self.0.modern).retain(|_, known| now < known.until);
     }
 }
 

@@ -9,6 +9,7 @@ use super::answer::Answer;
 use super::child::{Child, Stop, To};
 use super::mailbox::Front;
 use super::service::{Visit, json};
+use super::talk::Unheard;
 use super::tenant::{Tenant, unheard};
 use super::{agreed, random_id, told};
 use crate::layer::Failure;
@@ -91,12 +92,26 @@ pub(super) async fn send(
     to: To,
 ) -> Result<(), Failure> {
     tenant.agree(|agreed| agreed.note(text, message));
-    let sent = match message.shape {
-        Shape::Request => child.ask(text, message, to).await.map(drop),
-        Shape::Notification => child.tell(text, message).await,
+    let why = |why| unheard(child, why);
+    if message.shape == Shape::Request {
+        child.ask(text, message, to).await.map_err(why)?;
+    } else if !say(child, text, message).await.map_err(why)? {
+        for before in tenant.retiring() {
+            // One that is gone meanwhile has no use for it.
+            if let Ok(true) = say(&before, text, message).await {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Sends what is no request; whether it is about something the child knows.
+async fn say(child: &Child, text: &str, message: &Message<'_>) -> Result<bool, Unheard> {
+    match message.shape {
         Shape::Response => child.answer(text, message).await,
-    };
-    sent.map_err(|why| unheard(child, why))
+        Shape::Request | Shape::Notification => child.tell(text, message).await,
+    }
 }
 
 /// A session that may come to nothing.

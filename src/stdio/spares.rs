@@ -54,17 +54,19 @@ impl Spares {
         }
     }
 
-    /// Stops those that waited as long as a child may be idle, and those `is_unwanted` says.
-    pub(super) fn tidy(&mut self, now: Instant, is_unwanted: impl Fn(&Owner) -> bool) {
-        self.0.retain(|owner, spare| {
+    /// Stops those that waited as long as a child may be idle.
+    pub(super) fn tidy(&mut self, now: Instant) {
+        self.stop_where(Stop::Gently, |_, spare| {
             // Nothing is lost with it, also where children are never to sleep.
             let sleep = spare.settings.sleep.unwrap_or(WAITING);
-            let is_due = now.duration_since(spare.begun) >= sleep;
-            let stays = spare.is_open() && !is_due && !is_unwanted(owner);
-            if !stays {
-                spare.stop(Stop::Gently);
-            }
-            stays
+            !spare.is_open() || now.duration_since(spare.begun) >= sleep
         });
+    }
+
+    /// Stops those that `which` says.
+    pub(super) fn stop_where(&mut self, how: Stop, which: impl Fn(&Owner, &Child) -> bool) {
+        for (_, spare) in self.0.extract_if(|owner, spare| which(owner, spare)) {
+            spare.stop(how);
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! what a session has agreed on is said to it again.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -48,6 +48,8 @@ pub(super) struct Tenant {
 
 struct State {
     child: Option<Arc<Child>>,
+    /// Those before it, which may still finish something.
+    retiring: Vec<Weak<Child>>,
     used: Instant,
     /// The keys it was used with, and which still stand.
     keys: HashSet<KeyId>,
@@ -73,6 +75,7 @@ impl Tenant {
             began: now,
             state: Mutex::new(State {
                 child: None,
+                retiring: Vec::new(),
                 used: now,
                 keys: HashSet::new(),
                 agreed: Agreed::default(),
@@ -154,6 +157,7 @@ impl Tenant {
             before
         };
         if let Some(before) = before.filter(|child| child.is_open()) {
+            self.lock().retiring.push(Arc::downgrade(&before));
             before.retire();
         }
         let child = children.start(&self.place.owner, settings, lease).await?;
@@ -199,7 +203,7 @@ impl Tenant {
         state.used = Instant::now();
         let child = state.child.clone()?;
         state.agreed.forget(&child.refused());
-        let has = (child.version, child.begun);
+        let has = (child.version, child.made);
         let same = child.settings == *settings && serves(has, (lease.version(), lease.made()));
         child.hold().filter(|_| same)
     }
@@ -254,6 +258,14 @@ impl Tenant {
         child.is_idle() && !state.agreed.has_subscriptions()
     }
 
+    /// The children before the one that is spoken to, as far as they are there: what they asked, and what is
+    /// under way with them, only they know of.
+    pub(super) fn retiring(&self) -> Vec<Arc<Child>> {
+        let mut state = self.lock();
+        state.retiring.retain(|child| child.strong_count() > 0);
+        state.retiring.iter().filter_map(Weak::upgrade).collect()
+    }
+
     /// It is over: its child is stopped.
     pub(super) fn end(&self, how: Stop) {
         self.over.send_replace(true);
@@ -282,12 +294,12 @@ impl Tenant {
     }
 }
 
-/// Whether a child that was begun then, with this version of the secrets, does for a lease of that version
-/// that was made then: it has the same, or newer ones. A request that waited in line must not bring the
-/// older ones back. By its number alone no version is known to be older, for numbers follow clocks, and a
-/// set of secrets may have been deleted and made again.
-fn serves((version, begun): (u64, Instant), (wanted, made): (u64, Instant)) -> bool {
-    let is_outdated = wanted < version && made < begun;
+/// Whether a child with this version of the secrets, looked up then, does for a lease of that version, looked
+/// up then: it has the same, or newer ones. A request that waited in line must not bring the older ones
+/// back. By its number alone no version is known to be older, for numbers follow clocks, and a set of
+/// secrets may have been deleted and made again.
+fn serves((version, made): (u64, Instant), (wanted, asked): (u64, Instant)) -> bool {
+    let is_outdated = wanted < version && asked < made;
     is_outdated || wanted == version
 }
 
@@ -330,10 +342,10 @@ mod tests {
     // Mutation: leave out either comparison.
     #[test]
     fn a_request_that_waited_brings_no_older_secret_back() {
-        let begun = Instant::now() + Duration::from_secs(60);
-        let before = begun - Duration::from_secs(1);
-        let after = begun + Duration::from_secs(1);
-        for (wanted, made, is_served) in [
+        let made = Instant::now() + Duration::from_secs(60);
+        let before = made - Duration::from_secs(1);
+        let after = made + Duration::from_secs(1);
+        for (wanted, asked, is_served) in [
             (7, before, true),
             (7, after, true),
             (6, before, true),
@@ -342,7 +354,7 @@ mod tests {
             (8, before, false),
             (8, after, false),
         ] {
-            assert_eq!(serves((7, begun), (wanted, made)), is_served, "{wanted}");
+            assert_eq!(serves((7, made), (wanted, asked)), is_served, "{wanted}");
         }
     }
 }

@@ -28,6 +28,8 @@ SERVERS = {
     "crash": ("crash",),
     "trips": ("crash", "later"),
     "warm": ("who", "", "prewarm = true"),
+    "stays": ("deaf", "", "prewarm = true"),
+    "asks": ("asks",),
 }
 ASLEEP = 6.0
 # A child whose session is over is gone by then, whatever it does about it.
@@ -222,6 +224,23 @@ def changed_secret(case: Case) -> None:
     case.check(case.gone(before["pid"], 5), "a child with the secret from before lives on")
 
 
+def answers_the_one_before(case: Case) -> None:
+    """A child with an earlier secret waits for its client's answer, and gets it."""
+    client = case.open("asked", "asks")
+    other = case.client("asked", "asks")
+    other.session = client.session
+    call = other.message("tools/call", {"name": "whoami", "arguments": {}}, 7)
+    _, events = other.stream(call)
+    question = next(events)
+    before = newest(case, "asks")
+    case.house.set("asked", "asks")
+    replaced = wait_until(lambda: client.ask("ping").error or len(case.house.tagged("asks")) == 2, 5)
+    case.check(replaced, "a secret changed, and no other child is started")
+    client.send({"id": question["id"], "result": {"roots": []}}).read()
+    answer = next(events)
+    case.check(answer.get("id") == 7 and f'"pid": {before}' in str(answer).replace('\\', ""), f"answered to the child before: {answer}")
+
+
 def ends(case: Case) -> None:
     """What ends a session ends its child, within a second."""
     house = case.house
@@ -311,6 +330,15 @@ def ends_started_ahead(case: Case) -> None:
     case.house.command("key", "revoke", case.house.users["warm"]["id"])
     took = wait_until(lambda: not case.house.tagged("warm"), SOON)
     case.check(took, "key revoke: a child that was started ahead lives on with the user's secret")
+
+
+def ends_stubborn_spare(case: Case) -> None:
+    """The same, while a session goes on, and it ends for nothing less than SIGKILL."""
+    case.open("stays", "stays")
+    case.check(wait_until(lambda: len(case.house.tagged("stays")) == 2, 5), "prewarm = true, and no child is started ahead")
+    case.house.command("key", "revoke", case.house.users["stays"]["id"])
+    took = wait_until(lambda: not case.house.tagged("stays"), SOON)
+    case.check(took, "key revoke: a child that was started ahead, and hears nothing, lives on")
 
 
 def large_initialize(case: Case) -> None:
@@ -459,14 +487,14 @@ def sessions_in_all(wrong: list[str]) -> None:
 
 CASES = (
     naps, replays, refused_subscription, cancelled, carriage_returns, old, modern, taken_back, never, other_capabilities,
-    changed_secret, ends, ends_while_replaced, ends_while_waking, ends_started_ahead, large_initialize, caps, caps_race, start_timeout, message_limit, crashes,
+    changed_secret, answers_the_one_before, ends, ends_while_replaced, ends_while_waking, ends_started_ahead, ends_stubborn_spare, large_initialize, caps, caps_race, start_timeout, message_limit, crashes,
     crash_of_another,
 )
 USERS = {
     "naps": ["naps"], "replays": ["naps"], "refused": ["picky"], "cancelled": ["naps"], "returns": ["picky"], "old": ["naps"],
     "modern": ["new"], "back": ["new"], "never": ["awake", "one"], "changes": ["changes"], "secret": ["one"], "ends1": ["one"],
     "ends2": ["one"], "ends3": ["one"], "ends4": ["one", "deaf"], "ends5": ["one"], "replaced": ["one"],
-    "faints": ["faints"], "warm": ["warm"], "large": ["one"], "caps": ["one"], "busy": ["one"], "race": ["one", "two"], "mute": ["mute"], "long": ["long"],
+    "faints": ["faints"], "warm": ["warm"], "stays": ["stays"], "asked": ["asks"], "large": ["one"], "caps": ["one"], "busy": ["one"], "race": ["one", "two"], "mute": ["mute"], "long": ["long"],
     "crash": ["crash", "trips"], "poison": ["flaky"], "healthy": ["flaky"],
 }
 
