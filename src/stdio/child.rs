@@ -1,13 +1,15 @@
 //! One child process, and what is said to it and by it.
 
+mod ending;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::heard::{Heard, Shape};
 use super::listening::{self, Pipes};
@@ -20,6 +22,7 @@ use super::{Owner, refused};
 use crate::launch::{Handle, Process};
 use crate::mcp::scan::Message;
 use crate::rejection::Kind;
+pub(super) use ending::{End, Stop};
 
 /// Refusals that may wait to be noticed.
 const REFUSALS: usize = 1024;
@@ -94,27 +97,6 @@ pub(super) enum To {
     Stream(u32),
     /// To ourselves.
     Us(mpsc::UnboundedSender<Bytes>),
-}
-
-/// How a child ended.
-#[derive(Debug)]
-pub(super) struct End {
-    /// What its clients are told.
-    pub(super) kind: Kind,
-    pub(super) text: String,
-    /// Whether that was its own doing.
-    pub(super) is_failure: bool,
-}
-
-/// How a child is stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stop {
-    /// Its standard input ends, then SIGTERM, then SIGKILL, 2 s apart.
-    Gently,
-    /// The same, 300 ms apart.
-    Soon,
-    /// SIGKILL.
-    Now,
 }
 
 impl Child {
@@ -376,84 +358,6 @@ impl Child {
     /// Takes nothing more from now on, if nobody waits for anything; whether that is so.
     pub(super) fn close_if_idle(&self) -> bool {
         self.talk().close_if_idle()
-    }
-
-    /// It is to be another's turn: subscriptions end, what is under way may be finished.
-    pub(super) fn retire(self: &Arc<Self>) {
-        const PATIENCE: Duration = Duration::from_secs(30);
-        self.is_stopping.store(true, Ordering::Release);
-        self.end_subscriptions();
-        let child = self.clone();
-        self.runtime.spawn(async move {
-            let idle = async {
-                while !child.close_if_idle() {
-                    sleep(Duration::from_millis(50)).await;
-                }
-            };
-            let _ = timeout(PATIENCE, idle).await;
-            child.stop(Stop::Gently);
-        });
-    }
-
-    fn end_subscriptions(&self) {
-        let ended = self.talk().end_subscriptions();
-        for ended in ended {
-            if let (To::Stream(stream), Some(mailbox)) = (ended.to, self.mailbox.get()) {
-                mailbox.end(stream);
-            }
-        }
-    }
-
-    /// Stops it; what is under way is refused.
-    pub(super) fn stop(self: &Arc<Self>, how: Stop) {
-        self.is_stopping.store(true, Ordering::Release);
-        // The writer ends, and with it the child's standard input.
-        self.lines().take();
-        let between = match how {
-            Stop::Now => return self.handle.kill(),
-            Stop::Soon => Duration::from_millis(300),
-            Stop::Gently => Duration::from_secs(2),
-        };
-        let handle = self.handle.clone();
-        self.runtime.spawn(async move {
-            if timeout(between, handle.exited()).await.is_err() {
-                handle.terminate();
-                if timeout(between, handle.exited()).await.is_err() {
-                    handle.kill();
-                }
-            }
-        });
-    }
-
-    /// Whether it was told to stop.
-    pub(super) fn is_stopping(&self) -> bool {
-        self.is_stopping.load(Ordering::Acquire)
-    }
-
-    /// It has ended: whoever waits is told.
-    pub(super) fn ended(&self, end: End) {
-        self.lines().take();
-        let unanswered = self.talk().close();
-        let end = Arc::new(end);
-        for unanswered in &unanswered {
-            self.refuse(unanswered, end.kind, end.text.clone());
-        }
-        self.end.send_replace(Some(end));
-    }
-
-    /// How it ended, if it did.
-    pub(super) fn end(&self) -> Option<Arc<End>> {
-        self.end.borrow().clone()
-    }
-
-    /// Waits until it has ended, and every client was told.
-    pub(super) async fn until_end(&self) -> Arc<End> {
-        let mut end = self.end.subscribe();
-        let ended = end.wait_for(Option::is_some).await;
-        ended
-            .ok()
-            .and_then(|end| end.clone())
-            .expect("the sender lives as long as `self`, and what is waited for is some")
     }
 
     pub(super) fn mailbox(&self) -> Option<&Arc<Mailbox>> {

@@ -157,7 +157,10 @@ impl Tenant {
             before
         };
         if let Some(before) = before.filter(|child| child.is_open()) {
-            self.lock().retiring.push(Arc::downgrade(&before));
+            let mut state = self.lock();
+            state.retiring.retain(|child| child.strong_count() > 0);
+            state.retiring.push(Arc::downgrade(&before));
+            drop(state);
             before.retire();
         }
         let child = children.start(&self.place.owner, settings, lease).await?;
@@ -261,8 +264,7 @@ impl Tenant {
     /// The children before the one that is spoken to, as far as they are there: what they asked, and what is
     /// under way with them, only they know of.
     pub(super) fn retiring(&self) -> Vec<Arc<Child>> {
-        let mut state = self.lock();
-        state.retiring.retain(|child| child.strong_count() > 0);
+        let state = self.lock();
         state.retiring.iter().filter_map(Weak::upgrade).collect()
     }
 
