@@ -39,6 +39,15 @@ impl Failure {
         }
     }
 
+    /// Told by a signal to stop before there was anything to finish: exit code 128 and the signal's number,
+    /// as a shell says of who dies of it.
+    pub fn stopped(signal: u8) -> Self {
+        Self {
+            message: "told to stop before it served".to_owned(),
+            code: 128 + signal,
+        }
+    }
+
     /// A failure that has been told already, in a document or by the reader who went away.
     pub(super) fn told(code: u8) -> Self {
         Self {

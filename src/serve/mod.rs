@@ -35,7 +35,7 @@ use crate::tls::TlsError;
 use house::House;
 use presence::Presence;
 use reload::{Reloader, Reloads, Served};
-use stop::Leaving;
+use stop::{Leaving, Signals};
 
 /// Threads of the runtime for everything but requests.
 const BACKGROUND: usize = 1;
@@ -89,6 +89,7 @@ pub struct Running {
     runtime: Runtime,
     reloader: Reloader,
     leaving: Leaving,
+    signals: Signals,
 }
 
 /// What lines of the log look like, as `config` says.
@@ -114,11 +115,21 @@ pub fn start(config: Config, source: Option<Source>) -> Result<Running, Failure>
         .build()
         .map_err(|error| Failure::new(StartError::Runtime(error)))?;
     let leaving = Leaving::default();
-    let reloader = runtime.block_on(listen(config, source, &leaving))?;
+    let (reloader, signals) = runtime.block_on(async {
+        let signals = Signals::new();
+        let mut signals = signals.map_err(|error| Failure::new(StartError::Runtime(error)))?;
+        // Whatever is being installed or waited for is given up in order.
+        let reloader = tokio::select! {
+            reloader = listen(config, source, &leaving) => reloader?,
+            told = signals.told() => return Err(Failure::stopped(told.number())),
+        };
+        Ok((reloader, signals))
+    })?;
     Ok(Running {
         runtime,
         reloader,
         leaving,
+        signals,
     })
 }
 
@@ -140,15 +151,16 @@ impl Running {
             runtime,
             mut reloader,
             leaving,
+            mut signals,
         } = self;
         let tracer = reloader.house.tracer.clone();
         runtime.block_on(async {
             let told = tokio::select! {
-                told = stop::told() => told,
+                told = signals.told() => told,
                 () = reloader.run() => return,
             };
             let served = reloader.served;
-            stop::go(&served, &leaving, told).await;
+            stop::go(&served, &leaving, told, &mut signals).await;
             if let Some(children) = reloader.house.children.get() {
                 children.stop().await;
             }

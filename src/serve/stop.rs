@@ -1,10 +1,11 @@
 //! The way out: requests finish, streams end between events, and then it is over.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{sleep, timeout};
 
 use super::reload::Served;
@@ -21,6 +22,17 @@ pub(super) enum Told {
     Terminate,
 }
 
+impl Told {
+    /// The signal's number.
+    pub(super) fn number(self) -> u8 {
+        let signal = match self {
+            Self::Interrupt => rustix::process::Signal::INT,
+            Self::Terminate => rustix::process::Signal::TERM,
+        };
+        u8::try_from(signal.as_raw()).expect("both are below 16")
+    }
+}
+
 /// Whether the process was told to stop.
 #[derive(Clone, Default)]
 pub(super) struct Leaving(Arc<AtomicBool>);
@@ -31,26 +43,38 @@ impl Leaving {
     }
 }
 
-/// Waits for a signal to stop.
-pub(super) async fn told() -> Told {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::terminate()),
-    ) else {
-        // Without handlers the signals end the process as they would anyway.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => Told::Interrupt,
-        _ = terminate.recv() => Told::Terminate,
+/// The signals to stop, heard from the moment this is made.
+pub(super) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// To be made on a runtime, before anything is served: until then a signal ends the process.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Waits for the next one.
+    pub(super) async fn told(&mut self) -> Told {
+        tokio::select! {
+            _ = self.interrupt.recv() => Told::Interrupt,
+            _ = self.terminate.recv() => Told::Terminate,
+        }
     }
 }
 
 /// Goes the way out; a second signal cuts it short.
-pub(super) async fn go(served: &Served, leaving: &Leaving, told: Told) {
+pub(super) async fn go(served: &Served, leaving: &Leaving, told: Told, signals: &mut Signals) {
     tokio::select! {
         () = drain(served, leaving, told) => {}
-        _ = self::told() => tracing::warn!("told to stop again: what is under way is cut"),
+        _ = signals.told() => tracing::warn!("told to stop again: what is under way is cut"),
     }
 }
 
