@@ -53,7 +53,11 @@ fn parse(pid: &str) -> Option<Pid> {
 
 /// What a process belongs to: its parent, its process group, its session. One that is just being reaped
 /// belongs to nothing any more.
-struct Kin([Option<Pid>; 3]);
+struct Kin {
+    parent: Option<Pid>,
+    group: Option<Pid>,
+    session: Option<Pid>,
+}
 
 impl Kin {
     fn of(pid: Pid) -> Option<Self> {
@@ -65,23 +69,27 @@ impl Kin {
         let stat = String::from_utf8_lossy(stat);
         let (_, rest) = stat.rsplit_once(')')?;
         let mut fields = rest.split_ascii_whitespace().skip(1).map(parse);
-        Some(Self([fields.next()?, fields.next()?, fields.next()?]))
+        Some(Self {
+            parent: fields.next()?,
+            group: fields.next()?,
+            session: fields.next()?,
+        })
     }
 }
 
 /// Whose child a process is.
 fn parent(pid: Pid) -> Option<Pid> {
-    Kin::of(pid)?.0[0]
+    Kin::of(pid)?.parent
 }
 
 fn group(pid: Pid) -> Option<Pid> {
-    Kin::of(pid)?.0[1]
+    Kin::of(pid)?.group
 }
 
 /// The session of a process. Nothing for one that is gone or just being reaped, or whose `/proc` is hidden
 /// from us (`hidepid`; a process that is not dumpable).
 pub(super) fn session(pid: Pid) -> Option<Pid> {
-    Kin::of(pid)?.0[2]
+    Kin::of(pid)?.session
 }
 
 /// All below a process.
@@ -153,16 +161,18 @@ mod tests {
 
     #[test]
     fn a_process_that_is_just_being_reaped_belongs_to_nothing() {
-        let stat = b"1 (a ) \xff (b) S 7 8 9 0 -1";
-        assert_eq!(
-            Kin::parse(stat)
-                .unwrap()
-                .0
-                .map(|pid| pid.unwrap().as_raw_pid()),
-            [7, 8, 9]
-        );
-        assert_eq!(Kin::parse(b"1 (a) X 0 0 0 0 -1").unwrap().0, [None; 3]);
-        assert_eq!(Kin::parse(b"1 (a) X -1 -1 0 0 -1").unwrap().0, [None; 3]);
+        let parsed = |stat: &[u8]| {
+            let Kin {
+                parent,
+                group,
+                session,
+            } = Kin::parse(stat).unwrap();
+            [parent, group, session].map(|pid| pid.map(Pid::as_raw_pid))
+        };
+        let named = b"1 (a ) \xff (b) S 7 8 9 0 -1";
+        assert_eq!(parsed(named), [Some(7), Some(8), Some(9)]);
+        assert_eq!(parsed(b"1 (a) X 0 0 0 0 -1"), [None; 3]);
+        assert_eq!(parsed(b"1 (a) X -1 -1 0 0 -1"), [None; 3]);
     }
 
     #[test]
