@@ -70,7 +70,7 @@ pub(super) async fn post(
             && message.method.as_deref() != Some("notifications/cancelled");
         if is_passed {
             let told = child.tell(text, message).await;
-            told.map(drop).map_err(|why| unheard(&child, why))?;
+            told.map_err(|why| unheard(&child, why))?;
         }
         return Ok(empty(StatusCode::ACCEPTED));
     }

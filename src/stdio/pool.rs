@@ -388,7 +388,7 @@ impl Children {
         let tenants = lock(&self.0.tenants).all();
         for tenant in tenants {
             let glance = tenant.glance();
-            if let Some(child) = glance.child.filter(|child| child.is_open()) {
+            if let Some(child) = glance.child {
                 let sleep = child.settings.sleep;
                 let is_due = sleep.is_some_and(|sleep| now.duration_since(child.used()) >= sleep);
                 if is_due && tenant.may_sleep(&child) && child.close_if_idle() {
@@ -446,7 +446,7 @@ async fn see_off(inner: Weak<Inner>, child: Arc<Child>) {
 
 fn listed(tenant: &Tenant) -> Listed {
     let glance = tenant.glance();
-    let child = glance.child.filter(|child| child.is_open());
+    let child = glance.child;
     let owner = &tenant.place.owner;
     Listed {
         user: tenant.user_name.to_string(),

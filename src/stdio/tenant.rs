@@ -59,6 +59,7 @@ struct State {
 
 /// What is told of a tenant.
 pub(super) struct Glance {
+    /// The child that runs for it; none while it is asleep.
     pub(super) child: Option<Arc<Child>>,
     pub(super) used: Instant,
     /// How often a child was started for it.
@@ -235,23 +236,16 @@ impl Tenant {
 
     /// As it is now.
     pub(super) fn glance(&self) -> Glance {
-        let state = self.lock();
-        Glance {
-            child: state.child.clone(),
-            used: state.used,
-            starts: state.starts,
-        }
-    }
-
-    /// When it was last used.
-    pub(super) fn used(&self) -> Instant {
-        self.lock().used
-    }
-
-    /// Whether no child runs for it.
-    pub(super) fn is_asleep(&self) -> bool {
-        let child = self.lock().child.clone();
-        child.is_none_or(|child| !child.is_open())
+        let mut glance = {
+            let state = self.lock();
+            Glance {
+                child: state.child.clone(),
+                used: state.used,
+                starts: state.starts,
+            }
+        };
+        glance.child = glance.child.filter(|child| child.is_open());
+        glance
     }
 
     /// Whether its child may be put to sleep: nothing is under way, and it tells nobody of changes.

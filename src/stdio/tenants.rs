@@ -45,7 +45,7 @@ impl Tenants {
             let others = self.all.values().filter(|t| !Arc::ptr_eq(t, tenant));
             // Some more at once, for it takes a look at all.
             let surplus = self.all.len() - most + most / 64;
-            longest_unused(others.filter(|t| t.is_asleep()), surplus)
+            longest_unused(others.filter(|t| t.glance().child.is_none()), surplus)
         } else {
             Vec::new()
         };
@@ -76,7 +76,9 @@ fn longest_unused<'t>(
     tenants: impl Iterator<Item = &'t Arc<Tenant>>,
     many: usize,
 ) -> Vec<Arc<Tenant>> {
-    let mut all: Vec<_> = tenants.map(|tenant| (tenant.used(), tenant)).collect();
+    let mut all: Vec<_> = tenants
+        .map(|tenant| (tenant.glance().used, tenant))
+        .collect();
     all.sort_unstable_by_key(|(used, _)| *used);
     let first = all.into_iter().take(many);
     first.map(|(_, tenant)| tenant.clone()).collect()
