@@ -115,15 +115,17 @@ pub fn start(config: Config, source: Option<Source>) -> Result<Running, Failure>
         .build()
         .map_err(|error| Failure::new(StartError::Runtime(error)))?;
     let leaving = Leaving::default();
-    let (reloader, signals) = runtime.block_on(async {
-        let signals = Signals::new();
-        let mut signals = signals.map_err(|error| Failure::new(StartError::Runtime(error)))?;
+    let signals = {
+        let _inside = runtime.enter();
+        Signals::new()
+    };
+    let mut signals = signals.map_err(|error| Failure::new(StartError::Runtime(error)))?;
+    let reloader = runtime.block_on(async {
         // Whatever is being installed or waited for is given up in order.
-        let reloader = tokio::select! {
-            reloader = listen(config, source, &leaving) => reloader?,
-            told = signals.told() => return Err(Failure::stopped(told.number())),
-        };
-        Ok((reloader, signals))
+        tokio::select! {
+            reloader = listen(config, source, &leaving) => reloader,
+            told = signals.told() => Err(Failure::stopped(told.number())),
+        }
     })?;
     Ok(Running {
         runtime,
