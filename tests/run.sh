@@ -13,6 +13,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(dirname "$here")
 peers=$here/peers
 work=$peers/.work
+binary=${CARGO_TARGET_DIR:-$root/target}/debug/cloakroom
 only=
 child=
 ahead=
@@ -230,7 +231,7 @@ if [ -z "$only" ] || [ "$only" = rust ]; then
     part 'cargo check, without what tests need' build_alone
     part 'cargo test' cargo_test
     # What the tests used: to build it once more without their features takes minutes.
-    export CLOAKROOM_BIN=${CARGO_TARGET_DIR:-$root/target}/debug/cloakroom
+    export CLOAKROOM_BIN=$binary
     part 'slow clients' slow_clients
     part 'children' children
 fi
@@ -242,7 +243,7 @@ fi
 
 if [ -n "$only" ]; then
     part 'cargo build' cargo build --quiet --locked --bin cloakroom
-    export CLOAKROOM_BIN=${CARGO_TARGET_DIR:-$root/target}/debug/cloakroom
+    export CLOAKROOM_BIN=$binary
 fi
 
 part 'installation' caught_up
