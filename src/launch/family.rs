@@ -1,13 +1,15 @@
 //! Which processes are below which, as `/proc` shows it.
 //!
-//! Never by `getpgid` and `getsid` of another: for one that is just being reaped the kernel answers 0,
-//! which rustix takes for impossible (it panics where that is looked at, and makes an invalid `Pid`).
+//! Never by `getpgid`, `getpgrp` and `getsid`, of this process neither: for one that is just being reaped, and
+//! for a group or session that began outside of our PID namespace (`kubectl exec`, `nsenter`, `unshare`), the
+//! kernel answers 0, which rustix takes for impossible (it panics where that is looked at, and makes an invalid
+//! `Pid`).
 
 use std::fs;
 use std::os::fd::OwnedFd;
 
 use rustix::process::{
-    Pid, PidfdFlags, Signal, getpgrp, kill_process, kill_process_group, pidfd_open,
+    Pid, PidfdFlags, Signal, getpid, kill_process, kill_process_group, pidfd_open,
     pidfd_send_signal,
 };
 
@@ -52,7 +54,7 @@ fn parse(pid: &str) -> Option<Pid> {
 }
 
 /// What a process belongs to: its parent, its process group, its session. One that is just being reaped
-/// belongs to nothing any more.
+/// belongs to nothing any more, and what is outside of our PID namespace has no number.
 struct Kin {
     parent: Option<Pid>,
     group: Option<Pid>,
@@ -87,7 +89,7 @@ fn group(pid: Pid) -> Option<Pid> {
 }
 
 /// The session of a process. Nothing for one that is gone or just being reaped, or whose `/proc` is hidden
-/// from us (`hidepid`; a process that is not dumpable).
+/// from us (`hidepid`; a process that is not dumpable), or whose session began outside of our PID namespace.
 pub(super) fn session(pid: Pid) -> Option<Pid> {
     Kin::of(pid)?.session
 }
@@ -127,7 +129,7 @@ pub(super) fn kill_tree(child: Pid) {
         .collect();
     // A group has members of one session only, so none that is not below a child.
     if let Some(group) = group(child)
-        && group != getpgrp()
+        && Some(group) != self::group(getpid())
     {
         let _ = kill_process_group(group, Signal::KILL);
     }
@@ -176,10 +178,23 @@ mod tests {
     }
 
     #[test]
-    fn a_process_is_of_the_session_the_system_says() {
-        use rustix::process::{getpid, getppid, getsid};
-        assert_eq!(session(getpid()), getsid(None).ok());
-        assert_eq!(group(getpid()), Some(getpgrp()));
-        assert_eq!(parent(getpid()), getppid());
+    fn a_process_belongs_to_what_the_system_says() {
+        // One of its own, since this one's may have begun outside of the PID namespace.
+        let mut child = std::process::Command::new("setsid")
+            .args(["cat"])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut input = child.stdin.take().unwrap();
+        let mut output = child.stdout.take().unwrap();
+        // What `cat` says was said after `setsid` made its session.
+        std::io::Write::write_all(&mut input, b"x").unwrap();
+        std::io::Read::read_exact(&mut output, &mut [0]).unwrap();
+        let pid = Pid::from_child(&child);
+        let belongs = (parent(pid), group(pid), session(pid));
+        drop(input);
+        child.wait().unwrap();
+        assert_eq!(belongs, (Some(getpid()), Some(pid), Some(pid)));
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{
-    Pid, WaitId, WaitIdOptions, WaitOptions, getpid, getsid, set_child_subreaper, waitid, waitpid,
+    Pid, WaitId, WaitIdOptions, WaitOptions, getpid, set_child_subreaper, waitid, waitpid,
 };
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -205,19 +205,13 @@ impl Task {
 /// children, and what was below them, all in sessions that are not ours. Nothing else that this process
 /// starts has a session of its own.
 fn sweep(known: &[u32]) -> bool {
-    let Ok(session) = getsid(None) else {
-        return false;
-    };
+    let ours = family::session(getpid());
     let supervisors = SUPERVISORS.lock().unwrap_or_else(PoisonError::into_inner);
     let mut any = false;
     for pid in family::children(getpid()) {
         let number = pid.as_raw_pid().unsigned_abs();
-        let is_anothers = || match family::session(pid) {
-            Some(of) => of != session,
-            // What we start ourselves can be seen, so this is none of it, unless it is just being reaped.
-            None => is_child(pid),
-        };
-        let is_left = known.contains(&number) || is_anothers();
+        let session = family::session(pid);
+        let is_left = known.contains(&number) || is_foreign(session, ours, || is_child(pid));
         if is_left && !supervisors.contains(&number) {
             family::kill_tree(pid);
             let _ = waitpid(Some(pid), WaitOptions::NOHANG);
@@ -227,8 +221,37 @@ fn sweep(known: &[u32]) -> bool {
     any
 }
 
+/// Whether a child in this session was started by a supervisor or below one, and not by us, whose session is
+/// `ours`.
+fn is_foreign(session: Option<Pid>, ours: Option<Pid>, is_child: impl FnOnce() -> bool) -> bool {
+    match (session, ours) {
+        (Some(_), _) => session != ours,
+        // What we start ourselves can be seen, so this is none of it, unless it is just being reaped.
+        (None, Some(_)) => is_child(),
+        // Ours began outside of our PID namespace, and what we start has it too.
+        (None, None) => false,
+    }
+}
+
 /// Whether it is a child of this process still, so that its number is no other's.
 fn is_child(pid: Pid) -> bool {
     let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     waitid(WaitId::Pid(pid), look).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_this_process_started_itself_is_not_killed() {
+        let [ours, other] = [7, 8].map(Pid::from_raw);
+        assert!(!is_foreign(ours, ours, || true));
+        assert!(is_foreign(other, ours, || true));
+        assert!(is_foreign(None, ours, || true), "its /proc is hidden");
+        assert!(!is_foreign(None, ours, || false), "it is gone");
+        // Where our session began outside of our PID namespace.
+        assert!(!is_foreign(None, None, || true));
+        assert!(is_foreign(other, None, || true));
+    }
 }
