@@ -6,7 +6,7 @@
 #
 # Wants Rust, Node with npm, and Python 3.11 or newer; the rest comes from apt (as root or with sudo),
 # npm and PyPI, in pinned versions. What it fetches goes to tests/peers/.work, which git ignores.
-# On two cores a second run takes about 11 minutes, a cold one some ten more.
+# On two cores a second run takes about 11 minutes, a cold one up to 25.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
