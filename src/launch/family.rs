@@ -159,6 +159,9 @@ pub(super) fn resident(pid: Pid) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::process::{Command, Stdio};
+
     use super::*;
 
     #[test]
@@ -180,17 +183,17 @@ mod tests {
     #[test]
     fn a_process_belongs_to_what_the_system_says() {
         // One of its own, since this one's may have begun outside of the PID namespace.
-        let mut child = std::process::Command::new("setsid")
-            .args(["cat"])
-            .stdin(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::piped())
+        let mut child = Command::new("setsid")
+            .arg("cat")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         let mut input = child.stdin.take().unwrap();
         let mut output = child.stdout.take().unwrap();
         // What `cat` says was said after `setsid` made its session.
-        std::io::Write::write_all(&mut input, b"x").unwrap();
-        std::io::Read::read_exact(&mut output, &mut [0]).unwrap();
+        input.write_all(b"x").unwrap();
+        output.read_exact(&mut [0]).unwrap();
         let pid = Pid::from_child(&child);
         let belongs = (parent(pid), group(pid), session(pid));
         drop(input);
