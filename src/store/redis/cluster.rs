@@ -39,6 +39,9 @@ pub(super) struct Cluster {
 #[derive(Default, Clone)]
 struct Map {
     slots: Slots,
+    /// The last in which every slot had its master. Nodes hear that one stepped back before they hear of the
+    /// next; where it was, somebody knows.
+    whole: Slots,
     /// The masters of `slots`, and nodes we were sent to.
     nodes: BTreeMap<Address, Arc<Node>>,
 }
@@ -107,7 +110,17 @@ impl Cluster {
             let node = known.unwrap_or_else(|| self.node(&master.address));
             nodes.insert(master.address.clone(), node);
         }
-        *map = Arc::new(Map { slots, nodes });
+        let whole = if slots.are_whole() {
+            &slots
+        } else {
+            &map.whole
+        };
+        let whole = whole.clone();
+        *map = Arc::new(Map {
+            slots,
+            whole,
+            nodes,
+        });
     }
 
     /// Forgets a node to which we were once sent, and which cannot be reached. A master stays.
@@ -122,9 +135,8 @@ impl Cluster {
 
     pub(super) fn keeper(&self, slot: u16) -> Option<Arc<Node>> {
         let map = self.map();
-        let owner = map.slots.owner(slot)?;
-        let master = map.slots.masters.get(usize::from(owner))?;
-        map.nodes.get(&master.address).cloned()
+        let master = map.slots.master(slot).or_else(|| map.whole.master(slot));
+        Some(self.at(&master?.address))
     }
 
     pub(super) fn at(&self, address: &Address) -> Arc<Node> {
@@ -148,8 +160,7 @@ impl Cluster {
     /// How many replicas the node that keeps a slot has, as far as is known.
     pub(super) fn replicas(&self, slot: u16) -> u32 {
         let map = self.map();
-        let owner = map.slots.owner(slot);
-        let master = owner.and_then(|owner| map.slots.masters.get(usize::from(owner)));
+        let master = map.slots.master(slot);
         master.map_or(0, |master| master.replicas)
     }
 
@@ -161,7 +172,7 @@ impl Cluster {
     }
 
     fn node(&self, address: &Address) -> Arc<Node> {
-        Node::new(Way::Master(self.dialer.clone(), address.clone()))
+        Node::of_cluster(self.dialer.clone(), address)
     }
 }
 

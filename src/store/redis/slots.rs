@@ -42,6 +42,16 @@ impl Slots {
         (slot <= *last).then_some(*owner)
     }
 
+    pub(super) fn master(&self, slot: u16) -> Option<&Master> {
+        self.masters.get(usize::from(self.owner(slot)?))
+    }
+
+    /// Whether every slot has its master.
+    pub(super) fn are_whole(&self) -> bool {
+        let kept = self.ranges.iter().map(|(first, last, _)| last - first + 1);
+        kept.sum::<u16>() == SLOTS
+    }
+
     /// From the answer to `CLUSTER SLOTS` of the node at `asked`. `None` when it is another answer, or
     /// names no master at all, as a node does that belongs to no Cluster yet.
     pub(super) fn parse(answer: &Value, asked: &Address) -> Option<Self> {
@@ -189,10 +199,9 @@ mod tests {
         let found = [0, 5, 6, 7, 8, 8191, 8192, 16383].map(owner);
         let (one, two) = (Some(1), Some(2));
         assert_eq!(found, [one, one, None, two, None, None, two, two]);
-        assert_eq!(
-            slots.masters[usize::from(slots.owner(9000).unwrap())].replicas,
-            1
-        );
+        assert_eq!(slots.master(9000).unwrap().replicas, 1);
+        assert!(!slots.are_whole());
+        assert!(super::tests::slots(&[entry(9, 16383, &[2]), entry(0, 8, &[1])]).are_whole());
     }
 
     #[test]

@@ -16,7 +16,7 @@ const ROLE_TIMEOUT: Duration = Duration::from_millis(500);
 /// The way to a server.
 #[derive(Clone)]
 pub(super) enum Way {
-    /// To whoever is there: a Sentinel, or a node that is asked about its Cluster only.
+    /// To whoever is there: a Sentinel, or a node of a Cluster, which sends us on when it is no master.
     Anybody(Arc<Dialer>, Address),
     /// To the master there.
     Master(Arc<Dialer>, Address),

@@ -83,6 +83,22 @@ async fn a_master_that_steps_back_is_followed_and_nobody_notices() {
     load.stop().await.assert_clean(what);
 }
 
+// Most nodes still name the old master when the watch leaves it.
+//
+// Fails when `Node::of_cluster` asks only masters, or `Map::whole` is not looked at.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_notices_that_most_nodes_learn_late_of_another_master() {
+    let _alone = alone().await;
+    let cluster = block_in_place(Cluster::plain);
+    let proxy = start(&Place::Cluster(&cluster)).await;
+    let newcomers = strangers(&proxy, 400).await;
+    let newcomers = Load::newcomers(&proxy, SERVER, "stranger", newcomers, PAUSE);
+    for master in [0, 1, 2, 3] {
+        block_in_place(|| cluster.failover_unheard(master, Duration::from_millis(700)));
+    }
+    newcomers.stop().await.assert_clean("newcomers");
+}
+
 // Fails when `ASKING` is not sent, or a redirection is taken for an answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_notices_that_records_move() {

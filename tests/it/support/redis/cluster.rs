@@ -42,7 +42,8 @@ impl Cluster {
                 };
                 format!(
                     "cluster-enabled yes\ncluster-port {}\ncluster-node-timeout 1500\n\
-                     cluster-allow-replica-migration no\nrepl-ping-replica-period 1\n{tls}",
+                     cluster-allow-replica-migration no\n\
+                     enable-debug-command yes\nrepl-ping-replica-period 1\n{tls}",
                     ports.bus
                 )
             })
@@ -132,6 +133,29 @@ impl Cluster {
             !self.masters().contains(&master)
         });
         replica
+    }
+
+    /// Has its replica take over from a master that is well, and all others learn of it late.
+    pub(crate) fn failover_unheard(&self, master: usize, late: Duration) {
+        self.wait_settled();
+        let replica = self.replica(master);
+        let others = || (0..6).filter(|node| ![master, replica].contains(node));
+        let drop = |kind: i8| {
+            let filter = format!("DEBUG DROP-CLUSTER-PACKET-FILTER {kind}");
+            others().for_each(|node| self.nodes[node].ask::<()>(&filter).unwrap());
+        };
+        // Whoever knows of a master that stepped back, but not of the next, would serve nothing at all.
+        for node in &self.nodes {
+            let serve = "CONFIG SET cluster-require-full-coverage no";
+            node.ask::<()>(serve).unwrap();
+        }
+        // Pongs, which carry who is master; -1 is nothing.
+        drop(1);
+        self.nodes[replica]
+            .ask::<()>("CLUSTER FAILOVER TAKEOVER")
+            .unwrap();
+        std::thread::sleep(late);
+        drop(-1);
     }
 
     /// Waits until no slot is a dead or demoted master's.
