@@ -70,7 +70,7 @@ impl Server {
         admin: &'static str,
         config: impl Fn(Ports) -> String,
     ) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = folder();
         let path = folder.path().display().to_string();
         // Another process may take the port before redis-server does: then take another one.
         for _ in 0..5 {
@@ -206,6 +206,14 @@ pub(crate) fn free_port() -> u16 {
             return port;
         }
     }
+}
+
+/// In memory where there is such a place: a node of a cluster waits for the disk before it goes on, which takes half a
+/// second when the compiler's work is just being written there.
+fn folder() -> TempDir {
+    TempDir::new_in("/dev/shm")
+        .or_else(|_| TempDir::new())
+        .unwrap()
 }
 
 fn launch(folder: &Path, arguments: &[&str]) -> Option<Child> {
