@@ -156,10 +156,7 @@ impl Asking<'_> {
         for (group, answer) in join_all(asked).await {
             match answer {
                 Ok((by, values)) if values.len() == group.len() => {
-                    moved |= self.take(&by.host, group, values);
-                    if purpose == Purpose::Write {
-                        self.inner.wrote_at(by);
-                    }
+                    moved |= self.take(by, group, values);
                 }
                 Ok(_) => return Err(StoreError::Damaged("another number of answers".into())),
                 Err(failed) if self.may_ask_again(&failed, first) => {
@@ -201,11 +198,13 @@ impl Asking<'_> {
     }
 
     /// Takes the answers of one server; `true` when it says that a slot has moved for good.
-    fn take(&mut self, asked: &str, group: Vec<Open>, values: Vec<Value>) -> bool {
-        let mut moved = false;
+    fn take(&mut self, by: Address, group: Vec<Open>, values: Vec<Value>) -> bool {
+        let (mut moved, mut answered) = (false, false);
         for (one, value) in group.into_iter().zip(values) {
-            match outcome(value, asked) {
-                Outcome::Answered(value) => self.answers[one.question] = value,
+            match outcome(value, &by.host) {
+                Outcome::Answered(value) => {
+                    (self.answers[one.question], answered) = (value, true);
+                }
                 Outcome::Sent { to, told } => {
                     moved |= !told;
                     self.open.push(Open {
@@ -218,6 +217,10 @@ impl Asking<'_> {
                     self.open.push(Open::new(one.question));
                 }
             }
+        }
+        // Who only sent us on took nothing.
+        if answered && self.purpose == Purpose::Write {
+            self.inner.wrote_at(by);
         }
         moved
     }

@@ -39,9 +39,6 @@ pub(super) struct Cluster {
 #[derive(Default, Clone)]
 struct Map {
     slots: Slots,
-    /// The last in which every slot had its master. Nodes hear that one stepped back before they hear of the
-    /// next; where it was, somebody knows.
-    whole: Slots,
     /// The masters of `slots`, and nodes we were sent to.
     nodes: BTreeMap<Address, Arc<Node>>,
 }
@@ -110,17 +107,7 @@ impl Cluster {
             let node = known.unwrap_or_else(|| self.node(&master.address));
             nodes.insert(master.address.clone(), node);
         }
-        let whole = if slots.are_whole() {
-            &slots
-        } else {
-            &map.whole
-        };
-        let whole = whole.clone();
-        *map = Arc::new(Map {
-            slots,
-            whole,
-            nodes,
-        });
+        *map = Arc::new(Map { slots, nodes });
     }
 
     /// Forgets a node to which we were once sent, and which cannot be reached. A master stays.
@@ -135,8 +122,7 @@ impl Cluster {
 
     pub(super) fn keeper(&self, slot: u16) -> Option<Arc<Node>> {
         let map = self.map();
-        let master = map.slots.master(slot).or_else(|| map.whole.master(slot));
-        Some(self.at(&master?.address))
+        map.nodes.get(&map.slots.master(slot)?.address).cloned()
     }
 
     pub(super) fn at(&self, address: &Address) -> Arc<Node> {

@@ -6,7 +6,7 @@
 //!
 //! The way of a question: [`ask`] sends it to whom [`servers`] says keeps its key ([`cluster`] and
 //! [`slots`] know the nodes of a Cluster, [`sentinel`] where a master is), on a [`line`] that many share,
-//! which goes its [`way`] again after a failure and makes a [`link`]. Only masters are asked, ever.
+//! which goes its [`way`] again after a failure and makes a [`link`]. Only masters answer for records, ever.
 //!
 //! What its ACL user needs is in [`super::REDIS_ACL_RULE`]; [`Redis::open`] tries every command, so a rule that lacks
 //! something is told at start, not at the first revocation.

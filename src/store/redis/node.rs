@@ -21,7 +21,7 @@ pub(super) enum Purpose {
 /// A server that keeps records.
 pub(super) struct Node {
     /// To it as a master, for a connection of one's own.
-    pub(super) way: Way,
+    pub(super) own: Way,
     /// For [`crate::store::Store::get_many`] alone: nothing slow stands before somebody's login.
     pub(super) reads: Line,
     /// For writes and listings.
@@ -30,23 +30,20 @@ pub(super) struct Node {
 
 impl Node {
     pub(super) fn new(way: Way) -> Arc<Self> {
-        Self::asked_by(&way.clone(), way)
+        Self::with(way.clone(), way)
     }
 
-    /// A node of a Cluster, which knows for itself what it keeps: a replica keeps nothing for those who do not
-    /// ask for old records (`READONLY`), and sends them on to its master (Redis Cluster specification, "MOVED
-    /// Redirection"). To refuse it for being a replica would be to ask the other nodes who is master, and they
-    /// may learn that later than it does. Only who watches must be at a master.
+    /// A node of a Cluster.
     pub(super) fn of_cluster(dialer: Arc<Dialer>, address: &Address) -> Arc<Self> {
-        let asked = Way::Anybody(dialer.clone(), address.clone());
-        Self::asked_by(&asked, Way::Master(dialer, address.clone()))
+        let shared = Way::Member(dialer.clone(), address.clone());
+        Self::with(shared, Way::Master(dialer, address.clone()))
     }
 
-    fn asked_by(asked: &Way, way: Way) -> Arc<Self> {
+    fn with(shared: Way, own: Way) -> Arc<Self> {
         Arc::new(Self {
-            reads: Line::new(asked.clone()),
-            writes: Line::new(asked.clone()),
-            way,
+            reads: Line::new(shared.clone()),
+            writes: Line::new(shared),
+            own,
         })
     }
 

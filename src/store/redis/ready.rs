@@ -97,7 +97,7 @@ impl Inner {
     /// for the moment (a full disk, too few replicas) can still be read, so only a missing permission or
     /// connection stops the start.
     async fn rehearse(&self, share: &Share) -> Result<(), ConnectError> {
-        let live = share.node.way.connect(None).await?;
+        let live = share.node.own.connect(None).await?;
         let tag = &share.tags[0];
         let answers = live.ask(&mut self.rehearsal(tag), READ_TIMEOUT).await;
         let answers = answers.map_err(|error| ConnectError::from_answer(&error))?;
@@ -151,7 +151,7 @@ impl Inner {
         let mut remarks = self.servers.remarks().await;
         let asked = shares.iter().map(async |share| {
             let unreachable = |error: ConnectError| StoreError::Unreachable(error.to_string());
-            let live = share.node.way.connect(None).await.map_err(unreachable)?;
+            let live = share.node.own.connect(None).await.map_err(unreachable)?;
             let mut ask = pipe();
             ask.cmd("INFO").arg("memory").cmd("INFO").arg("persistence");
             ask.add_command(self.layout.tracking_on());

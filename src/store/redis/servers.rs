@@ -57,7 +57,7 @@ impl Servers {
     /// there nothing is known of it.
     pub(super) fn settle_in(&self, key: &str) {
         if let Self::One { node, .. } = self {
-            node.way.settle_in(key);
+            node.own.settle_in(key);
         }
     }
 

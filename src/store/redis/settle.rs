@@ -77,7 +77,7 @@ impl Inner {
 
     async fn mark(&self, share: &Share) -> Result<Mark, StoreError> {
         let unreachable = |error: link::ConnectError| StoreError::Unreachable(error.to_string());
-        let live = share.node.way.connect(None).await.map_err(unreachable)?;
+        let live = share.node.own.connect(None).await.map_err(unreachable)?;
         for tag in share.tags.iter().take(MARKS) {
             let mut mark = pipe();
             mark.cmd("SET")

@@ -1,5 +1,7 @@
 //! Who keeps which slots of a Cluster, as its nodes tell: pure, no connection is made here.
 
+use std::cmp::Reverse;
+
 use crc::{CRC_16_XMODEM, Crc};
 use redis::Value;
 
@@ -49,7 +51,7 @@ impl Slots {
     /// Whether every slot has its master.
     pub(super) fn are_whole(&self) -> bool {
         let kept = self.ranges.iter().map(|(first, last, _)| last - first + 1);
-        kept.sum::<u16>() == SLOTS
+        kept.map(u32::from).sum::<u32>() == u32::from(SLOTS)
     }
 
     /// From the answer to `CLUSTER SLOTS` of the node at `asked`. `None` when it is another answer, or
@@ -59,17 +61,38 @@ impl Slots {
             return None;
         };
         let entries = entries.iter().map(|entry| Self::entry(entry, asked));
-        let entries = entries.collect::<Option<Vec<_>>>()?;
+        Self::new(entries.collect::<Option<Vec<_>>>()?.into_iter())
+    }
+
+    /// From ranges in any order: first slot, last slot, master. `None` when there are none, or two of a slot.
+    fn new(entries: impl Iterator<Item = (u16, u16, Master)>) -> Option<Self> {
+        let mut entries: Vec<_> = entries.collect();
+        entries.sort_unstable_by_key(|(first, ..)| *first);
+        if entries.windows(2).any(|two| two[1].0 <= two[0].1) {
+            return None;
+        }
+        entries.dedup_by(|next, last| {
+            let joins = last.1 + 1 == next.0 && last.2.address == next.2.address;
+            if joins {
+                last.1 = next.1;
+            }
+            joins
+        });
         // By address, since each node lists them in an order of its own.
         let mut masters: Vec<_> = entries.iter().map(|(.., master)| master.clone()).collect();
         masters.sort_unstable_by(|one, other| one.address.cmp(&other.address));
-        masters.dedup_by(|one, other| one.address == other.address);
+        masters.dedup_by(|one, kept| {
+            let same = one.address == kept.address;
+            if same {
+                kept.replicas = kept.replicas.max(one.replicas);
+            }
+            same
+        });
         let place = |master: &Master| masters.iter().position(|m| m.address == master.address);
         let mut ranges = Vec::with_capacity(entries.len());
         for (first, last, master) in &entries {
             ranges.push((*first, *last, u16::try_from(place(master)?).ok()?));
         }
-        ranges.sort_unstable();
         (!ranges.is_empty()).then_some(Self { ranges, masters })
     }
 
@@ -81,21 +104,27 @@ impl Slots {
         let [Value::Int(first), Value::Int(last), master, replicas @ ..] = &parts[..] else {
             return None;
         };
+        let (first, last) = (u16::try_from(*first).ok()?, u16::try_from(*last).ok()?);
         let master = Master {
             address: node(master, asked)?,
             replicas: u32::try_from(replicas.len()).ok()?,
         };
-        Some((
-            u16::try_from(*first).ok()?,
-            u16::try_from(*last).ok()?,
-            master,
-        ))
+        (first <= last && last < SLOTS).then_some((first, last, master))
     }
 
-    /// What most nodes say: one that was cut off from the others, and deposed by them, does not know.
+    /// What most nodes say: one that was cut off from the others, and deposed by them, does not know. Where
+    /// they name no master, what others say: nodes hear that one stepped back before they hear of the next, but
+    /// these two know.
     pub(super) fn agreed(views: &[Self]) -> Option<Self> {
-        let votes = |view: &&Self| views.iter().filter(|other| view.says_as(other)).count();
-        views.iter().max_by_key(votes).cloned()
+        let votes = |view: &Self| views.iter().filter(|other| view.says_as(other)).count();
+        let mut by_votes: Vec<_> = views.iter().collect();
+        by_votes.sort_by_key(|view| Reverse(votes(view)));
+        let most = *by_votes.first()?;
+        if most.are_whole() {
+            return Some(most.clone());
+        }
+        let owner = |slot| by_votes.iter().find_map(|view| view.master(slot));
+        Self::new((0..SLOTS).filter_map(|slot| Some((slot, slot, owner(slot)?.clone()))))
     }
 
     /// Whether both name the same masters for the same slots, whatever they know of replicas.
@@ -205,6 +234,16 @@ mod tests {
     }
 
     #[test]
+    fn slots_that_cannot_be_are_no_answer() {
+        for (first, last) in [(9, 8), (0, 16384), (0, 65535), (-1, 3)] {
+            let answer = Value::Array(vec![entry(first, last, &[1])]);
+            assert_eq!(Slots::parse(&answer, &at(9)), None, "{first} to {last}");
+        }
+        let twice = Value::Array(vec![entry(0, 9, &[1]), entry(9, 12, &[2])]);
+        assert_eq!(Slots::parse(&twice, &at(9)), None);
+    }
+
+    #[test]
     fn a_host_that_is_not_told_is_the_one_asked() {
         for host in [
             Value::Nil,
@@ -225,6 +264,16 @@ mod tests {
         let (old, new) = (slots(&[entry(0, 9, &[1, 2])]), slots(&[entry(0, 9, &[2])]));
         let agreed = Slots::agreed(&[old.clone(), new.clone(), new.clone()]);
         assert_eq!(agreed, Some(new));
+        let (gap, filled) = (
+            slots(&[entry(5, 9, &[2])]),
+            slots(&[entry(0, 9, &[3]), entry(12, 13, &[3])]),
+        );
+        let agreed = Slots::agreed(&[gap.clone(), filled, gap]).unwrap();
+        let owner = |slot| Some(agreed.master(slot)?.address.port);
+        assert_eq!(
+            [0, 4, 5, 9, 10, 13].map(owner),
+            [Some(3), Some(3), Some(2), Some(2), None, Some(3)]
+        );
         assert_eq!(Slots::agreed(&[]), None);
         assert_eq!(Slots::parse(&Value::Array(Vec::new()), &at(9)), None);
     }

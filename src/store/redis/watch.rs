@@ -105,7 +105,7 @@ impl Watch {
         inner.servers.refresh().await.map_err(unknown)?;
         let (sender, pushes) = mpsc::unbounded_channel();
         let connecting = inner.servers.all().into_iter().map(async |node| {
-            match node.way.connect(Some(sender.clone())).await {
+            match node.own.connect(Some(sender.clone())).await {
                 Ok(live) => Ok(Watched { node, live }),
                 Err(error) => {
                     inner.servers.forget(&node);

@@ -16,8 +16,13 @@ const ROLE_TIMEOUT: Duration = Duration::from_millis(500);
 /// The way to a server.
 #[derive(Clone)]
 pub(super) enum Way {
-    /// To whoever is there: a Sentinel, or a node of a Cluster, which sends us on when it is no master.
+    /// To whoever is there: a Sentinel, or a node that is asked about its Cluster only.
     Anybody(Arc<Dialer>, Address),
+    /// To a node of a Cluster. It knows for itself what it keeps: a replica keeps nothing for those who do not ask
+    /// for old records (`READONLY`), and sends them on to its master (Redis Cluster specification, "MOVED
+    /// Redirection"). To refuse it for being a replica would be to ask the other nodes who is master, and they
+    /// may learn that later than it does.
+    Member(Arc<Dialer>, Address),
     /// To the master there.
     Master(Arc<Dialer>, Address),
     /// To the master that was elected.
@@ -33,18 +38,22 @@ pub(super) trait Election: Send + Sync {
 impl Way {
     /// See [`Dialer::home`].
     pub(super) fn settle_in(&self, key: &str) {
-        let (Self::Anybody(dialer, _) | Self::Master(dialer, _) | Self::Elected(dialer, _)) = self;
+        let (Self::Anybody(dialer, _)
+        | Self::Member(dialer, _)
+        | Self::Master(dialer, _)
+        | Self::Elected(dialer, _)) = self;
         dialer.home.get_or_init(|| key.to_owned());
     }
 
-    /// Connects and logs in. Where records are read, to a master only: a replica would answer with old
-    /// ones. What the server says unasked goes to `pushes`.
+    /// Connects and logs in. Where records are read, to a master only, or to a node of a Cluster: a replica
+    /// would answer with old ones. What the server says unasked goes to `pushes`.
     pub(super) async fn connect(
         &self,
         pushes: Option<UnboundedSender<PushInfo>>,
     ) -> Result<Live, ConnectError> {
         match self {
             Self::Anybody(dialer, address) => dialer.connect(address, pushes).await,
+            Self::Member(dialer, address) => member(dialer.connect(address, pushes).await?).await,
             Self::Master(dialer, address) => {
                 masters(dialer, dialer.connect(address, pushes).await?).await
             }
@@ -54,6 +63,15 @@ impl Way {
             }
         }
     }
+}
+
+/// The connection, if it leads to a node of a Cluster: another server refuses to tell of one, and would answer for
+/// itself, though it may be a replica.
+async fn member(live: Live) -> Result<Live, ConnectError> {
+    let mut ask = pipe();
+    ask.cmd("CLUSTER").arg("SLOTS");
+    live.demand(&mut ask, ROLE_TIMEOUT).await?;
+    Ok(live)
 }
 
 /// The connection, if it leads to a master that still holds our store. One that was restarted empty

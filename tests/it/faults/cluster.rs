@@ -85,7 +85,7 @@ async fn a_master_that_steps_back_is_followed_and_nobody_notices() {
 
 // Most nodes still name the old master when the watch leaves it.
 //
-// Fails when `Node::of_cluster` asks only masters, or `Map::whole` is not looked at.
+// Fails when `Way::Member` refuses a replica, or a gap in what most say is not filled from what others say.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_notices_that_most_nodes_learn_late_of_another_master() {
     let _alone = alone().await;
