@@ -79,7 +79,12 @@ ahead() {
     ) >"$ahead_log" 2>&1 &
     ahead=$!
 }
-# Wait until it is done, as a part.
+# Wait until it is done, as a part; at most once.
+catch_up() {
+    [ -n "$ahead" ] || return 0
+    part 'installation' caught_up
+    ahead=
+}
 caught_up() {
     while [ ! -s "$ahead_log.code" ] && kill -0 "$ahead" 2>/dev/null; do sleep 0.2; done
     cat "$ahead_log"
@@ -127,9 +132,9 @@ install_packages() {
     [ "$(id -u)" -eq 0 ] || have sudo || give_up "run as root, or install first: ${wanted[*]}"
     echo "installing ${wanted[*]}"
     # A server that the package would start is not wanted: the tests start their own.
-    as_root apt-get update -qq
+    as_root apt-get update -qq -o Acquire::Retries=5
     as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
-        apt-get install -y -qq --no-install-recommends "${wanted[@]}" >/dev/null
+        apt-get install -y -qq -o Acquire::Retries=5 --no-install-recommends "${wanted[@]}" >/dev/null
 }
 
 # What was made from lock files is made anew whenever one of them changed or the folder was moved:
@@ -142,7 +147,7 @@ stamp() { stamp_of "$@" >"$work/stamp-$1"; }
 venv() {
     rm -rf "${work:?}/$1"
     python3 -m venv "$work/$1"
-    PIP_CACHE_DIR=$work/cache/pip "$work/$1/bin/pip" install --quiet --disable-pip-version-check \
+    PIP_CACHE_DIR=$work/cache/pip "$work/$1/bin/pip" install --quiet --retries 10 --disable-pip-version-check \
         --no-deps --requirement "$2"
     "$work/$1/bin/pip" check
 }
@@ -151,7 +156,7 @@ install_node_modules() {
     rm -rf "$work/node_modules"
     cp "$peers/package.json" "$peers/package-lock.json" "$work/"
     # Node's own engine check is about the npm that installs; the suites run on the node installed here.
-    (cd "$work" && npm ci --cache "$work/cache/npm" --ignore-scripts --no-audit --no-fund --loglevel error)
+    (cd "$work" && npm ci --cache "$work/cache/npm" --fetch-retries=5 --ignore-scripts --no-audit --no-fund --loglevel error)
 }
 
 install_peers() {
@@ -183,6 +188,8 @@ check_tools() {
     have node || give_up 'node is missing: install Node.js'
 }
 
+# What the compiler wrote is put on disk before tests wait for the disk.
+build_tests() { cargo test --quiet --no-run && sync; }
 # Examples are run by the tests. Many of these wait for something that takes its time, so more of them run at
 # once than there are cores.
 cargo_test() { RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) + 1))} cargo test --quiet; }
@@ -229,6 +236,9 @@ if [ -z "$only" ] || [ "$only" = rust ]; then
     part 'cargo clippy' cargo clippy --quiet --all-targets -- -D warnings
     part 'deny.toml' deny
     part 'cargo check, without what tests need' build_alone
+    part 'cargo test, compiled' build_tests
+    # Tests that wait for something have the machine to themselves.
+    catch_up
     part 'cargo test' cargo_test
     # What the tests used: to build it once more without their features takes minutes.
     export CLOAKROOM_BIN=$binary
@@ -237,7 +247,7 @@ if [ -z "$only" ] || [ "$only" = rust ]; then
 fi
 
 if [ "$only" = rust ]; then
-    counted='7 passed, 0 failed'
+    counted='8 passed, 0 failed'
     exit 0
 fi
 
@@ -246,8 +256,7 @@ if [ -n "$only" ]; then
     export CLOAKROOM_BIN=$binary
 fi
 
-part 'installation' caught_up
-ahead=
+catch_up
 
 if [ "$only" != peers ]; then
     [ "$only" != deploy ] || count=$(mktemp)

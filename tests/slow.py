@@ -48,6 +48,11 @@ ATTACKS = (
 )
 
 
+class Server(http.server.ThreadingHTTPServer):
+    # All who are slow come at once.
+    request_queue_size = 128
+
+
 class Backend(http.server.BaseHTTPRequestHandler):
     """Answers `{}`, or with a stream larger than what lies in buffers on the way."""
 
@@ -134,7 +139,7 @@ def files(pid: int) -> int:
 def main() -> int:
     given = os.environ.pop("CLOAKROOM_BIN", None)
     binary = given or str(ROOT / "target" / "debug" / "cloakroom")
-    backend = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Backend)
+    backend = Server(("127.0.0.1", 0), Backend)
     threading.Thread(target=backend.serve_forever, daemon=True).start()
     wrong = []
     with tempfile.TemporaryDirectory() as folder:

@@ -5,6 +5,7 @@ Secrets change meanwhile, clients hang up, and children are killed.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import os
@@ -230,8 +231,10 @@ def kill(house: Known, victims: set[str], over: threading.Event, killed: list) -
             if own and any(user in own[0] for user in ids) and house.tag in words_of(pid):
                 found.append(pid)
         if found:
-            os.kill(random.choice(found), signal.SIGKILL)
-            killed.append(1)
+            # It may have ended since.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(random.choice(found), signal.SIGKILL)
+                killed.append(1)
 
 
 def run(calls: int = 10_000, seconds: float = 240, **_) -> tuple[list[str], str]:

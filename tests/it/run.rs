@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::cli::{Done, cloakroom, run_in};
 use crate::packages::only;
 use crate::support::client::{Client, post};
+use crate::support::redis::free_port;
 
 /// A run that serves, until dropped.
 struct Run {
@@ -185,10 +186,14 @@ fn the_lines_it_prints_let_the_first_user_in() {
 fn a_package_is_installed_before_it_serves_and_started_without_network_later() {
     let home = tempfile::tempdir().unwrap();
     let dir = home.path().join("a run");
+    let listen = format!("127.0.0.1:{}", free_port());
     let args = [
         "--json",
         "--dir",
         dir.to_str().unwrap(),
+        // While it installs, another test would choose the same port.
+        "--listen",
+        &listen,
         "npx",
         "-y",
         "semver@7.7.1",
@@ -218,9 +223,12 @@ fn a_package_is_installed_before_it_serves_and_started_without_network_later() {
 #[tokio::test]
 async fn everybody_calls_a_real_server_with_a_secret_of_their_own() {
     let home = tempfile::tempdir().unwrap();
+    let listen = format!("127.0.0.1:{}", free_port());
     let args = [
         "--env",
         "SOME_TOKEN",
+        "--listen",
+        &listen,
         "--",
         "npx",
         "-y",

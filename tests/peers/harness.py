@@ -58,18 +58,16 @@ class Report:
                 print(f"  {line}")
 
 
-GIVEN: set[int] = set()
+HELD: list[socket.socket] = []
 
 
 def free_port() -> int:
-    """One that nobody was given before: who was may not have bound it yet."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        if port not in GIVEN:
-            GIVEN.add(port)
-            return port
+    """One that nobody else is given: it stays bound, which hinders no server that sets SO_REUSEADDR, as all do."""
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    HELD.append(held)
+    return held.getsockname()[1]
 
 
 class Process:

@@ -123,9 +123,9 @@ file = "master.keys"
         user.key, user.key_id = issued["key"], issued["id"]
         return user.key
 
-    def serve(self) -> Proxy:
+    def serve(self, seconds: float = 20) -> Proxy:
         command = [self._binary, "serve", "--config", self.config]
-        self.process = Process("the proxy", command, self.folder / "proxy.log").wait_for(self.port)
+        self.process = Process("the proxy", command, self.folder / "proxy.log").wait_for(self.port, seconds)
         return self
 
     def url(self, server: str, transport: str = "mcp") -> str:

@@ -50,10 +50,13 @@ def run(report: Report, binary: Path, client: str, folder: Path) -> None:
     }
     # fastmcp's script goes where it is told to: over SSE it is as the others.
     http_only = {name: told for name, told in peers.items() if name != "sse"}
+    running = []
     with ThreadPoolExecutor(2) as pool:
         for name, command, expected in wanted:
             told = peers if "SSE" in name else http_only
-            pool.submit(run_client, report, name, command, expected, told)
+            running.append(pool.submit(run_client, report, name, command, expected, told))
+    for one in running:
+        one.result()
     proxy.check_log(report, "log, stdio", users)
     code = proxy.process.stop()
     report.check("proxy", "ends by itself when told to, stdio", code in (0, -15), f"exit {code}")

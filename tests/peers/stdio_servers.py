@@ -32,7 +32,8 @@ def run(report: Report, binary: Path, client: str, folder: Path) -> None:
     servers["npx"] = started(FETCHED, SERVERS["github"][1])
     proxy = Proxy(binary, folder / "stdio-servers", servers)
     users = [proxy.add_user("alice"), proxy.add_user("bob")]
-    proxy.serve()
+    # Before it listens it fetches what npx is to run.
+    proxy.serve(180)
     by_hand = SERVERS | {"npx": SERVERS["github"]}
     peers = {
         "servers": [

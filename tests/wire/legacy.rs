@@ -130,7 +130,7 @@ fn a_list_that_comes_before_its_message_is_accepted_hides_a_secret_set_since() {
     let house = House::configured(&config, &["one"]);
     let (mut stream, path) = open(&house, "/one/sse", &house.alice);
     house.set_secret("alice", "default", "LATER", "x");
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    std::thread::sleep(std::time::Duration::from_secs(1));
     let list = request(1, "tools/list", &json!({}));
     assert_eq!(
         house

@@ -11,7 +11,7 @@ use super::*;
 use crate::support::Chance;
 
 /// How long anything may take to be gone.
-const GONE: Duration = Duration::from_secs(5);
+const GONE: Duration = Duration::from_secs(30);
 
 /// What no other process has in its command line.
 fn mark() -> String {
@@ -111,15 +111,20 @@ async fn after_500_children_that_are_hard_to_end_nothing_is_left() {
         futures_util::future::join_all(cycles).await;
         if batch == 4 {
             until("some are gone", || children(supervisor).is_empty()).await;
-            after_some = Some(cost(supervisor));
+            // What it opens to look around it closes at once.
+            let several = (0..20).map(|_| cost(supervisor));
+            after_some = several.min_by_key(|(_, open)| *open);
         }
     }
     until("all are gone", || marked(&mark).is_empty()).await;
     until("none is a zombie", || children(supervisor).is_empty()).await;
     let (before, open_before) = after_some.unwrap();
-    let (memory, open) = cost(supervisor);
-    println!("supervisor: {before} -> {memory} bytes, {open:?} descriptors");
-    assert_eq!(open, open_before);
+    until("what it opened is closed", || {
+        cost(supervisor).1 <= open_before
+    })
+    .await;
+    let (memory, _) = cost(supervisor);
+    println!("supervisor: {before} -> {memory} bytes, {open_before:?} descriptors");
     assert!(memory < before + (1 << 20), "{before} -> {memory}");
 }
 

@@ -1,6 +1,6 @@
 //! TLS on the listener.
 
-use std::net::TcpListener;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ use super::{agree, ask};
 use crate::support::backend::Recorder;
 use crate::support::client::{Client, call};
 use crate::support::proxy::{Lines, Place, Proxy};
+use crate::support::redis::free_port;
 
 pub(super) const SERVER: &str = "one";
 
@@ -141,10 +142,7 @@ async fn a_certificate_is_replaced_under_load_and_nobody_notices() {
     let recorder = Recorder::start().await;
     let first = authority.sign(&["localhost"], 2098);
     let mut pair = Pair::new(&first);
-    let health = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let health = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let root = format!("health_listen = \"{health}\"\n");
     let proxy = Arc::new(start(&root, &pair.table(), &recorder).await);
     let key = proxy.settle_in("alice", &[SERVER]).await;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use cloakroom::store::{Login, OpenError, REDIS_ACL_RULE, Settings, Store, StoreUrl, open};
 
+use crate::support::folder_in_memory;
 use crate::support::redis::{Cluster, Fleet, Options, Sentinels, Server};
 
 /// Where a store is, for the time of one test.
@@ -63,7 +64,7 @@ pub(super) async fn memory() -> Place {
 }
 
 pub(super) async fn sqlite() -> Place {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder_in_memory();
     let settings = settings(&format!("sqlite:{}/store.db", folder.path().display()));
     let heard_within = Duration::from_millis(150);
     Place {

@@ -13,11 +13,12 @@ use tempfile::TempDir;
 
 use super::places::{refusal, settings};
 use super::{await_news, id, news, record};
+use crate::support::folder_in_memory;
 
 const LONG: Duration = Duration::from_secs(5);
 
 fn place() -> (TempDir, PathBuf, Settings) {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder_in_memory();
     let path = folder.path().join("store.db");
     let settings = settings(&format!("sqlite:{}", path.display()));
     (folder, path, settings)

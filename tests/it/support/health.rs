@@ -7,6 +7,7 @@ use http::Request;
 use http_body_util::Full;
 
 use super::client::Client;
+use super::redis::free_port;
 
 /// The health listener of one replica.
 #[derive(Clone, Copy)]
@@ -15,8 +16,7 @@ pub(crate) struct Health(pub(crate) SocketAddr);
 impl Health {
     /// On a port that was free a moment ago.
     pub(crate) fn somewhere() -> Self {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        Self(listener.local_addr().unwrap())
+        Self(SocketAddr::from(([127, 0, 0, 1], free_port())))
     }
 
     /// The line of the configuration.

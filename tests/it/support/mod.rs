@@ -15,11 +15,20 @@ pub(crate) mod sse;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::digest::{SHA256, digest};
+use tempfile::TempDir;
 
 /// What backends say of a credential instead of the credential.
 pub(crate) fn fingerprint(credential: &[u8]) -> String {
     let hash = digest(&SHA256, credential);
     hash.as_ref().iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// A folder for a store, in memory where there is such a place. SQLite and a node of a Cluster wait for the disk, which
+/// takes half a second when the compiler's work is just being written there.
+pub(crate) fn folder_in_memory() -> TempDir {
+    TempDir::new_in("/dev/shm")
+        .or_else(|_| TempDir::new())
+        .unwrap()
 }
 
 /// Chance for tests (xorshift64): cheap, and no secret depends on it.

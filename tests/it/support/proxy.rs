@@ -18,6 +18,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::block_in_place;
 
 use super::client::Client;
+use super::folder_in_memory;
 use super::redis::{self, Cluster, Sentinels};
 use crate::cli::cloakroom;
 
@@ -96,7 +97,7 @@ impl Proxy {
 
     /// Starts it with these tables of the configuration, which are the servers'.
     pub(crate) async fn configured(place: &Place<'_>, lines: &Lines<'_>, servers: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = folder_in_memory();
         let [url, direct] = place.urls();
         let write = |name: &str, url: &str| {
             std::fs::write(folder.path().join(name), config(url, lines, servers)).unwrap();

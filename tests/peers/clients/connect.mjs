@@ -101,7 +101,7 @@ for (const [name, sdk] of Object.entries(SDKS)) {
     const client = await connect(sdk, bridged(sdk, peers.fixture, peers.bob));
     const arrived = [];
     const started = Date.now();
-    const call = { name: 'count', arguments: { steps: 5, pause_ms: 300 } };
+    const call = { name: 'count', arguments: { steps: 5, pause_ms: 500 } };
     await sdk.call(client)(call, { onprogress: () => arrived.push(Date.now()) });
     checkArrivals(started, arrived, Date.now());
     await client.close();

@@ -113,7 +113,7 @@ async def unhindered(mode: str) -> None:
 
     async with bridged(PEERS.fixture, PEERS.alice, mode) as alice:
         started = time.monotonic()
-        long = alice.call_tool("count", {"steps": 5, "pause_ms": 300}, progress_callback=progress)
+        long = alice.call_tool("count", {"steps": 5, "pause_ms": 500}, progress_callback=progress)
         long = asyncio.create_task(long)
         await asyncio.sleep(0.1)
         same(said(await alice.call_tool("whoami")), PEERS.alice.fingerprint)
@@ -122,7 +122,7 @@ async def unhindered(mode: str) -> None:
         ended = time.monotonic()
     same(len(arrived), 5, "notifications")
     assert arrived[-1] - arrived[0] > 0.6, f"all came within {arrived[-1] - arrived[0]:.2f} s"
-    assert arrived[0] - started < 0.9 and ended - arrived[-1] > 0.1, (started, arrived, ended)
+    assert arrived[0] - started < 1.5 and ended - arrived[-1] > 0.1, (started, arrived, ended)
 
 
 async def cancelled(server, mode: str) -> None:
@@ -172,11 +172,11 @@ async def announced() -> None:
         heard.append(type(message).__name__)
 
     async with bridged(PEERS.fixture, PEERS.alice, "legacy", message_handler=hear) as alice:
-        await asyncio.sleep(0.8)
-        await alice.call_tool("announce")
+        # Before the GET stream is open it is told to nobody.
         while not heard:
-            await asyncio.sleep(0.05)
-    same(heard, ["ResourceUpdatedNotification"])
+            await alice.call_tool("announce")
+            await asyncio.sleep(0.2)
+    same(set(heard), {"ResourceUpdatedNotification"})
 
 
 async def listened() -> None:

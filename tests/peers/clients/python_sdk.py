@@ -89,11 +89,11 @@ async def streamed(mode: str) -> None:
 
     async with client(PEERS.alice, mode) as alice:
         started = time.monotonic()
-        await alice.call_tool("count", {"steps": 5, "pause_ms": 300}, progress_callback=progress)
+        await alice.call_tool("count", {"steps": 5, "pause_ms": 500}, progress_callback=progress)
         ended = time.monotonic()
     same(len(arrived), 5, "notifications")
     first, last = arrived[0], arrived[-1]
-    assert first - started < 0.9, f"the first came after {first - started:.2f} s"
+    assert first - started < 1.5, f"the first came after {first - started:.2f} s"
     assert last - first > 0.6, f"all came within {last - first:.2f} s"
     assert ended - last > 0.1, f"the last came {ended - last:.2f} s before the answer"
 
@@ -120,7 +120,7 @@ async def asked(mode: str) -> None:
         assert "accept" in text and '"username": "who"' in text, text
         same(said(await alice.call_tool("test_sampling", {"prompt": "stressed"})), "LLM response: desserts")
         # In the session era this question travels on the GET stream: it must be open first.
-        await asyncio.sleep(0.8)
+        await asyncio.sleep(2)
         same(said(await alice.call_tool("ask_for_roots")), "roots: file:///home/alice")
 
 
@@ -138,10 +138,11 @@ async def announced_on_get_stream() -> None:
         client(PEERS.alice, "legacy", message_handler=listener("alice")) as alice,
         client(PEERS.bob, "legacy", message_handler=listener("bob")),
     ):
-        await asyncio.sleep(0.8)
-        await alice.call_tool("announce")
-        await asyncio.sleep(0.5)
-    same([type(one).__name__ for one in heard["alice"]], ["ResourceUpdatedNotification"], "alice heard")
+        # Before the GET stream is open it is told to nobody.
+        while not heard["alice"]:
+            await alice.call_tool("announce")
+            await asyncio.sleep(0.5)
+    same({type(one).__name__ for one in heard["alice"]}, {"ResourceUpdatedNotification"}, "alice heard")
     same(heard["bob"], [], "bob heard")
 
 

@@ -28,7 +28,7 @@ def root(error: BaseException) -> BaseException:
     return error
 
 
-async def check(name: str, work, seconds: float = 20) -> None:
+async def check(name: str, work, seconds: float = 60) -> None:
     """Run one check; it fails by raising."""
     try:
         await asyncio.wait_for(work, seconds)

@@ -41,8 +41,8 @@ class Stream:
     async def __aenter__(self) -> Stream:
         self._reading = asyncio.create_task(self._read())
         ready = asyncio.create_task(self._ready.wait())
-        done, _ = await asyncio.wait((self._reading, ready), timeout=5, return_when=asyncio.FIRST_COMPLETED)
-        assert done, "no endpoint event within 5 s"
+        done, _ = await asyncio.wait((self._reading, ready), timeout=15, return_when=asyncio.FIRST_COMPLETED)
+        assert done, "no endpoint event within 15 s"
         if self._reading in done:
             self._reading.result()
         params = {"protocolVersion": "2024-11-05", "capabilities": {}, "clientInfo": {"name": "theft", "version": "1"}}
@@ -68,7 +68,7 @@ class Stream:
         return await self._http.post(url or self.message_url, json=body, headers=given)
 
     async def answer(self, number: int) -> dict:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             while True:
                 for one in self.events:
                     if one.get("id") == number:
@@ -90,7 +90,7 @@ WHOAMI = {"name": "whoami", "arguments": {}}
 
 async def leak_is_real() -> None:
     """Directly, this backend takes B's message for A's session: otherwise the checks below would say nothing."""
-    async with httpx2.AsyncClient() as http:
+    async with httpx2.AsyncClient(timeout=15) as http:
         async with Stream(http, PEERS.sse.direct, {"Authorization": f"Bearer {PEERS.alice.token}"}) as alice:
             stranger = {"Authorization": f"Bearer {PEERS.bob.token}"}
             same((await alice.post("tools/call", WHOAMI, 66, headers=stranger)).status_code, 202, "B's message")
@@ -100,7 +100,7 @@ async def leak_is_real() -> None:
 
 async def path_says_nothing() -> None:
     """It is the proxy's own, and holds the backend's session id in no spelling."""
-    async with httpx2.AsyncClient() as http, proxied(http, PEERS.alice) as alice:
+    async with httpx2.AsyncClient(timeout=15) as http, proxied(http, PEERS.alice) as alice:
         target, origin = urlsplit(alice.message_url), urlsplit(PEERS.sse.proxied)
         same((target.scheme, target.netloc), (origin.scheme, origin.netloc), "origin")
         same(target.path, origin.path.removesuffix("/sse") + "/message", "path")
@@ -115,7 +115,7 @@ async def path_says_nothing() -> None:
 
 
 async def stolen_path() -> None:
-    async with httpx2.AsyncClient() as http:
+    async with httpx2.AsyncClient(timeout=15) as http:
         async with proxied(http, PEERS.alice) as alice, proxied(http, PEERS.bob) as bob:
             for headers in (bearer(PEERS.bob), {"X-API-Key": PEERS.bob.key}):
                 stolen = await alice.post("tools/call", WHOAMI, 66, headers=headers)
@@ -129,7 +129,7 @@ async def stolen_path() -> None:
 
 
 async def no_key() -> None:
-    async with httpx2.AsyncClient() as http, proxied(http, PEERS.alice) as alice:
+    async with httpx2.AsyncClient(timeout=15) as http, proxied(http, PEERS.alice) as alice:
         wrong = {"Authorization": f"Bearer {PEERS.wrong_key}"}
         backends = {"Authorization": f"Bearer {PEERS.alice.token}"}
         for what, headers in (("no key", {}), ("a revoked key", wrong), ("the backend's token", backends)):
@@ -140,14 +140,14 @@ async def no_key() -> None:
 
 
 async def other_server() -> None:
-    async with httpx2.AsyncClient() as http, proxied(http, PEERS.alice) as alice:
+    async with httpx2.AsyncClient(timeout=15) as http, proxied(http, PEERS.alice) as alice:
         query = urlsplit(alice.message_url).query
         url = PEERS.everything.proxied.removesuffix("/sse") + "/message?" + query
         same((await alice.post("tools/call", WHOAMI, 66, url=url)).status_code, 404)
 
 
 async def made_up_path() -> None:
-    async with httpx2.AsyncClient() as http, proxied(http, PEERS.alice) as alice:
+    async with httpx2.AsyncClient(timeout=15) as http, proxied(http, PEERS.alice) as alice:
         base, _, sealed = alice.message_url.partition("?session_id=")
         assert sealed, alice.path
         changed = ("A" if sealed[0] != "A" else "B") + sealed[1:]
@@ -163,7 +163,7 @@ async def made_up_path() -> None:
 
 
 async def ended() -> None:
-    async with httpx2.AsyncClient() as http:
+    async with httpx2.AsyncClient(timeout=15) as http:
         async with proxied(http, PEERS.alice) as alice:
             same(await alice.call("whoami", 9), PEERS.alice.fingerprint, "before the end")
         for _ in range(20):

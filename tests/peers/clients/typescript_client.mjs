@@ -36,7 +36,7 @@ for (const [mode, revision] of Object.entries(MODES)) {
     const { client } = await connect(mode, peers.alice.key);
     const arrived = [];
     const started = Date.now();
-    const call = { name: 'count', arguments: { steps: 5, pause_ms: 300 } };
+    const call = { name: 'count', arguments: { steps: 5, pause_ms: 500 } };
     await client.callTool(call, { onprogress: () => arrived.push(Date.now()) });
     checkArrivals(started, arrived, Date.now());
     await client.close();
@@ -53,7 +53,7 @@ for (const [mode, revision] of Object.entries(MODES)) {
     const { client } = await connect(mode, peers.alice.key, answer, { elicitation: {}, roots: {} });
     const elicited = said(await client.callTool({ name: 'test_elicitation', arguments: { message: 'who' } }));
     if (!elicited.includes('"username": "who"')) throw new Error(elicited);
-    await pause(800);
+    await pause(2000);
     same(said(await client.callTool({ name: 'ask_for_roots' })), 'roots: file:///home/alice');
     await client.close();
   });

@@ -31,7 +31,7 @@ await check('progress arrives as it is made', async () => {
   const { client } = await connect(peers.alice.key);
   const arrived = [];
   const started = Date.now();
-  const call = { name: 'count', arguments: { steps: 5, pause_ms: 300 } };
+  const call = { name: 'count', arguments: { steps: 5, pause_ms: 500 } };
   await client.callTool(call, undefined, { onprogress: () => arrived.push(Date.now()) });
   checkArrivals(started, arrived, Date.now());
   await client.close();
@@ -54,7 +54,7 @@ await check("the server's questions are answered", async () => {
   const elicited = said(await client.callTool({ name: 'test_elicitation', arguments: { message: 'who' } }));
   if (!elicited.includes('"username": "who"')) throw new Error(elicited);
   same(said(await client.callTool({ name: 'test_sampling', arguments: { prompt: 'x' } })), 'LLM response: said');
-  await pause(800);
+  await pause(2000);
   same(said(await client.callTool({ name: 'ask_for_roots' })), 'roots: file:///home/alice');
   await client.close();
 });
@@ -65,7 +65,7 @@ await check('a notification on the GET stream arrives', async () => {
   const { client } = await connect(peers.alice.key, (one) =>
     one.setNotificationHandler(types.ResourceUpdatedNotificationSchema, heard),
   );
-  await pause(800);
+  await pause(2000);
   await client.callTool({ name: 'announce' });
   same((await arrived).params.uri, 'test://watched-resource');
   await client.close();

@@ -73,7 +73,7 @@ export async function walkFixture(client, call) {
   await tool('whoami');
   await tool('test_error_handling');
   await tool('nonesuch');
-  await tool('count', { steps: 3, pause_ms: 50 }, 3);
+  await tool('count', { steps: 3, pause_ms: 200 }, 3);
   await tool('test_elicitation', { message: 'who' });
   await tool('test_sampling', { prompt: 'stressed' });
   await tool('ask_for_roots');
@@ -105,7 +105,7 @@ export async function walkEverything(client, call) {
   await tool('echo', { message: 'hällo' });
   await tool('get-tiny-image');
   await tool('get-sum', { a: 1, b: 'two' });
-  await tool('trigger-long-running-operation', { duration: 0.3, steps: 3 }, 2);
+  await tool('trigger-long-running-operation', { duration: 0.9, steps: 3 }, 2);
   await tool('trigger-elicitation-request');
   await tool('trigger-sampling-request', { prompt: 'stressed', maxTokens: 10 });
   return transcript;

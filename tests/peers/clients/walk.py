@@ -45,7 +45,7 @@ async def walk(client, ask, progress_name: str, seconds: float) -> dict:
     async def hear(*report) -> None:
         heard.append(report)
 
-    await step("count", "call_tool", "count", {"steps": 3, "pause_ms": 50}, **{progress_name: hear})
+    await step("count", "call_tool", "count", {"steps": 3, "pause_ms": 200}, **{progress_name: hear})
     assert len(heard) == 3, f"progress: {heard}"
     await step("elicitation", "call_tool", "test_elicitation", {"message": "who"})
     await step("sampling", "call_tool", "test_sampling", {"prompt": "stressed"})

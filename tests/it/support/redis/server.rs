@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::certificates::Certificates;
-use crate::support::Chance;
+use crate::support::{Chance, folder_in_memory};
 
 /// How a server alone is to be started.
 #[derive(Clone, Copy, Default)]
@@ -70,7 +70,7 @@ impl Server {
         admin: &'static str,
         config: impl Fn(Ports) -> String,
     ) -> Self {
-        let folder = folder();
+        let folder = folder_in_memory();
         let path = folder.path().display().to_string();
         // Another process may take the port before redis-server does: then take another one.
         for _ in 0..5 {
@@ -206,14 +206,6 @@ pub(crate) fn free_port() -> u16 {
             return port;
         }
     }
-}
-
-/// In memory where there is such a place: a node of a cluster waits for the disk before it goes on, which takes half a
-/// second when the compiler's work is just being written there.
-fn folder() -> TempDir {
-    TempDir::new_in("/dev/shm")
-        .or_else(|_| TempDir::new())
-        .unwrap()
 }
 
 fn launch(folder: &Path, arguments: &[&str]) -> Option<Child> {
