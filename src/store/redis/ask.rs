@@ -147,12 +147,12 @@ impl Asking<'_> {
     async fn round(&mut self, timeout: Duration, first: bool) -> Result<(), StoreError> {
         self.later = false;
         let (purpose, questions) = (self.purpose, self.questions);
-        let asked = self.by_server()?.into_iter().map(async |(node, group)| {
+        let (groups, mut moved) = self.by_server()?;
+        let asked = groups.into_iter().map(async |(node, group)| {
             let mut request = request(questions, &group);
             let answer = node.line(purpose).ask_whom(&mut request, timeout).await;
             (group, answer)
         });
-        let mut moved = false;
         for (group, answer) in join_all(asked).await {
             match answer {
                 Ok((by, values)) if values.len() == group.len() => {
@@ -175,16 +175,24 @@ impl Asking<'_> {
         Ok(())
     }
 
-    /// What is open, grouped by the server to ask.
-    fn by_server(&mut self) -> Result<Vec<Group>, StoreError> {
+    /// What is open, grouped by the server to ask. `true` when nobody is known to keep a slot: perhaps its
+    /// next master was not heard of yet.
+    fn by_server(&mut self) -> Result<(Vec<Group>, bool), StoreError> {
         let mut groups: Vec<Group> = Vec::new();
+        let mut orphaned = false;
         for one in std::mem::take(&mut self.open) {
-            let node = match &one.sent {
-                Some((to, _)) => self.inner.servers.at(to)?,
-                None => self
-                    .inner
-                    .servers
-                    .keeper(self.questions[one.question].slot)?,
+            let servers = &self.inner.servers;
+            let keeper = match &one.sent {
+                Some((to, _)) => Ok(servers.at(to)?),
+                None => servers.keeper(self.questions[one.question].slot),
+            };
+            let node = match keeper {
+                Ok(node) => node,
+                Err(error) => {
+                    (orphaned, self.later, self.refusal) = (true, true, error.to_string());
+                    self.open.push(one);
+                    continue;
+                }
             };
             match groups
                 .iter_mut()
@@ -194,7 +202,7 @@ impl Asking<'_> {
                 None => groups.push((node, vec![one])),
             }
         }
-        Ok(groups)
+        Ok((groups, orphaned))
     }
 
     /// Takes the answers of one server; `true` when it says that a slot has moved for good.

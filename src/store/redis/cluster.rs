@@ -18,12 +18,14 @@ use tokio::time::Instant;
 use super::line::Line;
 use super::link::{ConnectError, Dialer};
 use super::node::Node;
-use super::quorum::most;
+use super::quorum::{LAGGARDS, most};
 use super::slots::Slots;
 use super::way::Way;
 use crate::store::url::Address;
 
 const TIMEOUT: Duration = Duration::from_millis(500);
+/// How much later than most those may answer who know what most do not: their connection may have to be made.
+const WHO_KNOW_MORE: Duration = Duration::from_millis(300);
 /// What was found out is good for so long: many who are redirected at once ask once.
 const GOOD_FOR: Duration = Duration::from_millis(50);
 pub(super) struct Cluster {
@@ -71,6 +73,15 @@ impl Cluster {
     }
 
     async fn find_out(&self) -> Result<(), ConnectError> {
+        let mut slots = self.agreed(LAGGARDS).await?;
+        if !slots.are_whole() {
+            slots = self.agreed(WHO_KNOW_MORE).await?;
+        }
+        self.learn(slots);
+        Ok(())
+    }
+
+    async fn agreed(&self, laggards: Duration) -> Result<Slots, ConnectError> {
         let map = self.map();
         let nodes = map
             .nodes
@@ -81,15 +92,13 @@ impl Cluster {
         let asked = nodes
             .chain(seeds)
             .map(|(address, line)| view(address, line));
-        let views = most(asked).await;
+        let views = most(asked, laggards).await;
         let (views, errors): (Vec<_>, Vec<_>) = views.into_iter().partition(Result::is_ok);
         let views: Vec<_> = views.into_iter().flatten().collect();
-        let Some(slots) = Slots::agreed(&views) else {
+        Slots::agreed(&views).ok_or_else(|| {
             let first = errors.into_iter().find_map(Result::err);
-            return Err(first.unwrap_or_else(no_cluster));
-        };
-        self.learn(slots);
-        Ok(())
+            first.unwrap_or_else(no_cluster)
+        })
     }
 
     fn learn(&self, slots: Slots) {

@@ -9,11 +9,12 @@ use tokio::time::{Instant, timeout_at};
 /// How much later than most somebody may answer. Who was sent elsewhere by a moving record waits for all
 /// of this, and must not wait for who is silent. But right after a fail-over those who know of it may
 /// be the fewer, so the first majority is not enough.
-const LAGGARDS: Duration = Duration::from_millis(50);
+pub(super) const LAGGARDS: Duration = Duration::from_millis(50);
 
-/// The answers of all who answer about as soon as most do.
+/// The answers of all who answer no more than `laggards` later than most.
 pub(super) async fn most<T, E>(
     asked: impl Iterator<Item = impl Future<Output = Result<T, E>>>,
+    laggards: Duration,
 ) -> Vec<Result<T, E>> {
     let mut asked: FuturesUnordered<_> = asked.collect();
     let majority = asked.len() / 2 + 1;
@@ -29,7 +30,7 @@ pub(super) async fn most<T, E>(
         good += usize::from(answer.is_ok());
         answers.push(answer);
         if good >= majority && until.is_none() {
-            until = Some(Instant::now() + LAGGARDS);
+            until = Some(Instant::now() + laggards);
         }
     }
 }

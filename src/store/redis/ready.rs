@@ -140,7 +140,7 @@ impl Inner {
         all.cmd("WAIT").arg(0).arg(1);
         all.cmd("PING");
         if self.servers.are_many() {
-            all.cmd("ASKING");
+            all.cmd("ASKING").cmd("CLUSTER").arg("SLOTS");
         }
         all
     }

@@ -16,7 +16,7 @@ use redis::{FromRedisValue as _, Pipeline, Value, cmd, pipe};
 
 use super::line::Line;
 use super::link::{ConnectError, Dialer, words};
-use super::quorum::most;
+use super::quorum::{LAGGARDS, most};
 use super::way::{Election, Way};
 use crate::store::StoreError;
 use crate::store::url::Address;
@@ -108,7 +108,7 @@ impl Sentinels {
 #[async_trait]
 impl Election for Sentinels {
     async fn master(&self) -> Result<Address, ConnectError> {
-        let answers = most(self.lines.iter().map(|line| self.view(line))).await;
+        let answers = most(self.lines.iter().map(|line| self.view(line)), LAGGARDS).await;
         let majority = self.lines.len() / 2 + 1;
         let (mut views, mut last_words) = (Vec::new(), String::new());
         for answer in answers {

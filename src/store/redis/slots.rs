@@ -75,6 +75,7 @@ impl Slots {
             let joins = last.1 + 1 == next.0 && last.2.address == next.2.address;
             if joins {
                 last.1 = next.1;
+                last.2.replicas = last.2.replicas.max(next.2.replicas);
             }
             joins
         });

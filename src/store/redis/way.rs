@@ -45,8 +45,8 @@ impl Way {
         dialer.home.get_or_init(|| key.to_owned());
     }
 
-    /// Connects and logs in. Where records are read, to a master only, or to a node of a Cluster: a replica
-    /// would answer with old ones. What the server says unasked goes to `pushes`.
+    /// Connects and logs in. Where records are read, to a master only, for a replica would answer with old ones;
+    /// one of a Cluster sends us on instead. What the server says unasked goes to `pushes`.
     pub(super) async fn connect(
         &self,
         pushes: Option<UnboundedSender<PushInfo>>,

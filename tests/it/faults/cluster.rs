@@ -91,11 +91,12 @@ async fn nobody_notices_that_most_nodes_learn_late_of_another_master() {
     let _alone = alone().await;
     let cluster = block_in_place(Cluster::plain);
     let proxy = start(&Place::Cluster(&cluster)).await;
-    let newcomers = strangers(&proxy, 400).await;
-    let newcomers = Load::newcomers(&proxy, SERVER, "stranger", newcomers, PAUSE);
+    let newcomers = strangers(&proxy, 800).await;
+    let mut newcomers = Load::newcomers(&proxy, SERVER, "stranger", newcomers, PAUSE);
     for master in [0, 1, 2, 3] {
         block_in_place(|| cluster.failover_unheard(master, Duration::from_millis(700)));
     }
+    assert!(newcomers.goes_on());
     newcomers.stop().await.assert_clean("newcomers");
 }
 

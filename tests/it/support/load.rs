@@ -97,6 +97,11 @@ impl Load {
         Self { stop, clients }
     }
 
+    /// Whether those who ask have keys left.
+    pub(crate) fn goes_on(&mut self) -> bool {
+        self.clients.try_join_next().is_none()
+    }
+
     pub(crate) async fn stop(mut self) -> Tally {
         self.stop.store(true, Ordering::Relaxed);
         let mut all = Tally::default();
