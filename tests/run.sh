@@ -6,7 +6,7 @@
 #
 # Wants Rust, Node with npm, and Python 3.11 or newer; the rest comes from apt (as root or with sudo),
 # npm and PyPI, in pinned versions. What it fetches goes to tests/peers/.work, which git ignores.
-# On two cores a second run takes about 11 minutes, a cold one up to 25.
+# On two cores a second run takes about 11 minutes, a cold one 20 to 25.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -189,7 +189,7 @@ check_tools() {
 }
 
 # What the compiler wrote is put on disk before tests wait for the disk.
-build_tests() { cargo test --quiet --no-run && sync; }
+build_tests() { cargo test --quiet --no-run && sync -f "$root"; }
 # Examples are run by the tests. Many of these wait for something that takes its time, so more of them run at
 # once than there are cores.
 cargo_test() { RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) + 1))} cargo test --quiet; }

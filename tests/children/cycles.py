@@ -86,7 +86,7 @@ def idle(wrong: list[str]) -> str:
             wrong.append(f"{count} children run instead of {IDLE + 10}")
         if each > CHILD:
             wrong.append(f"an idle child costs {each:.0f} KiB, more than {CHILD}")
-        # One for the store, if none was idle just then.
+        # Some of the store's, if none was idle just then.
         if more > 4:
             wrong.append(f"{IDLE} children cost {more} threads")
         # What was read by its client is of no use to anybody.

@@ -242,7 +242,7 @@ def answers_the_one_before(case: Case) -> None:
 
 
 def ends(case: Case) -> None:
-    """What ends a session ends its child, within a second."""
+    """What ends a session ends its child, within a second, or two when it is deaf to SIGTERM."""
     house = case.house
 
     def timed(what: str, user: str, act, server: str = "one", client: Client | None = None) -> None:

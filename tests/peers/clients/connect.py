@@ -176,7 +176,11 @@ async def announced() -> None:
         while not heard:
             await alice.call_tool("announce")
             await asyncio.sleep(0.2)
-    same(set(heard), {"ResourceUpdatedNotification"})
+        await asyncio.sleep(0.5)
+        heard.clear()
+        await alice.call_tool("announce")
+        await asyncio.sleep(1)
+    same(heard, ["ResourceUpdatedNotification"])
 
 
 async def listened() -> None:

@@ -136,13 +136,19 @@ async def announced_on_get_stream() -> None:
 
     async with (
         client(PEERS.alice, "legacy", message_handler=listener("alice")) as alice,
-        client(PEERS.bob, "legacy", message_handler=listener("bob")),
+        client(PEERS.bob, "legacy", message_handler=listener("bob")) as bob,
     ):
         # Before the GET stream is open it is told to nobody.
-        while not heard["alice"]:
-            await alice.call_tool("announce")
-            await asyncio.sleep(0.5)
-    same({type(one).__name__ for one in heard["alice"]}, {"ResourceUpdatedNotification"}, "alice heard")
+        for name, own in (("alice", alice), ("bob", bob)):
+            while not heard[name]:
+                await own.call_tool("announce")
+                await asyncio.sleep(0.2)
+        await asyncio.sleep(0.5)
+        for messages in heard.values():
+            messages.clear()
+        await alice.call_tool("announce")
+        await asyncio.sleep(1)
+    same([type(one).__name__ for one in heard["alice"]], ["ResourceUpdatedNotification"], "alice heard")
     same(heard["bob"], [], "bob heard")
 
 
