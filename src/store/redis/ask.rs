@@ -147,7 +147,8 @@ impl Asking<'_> {
     async fn round(&mut self, timeout: Duration, first: bool) -> Result<(), StoreError> {
         self.later = false;
         let (purpose, questions) = (self.purpose, self.questions);
-        let (groups, mut moved) = self.by_server()?;
+        let groups = self.by_server()?;
+        let mut moved = !self.open.is_empty();
         let asked = groups.into_iter().map(async |(node, group)| {
             let mut request = request(questions, &group);
             let answer = node.line(purpose).ask_whom(&mut request, timeout).await;
@@ -175,11 +176,10 @@ impl Asking<'_> {
         Ok(())
     }
 
-    /// What is open, grouped by the server to ask. `true` when nobody is known to keep a slot: perhaps its
-    /// next master was not heard of yet.
-    fn by_server(&mut self) -> Result<(Vec<Group>, bool), StoreError> {
+    /// What is open, grouped by the server to ask. A question whose slot nobody is known to keep stays open:
+    /// perhaps its next master was not heard of yet.
+    fn by_server(&mut self) -> Result<Vec<Group>, StoreError> {
         let mut groups: Vec<Group> = Vec::new();
-        let mut orphaned = false;
         for one in std::mem::take(&mut self.open) {
             let servers = &self.inner.servers;
             let keeper = match &one.sent {
@@ -189,7 +189,7 @@ impl Asking<'_> {
             let node = match keeper {
                 Ok(node) => node,
                 Err(error) => {
-                    (orphaned, self.later, self.refusal) = (true, true, error.to_string());
+                    (self.later, self.refusal) = (true, error.to_string());
                     self.open.push(one);
                     continue;
                 }
@@ -202,7 +202,7 @@ impl Asking<'_> {
                 None => groups.push((node, vec![one])),
             }
         }
-        Ok((groups, orphaned))
+        Ok(groups)
     }
 
     /// Takes the answers of one server; `true` when it says that a slot has moved for good.
