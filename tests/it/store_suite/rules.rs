@@ -9,6 +9,9 @@ use cloakroom::store::{BLOB_LIMIT, Record, RecordId, Settled, Store, StoreError,
 use super::places::Place;
 use super::{id, record};
 
+/// Before a busy machine is asked again.
+const PAUSE: Duration = Duration::from_millis(300);
+
 async fn get(store: &Arc<dyn Store>, text: &str) -> Option<Record> {
     store.get_many(&[id(text)]).await.unwrap().pop().unwrap()
 }
@@ -267,6 +270,20 @@ pub(super) async fn handles_see_each_other(place: &Place) {
     assert!(one.page("k/", None, 1).await.unwrap().is_empty());
 }
 
+/// What is asked, up to five times more while there is no answer.
+async fn patiently<T>(
+    mut ask: impl AsyncFnMut() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let mut answer = ask().await;
+    for _ in 0..5 {
+        if answer.is_err() {
+            tokio::time::sleep(PAUSE).await;
+            answer = ask().await;
+        }
+    }
+    answer
+}
+
 pub(super) async fn takes_any_size_up_to_the_limit(place: &Place) {
     let store = place.open().await;
     let longest = format!("s/{}", "a/".repeat(99).replacen("a/", "aa", 1));
@@ -280,35 +297,23 @@ pub(super) async fn takes_any_size_up_to_the_limit(place: &Place) {
         };
         let expected = (version > 1).then(|| version - 1);
         // A busy machine may not carry 16 MiB through TLS in the time one request may take.
-        let pause = Duration::from_millis(300);
         for tries in 0.. {
             match store.put_if(record.clone(), expected).await {
                 Ok(()) => break,
                 Err(WriteError::Store(StoreError::Unreachable(_)))
                     if size == BLOB_LIMIT && tries < 5 =>
                 {
-                    tokio::time::sleep(pause).await;
+                    tokio::time::sleep(PAUSE).await;
                 }
                 // It was written all the same.
                 Err(WriteError::Conflict) if tries > 0 => break,
                 Err(error) => panic!("{size}: {error}"),
             }
         }
-        let mut found = store.get_many(std::slice::from_ref(&record.id)).await;
-        for _ in 0..5 {
-            if found.is_err() {
-                tokio::time::sleep(pause).await;
-                found = store.get_many(std::slice::from_ref(&record.id)).await;
-            }
-        }
+        let ids = std::slice::from_ref(&record.id);
+        let found = patiently(async || store.get_many(ids).await).await;
         assert!(found.unwrap() == [Some(record.clone())], "{size}");
-        let mut page = store.page("s/", None, 9).await;
-        for _ in 0..5 {
-            if page.is_err() {
-                tokio::time::sleep(pause).await;
-                page = store.page("s/", None, 9).await;
-            }
-        }
+        let page = patiently(async || store.page("s/", None, 9).await).await;
         assert!(page.unwrap() == [record], "{size}");
     }
     let too_long = Record {
