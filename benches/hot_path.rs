@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cloakroom::gate::{Door, Gate};
+use cloakroom::gate::{Door, Gate, Rules};
 use cloakroom::identity::KeyDigest;
 use cloakroom::inject::{Arguments, Request, Slots, Template};
 use cloakroom::mcp::scan::scan;
@@ -16,7 +16,7 @@ use cloakroom::names::{ProfileName, SecretName, ServerName, UserName};
 use cloakroom::proxy::strict::Judge;
 use cloakroom::resolve::{Resolver, Settings as Cache};
 use cloakroom::store::{self, Record, Settings, StoreUrl};
-use cloakroom::vault::{KeyRequest, Keyring, Reader, SecretOpener, SecretValue, Vault};
+use cloakroom::vault::{KeyRequest, Keyring, NewUser, Reader, SecretOpener, SecretValue, Vault};
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderName};
 use zeroize::Zeroizing;
@@ -51,7 +51,11 @@ async fn house() -> House {
         UserName::parse("alice").unwrap(),
         ServerName::parse("github").unwrap(),
     );
-    vault.add_user(&user, None).await.ok().unwrap();
+    vault
+        .add_user(&user, NewUser::default())
+        .await
+        .ok()
+        .unwrap();
     let value = SecretValue::new(Zeroizing::new(
         b"ghp_0123456789abcdefghijklmnopqrstuvwxyz".to_vec(),
     ));
@@ -78,7 +82,7 @@ async fn house() -> House {
     };
     let resolver = Resolver::new(store, Reader::new(ring.clone()), &cache);
     let door = Door::open(&ring, server.clone(), slots()).unwrap();
-    let gate = Gate::new(resolver, [door], Vec::new());
+    let gate = Gate::new(resolver, [door], Rules::default());
     let mut headers = HeaderMap::new();
     headers.insert("authorization", format!("Bearer {key}").parse().unwrap());
     House {

@@ -82,6 +82,10 @@ impl Rules for Hide {
         true
     }
 
+    fn hides_tool(&self, _tool: &str) -> bool {
+        false
+    }
+
     fn hides(&self, _tool: &str, argument: &str) -> bool {
         argument == "api_token"
     }

@@ -30,7 +30,7 @@ digest=$(printf %s "$password" | sha256sum | cut -d' ' -f1)
 cat >"$folder/users.acl" <<EOF
 user default off
 user probe on nopass resetkeys resetchannels -@all +ping
-user cloakroom on #$digest resetchannels -@all ~cloakroom:* +get +set +getrange +del +zadd +zrem +zrangebylex +eval +evalsha +ping +role +wait +info +client|tracking +cluster|slots +asking +select
+user cloakroom on #$digest resetchannels -@all ~cloakroom:* +get +set +getrange +del +zadd +zrem +zrangebylex +xadd +time +eval +evalsha +ping +role +wait +info +client|tracking +cluster|slots +asking +select
 EOF
 printf 'redis://cloakroom:%s@%s:6379/0' "$password" "$host" >"$folder/store-url"
 printf 'CLOAKROOM_STORE__URL=redis://cloakroom:%s@%s:6379/0\n' "$password" "$host" >"$folder/store.env"

@@ -15,18 +15,22 @@
 //! proxy::account    counted until its answer ends; a span and a line in the log, where wanted
 //! proxy::guard      in good form in any version; one Host, allowed; Origin, if any, allowed
 //! proxy::cors       a browser's question before a page's call is answered here
+//! proxy::tool_call  a tool called with plain JSON: a session of our own through the layer, in process
 //! layer             which server is asked for, in which profile, by which transport
-//! gate              key -> checksum, digest (no I/O) -> resolve -> policy: does the key stand?
+//! gate              key -> checksum, digest (no I/O) -> resolve -> policy: does the key stand? may its user
+//!                   use the server?
 //! layer::budget     the user's share: too many requests under way wait in line, before the body
 //! layer             body read whole, within the budget -> mcp::scan: judged whole or refused
 //!                   session and event ids opened; headers that mirror the body agree with it
-//! gate              secrets unsealed -> inject: the plan (data, not mutation), for the tools called
+//! gate              its cost taken from the bounds of user and key (limits); the tools allowed? secrets
+//!                   unsealed, the user's own and those of groups -> inject: the plan (data, not mutation)
 //! layer             arguments spliced into the body, task ids opened, no other byte touched;
 //!                   the allow-list of headers, then the plan, nothing else of the client's
+//! audit             what is about to be forwarded, recorded
 //! proxy::forward    which replica of the backend: the session's, or the user's place on the ring;
 //!                   a connection to it of this user, server and profile alone
 //! stdio             or, where the server is started: a child process of this user, profile and session
-//! layer             the answer as it comes: allow-list of headers; mcp::answer: arguments hidden,
+//! layer             the answer as it comes: allow-list of headers; mcp::answer: arguments and tools hidden,
 //!                   session, event and task ids and message paths sealed;
 //!                   an open stream ends when its key no longer stands
 //! proxy::flood      the answer to a wrong key comes late, if its address sent many
@@ -41,12 +45,17 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`names`] | names of servers, users, profiles, secrets as checked types; a leaf |
+//! | [`names`] | names of servers, users, groups, profiles, secrets as checked types, patterns of them; a leaf |
 //! | [`identity`] | keys as they are presented: shape, checksum, digest |
 //! | [`vault`] | keyring, blob format, secret types; the one write path |
+//! | [`moving`] | files of other systems and installations -> users, keys and secrets to be |
 //! | [`store`] | sealed records by id: SQLite, Redis, memory; copies and backups of them |
 //! | [`resolve`] | a key's digest -> whose it is; the cache, and when it may be trusted |
-//! | [`policy`] | which requests a known key may make |
+//! | [`policy`] | which requests a known key may make: access lists, who may act for whom |
+//! | [`limits`] | rates and quotas over all replicas, leased from the store in slices |
+//! | [`audit`] | who did what: a chain of records that shows what was changed or cut off |
+//! | [`usage`] | what users used, counted here and told to the store now and then |
+//! | [`limits`] | rate limits and quotas that hold over all replicas |
 //! | [`inject`] | slots, templates, the plan for one request |
 //! | [`mcp`] | scanning bodies, splicing, headers, following answers, sealed ids |
 //! | [`rejection`] | the one error a client sees |
@@ -57,7 +66,9 @@
 //! process of each user), [`connect`] (the other way round: a server over stdio for clients without HTTP),
 //! [`dial`] (opens connections for it and for [`probe`], which asks a URL once), [`tls`] (of these, the
 //! proxy's and the store's connections, and the listener's certificate), [`launch`] (child processes,
-//! contained, none of which outlives us), [`packages`] (what `npx` and `uvx` would start), [`cli`],
+//! contained, none of which outlives us), [`packages`] (what `npx` and `uvx` would start), [`admin`] (users,
+//! groups, keys and secrets over HTTP, on a listener of its own beside the clients'), [`moving`] (users and
+//! keys of other systems), [`cli`],
 //! [`demo`], [`run`] (a stdio server without a configuration), [`config`], [`telemetry`], [`sys`];
 //! [`serve`] wires all, reads the
 //! configuration again when it changes, and drains before it ends.
@@ -129,8 +140,12 @@
 //!   process of ours, and everything below it is found when it ends.
 //! - The mask of a child's standard error holds fingerprints: it lives as long as the child, and a secret is
 //!   plaintext only while the request that needs it is being built.
+//! - A tool call with plain JSON costs one request, which its first request to the server pays: who has
+//!   nothing left makes no session begin. The trail has the call alone.
 //! - A Redis that does not report changes is no reason not to start: it is read again every two seconds.
 
+pub mod admin;
+pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod connect;
@@ -141,7 +156,9 @@ pub mod identity;
 pub mod inject;
 pub mod launch;
 pub mod layer;
+pub mod limits;
 pub mod mcp;
+pub mod moving;
 pub mod names;
 pub mod packages;
 pub mod policy;
@@ -156,6 +173,7 @@ pub mod store;
 pub mod sys;
 pub mod telemetry;
 pub mod tls;
+pub mod usage;
 pub mod vault;
 
 // The bodies name this package as their other users do.

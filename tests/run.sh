@@ -2,7 +2,7 @@
 # Everything that is tested, in one command: installs what is missing, checks the Rust code, then runs
 # real clients, a real server and the official conformance suites around the proxy.
 #
-#   bash tests/run.sh [--only rust|deploy|peers]
+#   bash tests/run.sh [--only rust|deploy|admin|peers]
 #
 # Wants Rust, Node with npm, and Python 3.11 or newer; the rest comes from apt (as root or with sudo),
 # npm and PyPI, in pinned versions. What it fetches goes to tests/peers/.work, which git ignores.
@@ -95,7 +95,7 @@ while [ $# -gt 0 ]; do
     case $1 in
         --only)
             only=${2-}
-            case $only in rust | deploy | peers) ;; *) give_up '--only takes rust, deploy or peers' ;; esac
+            case $only in rust | deploy | admin | peers) ;; *) give_up '--only takes rust, deploy, admin or peers' ;; esac
             shift 2
             ;;
         -h | --help)
@@ -184,7 +184,7 @@ install_peers() {
 check_tools() {
     have cargo || give_up 'cargo is missing: install Rust from https://rustup.rs'
     python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || give_up 'Python 3.11 or newer is needed'
-    if [ "$only" = rust ] || [ "$only" = deploy ]; then return; fi
+    if [ -n "$only" ] && [ "$only" != peers ]; then return; fi
     have node || give_up 'node is missing: install Node.js'
 }
 
@@ -214,10 +214,23 @@ install_deploy() {
         stamp deploy "$here/deploy/requirements.txt"
     }
 }
+install_admin() {
+    mkdir -p "$work"
+    made admin "$here/admin/requirements.txt" || {
+        venv admin "$here/admin/requirements.txt"
+        stamp admin "$here/admin/requirements.txt"
+    }
+}
+wanted() { [ -z "$only" ] || [ "$only" = "$1" ]; }
 # install: what the parts need that are wanted.
 install() {
-    [ "$only" = peers ] || install_deploy
-    [ "$only" = deploy ] || install_peers
+    if wanted deploy; then install_deploy; fi
+    if wanted admin; then install_admin; fi
+    if wanted peers; then install_peers; fi
+}
+run_admin() {
+    PYTHONDONTWRITEBYTECODE=1 CLOAKROOM_BIN="$CLOAKROOM_BIN" \
+        exec "$work/admin/bin/python" "$here/admin/run.py" --count "$1"
 }
 # As root: it mounts, and becomes the user of the image.
 run_deploy() {
@@ -258,12 +271,17 @@ fi
 
 catch_up
 
-if [ "$only" != peers ]; then
+if wanted deploy; then
     [ "$only" != deploy ] || count=$(mktemp)
     part 'deploy' run_deploy "${count:-/dev/null}"
 fi
 
-if [ "$only" = deploy ]; then
+if wanted admin; then
+    [ "$only" != admin ] || count=$(mktemp)
+    part 'admin' run_admin "${count:-/dev/null}"
+fi
+
+if ! wanted peers; then
     exit 0
 fi
 

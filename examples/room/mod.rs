@@ -12,7 +12,7 @@ use axum::http::header::HOST;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use cloakroom::cli::open;
-use cloakroom::gate::{Door, Gate};
+use cloakroom::gate::{Door, Gate, Rules};
 use cloakroom::inject::Slots;
 use cloakroom::layer::{CloakroomLayer, Limits, Routes};
 use cloakroom::names::ServerName;
@@ -79,7 +79,7 @@ async fn cloakroom(room: PathBuf) -> Result<CloakroomLayer, Box<dyn Error>> {
     });
 
     let resolver = Resolver::new(store, Reader::new(ring), &Settings::default());
-    let gate = Gate::new(resolver, [door], Vec::new());
+    let gate = Gate::new(resolver, [door], Rules::default());
     let routes = Routes::One(server);
     Ok(CloakroomLayer::new(
         Arc::new(gate),

@@ -1,8 +1,9 @@
 //! Any answer, as JSON or as a stream, cut into pieces of the size its first byte says: as if it had
-//! come whole.
+//! come whole. What another parser reads as JSON it still does afterwards, and finds no hidden tool.
 
 use bytes::Bytes;
 use cloakroom::mcp::answer::{AnswerError, EventAnswer, JsonAnswer, Rules};
+use serde_json::Value;
 
 #[derive(Clone, Copy)]
 struct Marks;
@@ -10,6 +11,10 @@ struct Marks;
 impl Rules for Marks {
     fn hides_any(&self) -> bool {
         true
+    }
+
+    fn hides_tool(&self, tool: &str) -> bool {
+        tool.is_empty() || tool.starts_with('h')
     }
 
     fn hides(&self, _tool: &str, argument: &str) -> bool {
@@ -58,12 +63,33 @@ fn as_events(text: &Bytes, piece: usize) -> Outcome {
     answer.finish().ok().map(|()| out)
 }
 
+fn tool_is_hidden(message: &Value) -> bool {
+    let name = |tool: &Value| tool["name"].as_str().unwrap_or_default().to_owned();
+    let tools = message["result"]["tools"].as_array();
+    tools.is_some_and(|tools| tools.iter().any(|tool| Marks.hides_tool(&name(tool))))
+}
+
+fn check(text: &[u8], out: &[u8]) {
+    if serde_json::from_slice::<Value>(text).is_ok() {
+        let body = serde_json::from_slice(out).expect("what was JSON still is");
+        let shows = match &body {
+            Value::Array(messages) => messages.iter().any(tool_is_hidden),
+            message => tool_is_hidden(message),
+        };
+        assert!(!shows, "a hidden tool is listed");
+    }
+}
+
 pub(crate) fn run(input: &[u8]) {
     let Some((&piece, text)) = input.split_first() else {
         return;
     };
     let text = Bytes::copy_from_slice(text);
     let (piece, whole) = (usize::from(piece).max(1), text.len().max(1));
-    assert_eq!(as_json(&text, piece), as_json(&text, whole));
+    let json = as_json(&text, whole);
+    assert_eq!(as_json(&text, piece), json);
+    if let Some(out) = json {
+        check(&text, &out);
+    }
     assert_eq!(as_events(&text, piece), as_events(&text, whole));
 }

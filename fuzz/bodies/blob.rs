@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use cloakroom::names::{ProfileName, SecretName, ServerName, UserName};
 use cloakroom::store::{Record, Settings, StoreUrl, open};
-use cloakroom::vault::{KeyRequest, Keyring, Reader, SecretOpener, SecretValue, Vault};
+use cloakroom::vault::{KeyRequest, Keyring, NewUser, Reader, SecretOpener, SecretValue, Vault};
 use zeroize::Zeroizing;
 
 use super::edited::edited;
@@ -65,14 +65,15 @@ impl House {
         let server = ServerName::parse("github").expect("a name");
         let secret = SecretName::parse("TOKEN").expect("a name");
         let value = SecretValue::new(Zeroizing::new(b"ghp_1".to_vec())).expect("a fit value");
-        let request = KeyRequest {
-            name: None,
-            ttl: None,
-            profile: None,
-        };
         let profile = ProfileName::default_profile();
-        vault.add_user(&user, None).await.expect("a user");
-        vault.issue_key(&user, request).await.expect("a key");
+        vault
+            .add_user(&user, NewUser::default())
+            .await
+            .expect("a user");
+        vault
+            .issue_key(&user, KeyRequest::default())
+            .await
+            .expect("a key");
         let set = vault.set_secret(&user, &server, &profile, &secret, &value);
         set.await.expect("a secret");
         let mut records = Vec::new();

@@ -1,10 +1,18 @@
 //! What can be written on the command line.
 
+mod people;
+
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+pub(super) use people::{
+    AccessCommand, AccessSet, Bound, GroupCommand, GroupSecretCommand, KeyCommand, LimitArgs,
+    SecretCommand, UsageArgs, UserCommand, UserUpdate, patterns, ttl,
+};
+
+use super::admin::AdminCommand;
+use super::import::ImportArgs;
 use crate::names::{ProfileName, ServerName, UserName};
 use crate::vault::KeyKind;
 
@@ -60,6 +68,26 @@ pub enum Command {
         #[command(subcommand)]
         command: KeyCommand,
     },
+    /// Groups of users, who share access or secrets
+    Group {
+        /// What about them.
+        #[command(subcommand)]
+        command: GroupCommand,
+    },
+    /// Which servers and tools users may use
+    Access {
+        /// What about it.
+        #[command(subcommand)]
+        command: AccessCommand,
+    },
+    /// Show who used what: requests, errors, when, from where, by which client
+    Usage(UsageArgs),
+    /// Those who administer over the admin API
+    Admin {
+        /// What about them.
+        #[command(subcommand)]
+        command: AdminCommand,
+    },
     /// The secrets users keep for servers
     Secret {
         /// What about them.
@@ -77,6 +105,31 @@ pub enum Command {
         /// What about it.
         #[command(subcommand)]
         command: StoreCommand,
+    },
+    /// The trail of what was done, and by whom
+    Audit {
+        /// What about it.
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
+    /// Take over users, keys and secrets of another system or installation, from a file
+    Import(ImportArgs),
+    /// Write all users, groups, keys and secrets to one file under a passphrase, for another installation
+    ///
+    /// Unlike a backup it needs no keyring to be read again. Keys of administrators are not in it.
+    Export {
+        /// The file to make
+        file: PathBuf,
+    },
+    /// The same as `store backup`
+    Backup {
+        /// The file to make
+        file: PathBuf,
+    },
+    /// The same as `store restore`
+    Restore {
+        /// The file that `backup` made
+        file: PathBuf,
     },
     /// Say what would be sent for a user: which secrets, where, and which are missing; no values
     Explain(ExplainArgs),
@@ -158,117 +211,6 @@ pub struct InitArgs {
     pub yes: bool,
 }
 
-/// `user …`.
-#[derive(Subcommand)]
-pub enum UserCommand {
-    /// Add a user
-    Add {
-        /// 1 to 128 of a-z 0-9 . _ @ + -
-        name: UserName,
-        /// For finding the user
-        #[arg(long, value_parser = email)]
-        email: Option<String>,
-    },
-    /// List all users
-    List,
-    /// Show a user
-    Show {
-        /// Who
-        name: UserName,
-    },
-    /// Refuse all keys of a user until enabled again
-    Disable {
-        /// Who
-        name: UserName,
-    },
-    /// Accept the keys of a disabled user again
-    Enable {
-        /// Who
-        name: UserName,
-    },
-    /// Delete a user with all keys and secrets
-    Delete {
-        /// Who
-        name: UserName,
-        /// Do not ask
-        #[arg(long)]
-        yes: bool,
-    },
-}
-
-/// `key …`.
-#[derive(Subcommand)]
-pub enum KeyCommand {
-    /// Make a key; it is shown this once
-    Issue {
-        /// Whose it will be
-        user: UserName,
-        /// What its owner calls it, such as "laptop"
-        #[arg(long, value_parser = label)]
-        name: Option<String>,
-        /// How long it lives, such as 90d or 12h [default: until revoked]
-        #[arg(long, value_parser = ttl)]
-        ttl: Option<Duration>,
-        /// The profile it uses where the path names none
-        #[arg(long)]
-        profile: Option<ProfileName>,
-    },
-    /// List the keys of a user
-    List {
-        /// Whose
-        user: UserName,
-    },
-    /// Revoke a key for good
-    Revoke {
-        /// The key's id, or - to give the key itself on standard input
-        // Not parsed here: a complaint would repeat it, and some will give the key itself.
-        #[arg(value_name = "ID|-")]
-        id: String,
-    },
-}
-
-/// `secret …`.
-#[derive(Subcommand)]
-pub enum SecretCommand {
-    /// Set a secret: from a hidden prompt, or standard input (one newline at its end is dropped)
-    Set {
-        /// Whose it is
-        user: UserName,
-        /// The server it is for
-        server: ServerName,
-        /// Its name, as the server's slots write it: ${NAME}
-        // Not parsed here, for the same reason as the id of a key.
-        name: String,
-        /// The set it belongs to
-        #[arg(long, default_value = "default")]
-        profile: ProfileName,
-        /// Caught so that a value given here is not repeated in a complaint.
-        #[arg(hide = true, num_args = 0..)]
-        value: Vec<std::ffi::OsString>,
-    },
-    /// List the names of a user's secrets
-    List {
-        /// Whose
-        user: UserName,
-    },
-    /// Delete a secret, or all for a server
-    Delete {
-        /// Whose it is
-        user: UserName,
-        /// The server it is for
-        server: ServerName,
-        /// Its name
-        #[arg(required_unless_present = "all", conflicts_with = "all")]
-        name: Option<String>,
-        /// All secrets for the server, in the profile
-        #[arg(long)]
-        all: bool,
-        /// The set it belongs to
-        #[arg(long, default_value = "default")]
-        profile: ProfileName,
-    },
-}
-
 /// `keyring …`.
 #[derive(Subcommand)]
 pub enum KeyringCommand {
@@ -343,6 +285,26 @@ pub enum StoreCommand {
     Stats,
 }
 
+/// `audit …`.
+#[derive(Subcommand)]
+pub enum AuditCommand {
+    /// Say whether a record was changed, removed, moved or cut off, and which: exit code 0 or 1
+    ///
+    /// A file that is being written can be checked too. A chain whose writer was killed, or still runs, is
+    /// shown as open. Whoever holds the keyring can write a trail that is found whole.
+    Verify {
+        /// The files in the order they were written, such as audit.jsonl.1 audit.jsonl; - is standard input
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Do not ask the store how far the chains go
+        #[arg(long)]
+        offline: bool,
+        /// Earlier files are gone: chains may begin in the middle
+        #[arg(long)]
+        from_middle: bool,
+    },
+}
+
 /// `connect`.
 #[derive(clap::Args)]
 pub struct ConnectArgs {
@@ -395,30 +357,6 @@ pub struct ExplainArgs {
     pub profile: ProfileName,
 }
 
-fn ttl(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(ttl) if ttl.as_secs() > 0 => Ok(ttl),
-        Ok(_) => Err("write at least 1s".to_owned()),
-        Err(_) => Err("write a number and a unit, such as 90d, 12h or 30m".to_owned()),
-    }
-}
-
-fn email(text: &str) -> Result<String, String> {
-    let fits = text.len() <= 254
-        && text
-            .split_once('@')
-            .is_some_and(|(who, at)| !who.is_empty() && !at.is_empty())
-        && !text.chars().any(|c| c.is_whitespace() || c.is_control());
-    fits.then(|| text.to_owned())
-        .ok_or_else(|| "write an address such as alice@example.com".to_owned())
-}
-
-fn label(text: &str) -> Result<String, String> {
-    let fits = !text.is_empty() && text.len() <= 128 && !text.chars().any(char::is_control);
-    fits.then(|| text.to_owned())
-        .ok_or_else(|| "write 1 to 128 bytes without control characters".to_owned())
-}
-
 fn http_url(text: &str) -> Result<http::Uri, String> {
     const WRITE: &str = "write a URL such as http://127.0.0.1:8082/readyz";
     let url: http::Uri = text.parse().map_err(|_| WRITE)?;
@@ -434,7 +372,7 @@ fn tool(text: &str) -> Result<String, String> {
         .ok_or_else(|| "write a tool's name as the server's tools/list has it".to_owned())
 }
 
-fn base_url(text: &str) -> Result<String, String> {
+pub(super) fn base_url(text: &str) -> Result<String, String> {
     const WRITE: &str = "write http:// or https:// and a host, such as https://mcp.example.com";
     let uri: http::Uri = text.parse().map_err(|_| WRITE)?;
     let known = matches!(uri.scheme_str(), Some("http" | "https"));
@@ -457,10 +395,6 @@ mod tests {
 
     #[test]
     fn values_are_held_to_their_form() {
-        assert_eq!(ttl("90d"), Ok(Duration::from_secs(90 * 24 * 3600)));
-        assert!(ttl("0s").is_err() && ttl("5ms").is_err() && ttl("soon").is_err());
-        assert!(email("a@b.c").is_ok() && email("a b@c").is_err() && email("@b").is_err());
-        assert!(label("my laptop").is_ok() && label("a\nb").is_err() && label("").is_err());
         assert_eq!(base_url("https://h/").as_deref(), Ok("https://h"));
         assert_eq!(base_url("https://h/base/").as_deref(), Ok("https://h/base"));
         for bad in ["h", "ftp://h", "http://a:b@h", "http://h/?q", "http://h/#f"] {

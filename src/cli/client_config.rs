@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::config::Transport;
 
@@ -120,6 +120,26 @@ impl Client {
             } } }),
             Self::VsCode => json!({ "servers": { *name: typed } }),
         }
+    }
+
+    /// The content of the client's configuration file, for several servers; of a client without one, a list.
+    #[must_use]
+    pub fn json_for_servers(self, connections: &[Connection<'_>]) -> Value {
+        let each = connections.iter().map(|connection| self.json(connection));
+        if self == Self::Generic {
+            return each.collect();
+        }
+        let mut all = Map::new();
+        for one in each {
+            let Value::Object(one) = one else { continue };
+            for (table, servers) in one {
+                let into = all.entry(table).or_insert_with(|| json!({}));
+                if let (Value::Object(into), Value::Object(servers)) = (into, servers) {
+                    into.extend(servers);
+                }
+            }
+        }
+        Value::Object(all)
     }
 
     /// What a person pastes, and where; every line ends with a newline.

@@ -9,11 +9,12 @@ use super::args::ExplainArgs;
 use super::open::{self, Source};
 use super::output::{date, row, table};
 use super::secret::unknown_server;
-use super::{Failure, Output};
-use crate::config::{Backend, Discovery, Server};
+use super::{Failure, Output, access};
+use crate::config::{Backend, Config, Discovery, Server};
 use crate::inject::{Place, Slot};
 use crate::names::{ProfileName, SecretName};
-use crate::vault::{SecretInfo, UserRecord};
+use crate::policy;
+use crate::vault::{SecretInfo, User, UserRecord, Vault, VaultError};
 
 pub(super) async fn run(args: &ExplainArgs, from: &Source, out: &Output) -> Result<(), Failure> {
     let config = from.load()?;
@@ -25,7 +26,7 @@ pub(super) async fn run(args: &ExplainArgs, from: &Source, out: &Output) -> Resu
     let user = vault.user(&args.user).await?;
     let secrets = if server.slots.need_secrets() {
         vault
-            .secrets_for(&user, &args.server, &args.profile)
+            .secrets_found(&args.user, &args.server, &args.profile)
             .await?
     } else {
         Vec::new()
@@ -39,16 +40,44 @@ pub(super) async fn run(args: &ExplainArgs, from: &Source, out: &Output) -> Resu
         },
         disabled: user.record.disabled,
         profiles: profiles(&user.record, args),
-        version: secrets.first().map(|secret| secret.version),
+        version: own_version(&secrets),
+        barred: barred(&vault, &config, &user, args).await?,
         everything: server.slots.merges_all(),
         filled: fill(server, &secrets, args.tool.as_deref()),
     };
     out.answer(&explained.document(), &explained.text())
 }
 
+/// The version of the user's own set.
+fn own_version(secrets: &[SecretInfo]) -> Option<u64> {
+    let mut own = secrets.iter().filter(|secret| secret.group.is_none());
+    own.next().map(|secret| secret.version)
+}
+
+/// Whether the user may not use the server, or the tool.
+async fn barred(
+    vault: &Vault,
+    config: &Config,
+    user: &User,
+    args: &ExplainArgs,
+) -> Result<Option<&'static str>, Failure> {
+    let mut lists = vec![user.record.access.clone()];
+    for id in &user.record.groups {
+        let group = vault.group_by_id(id).await?.ok_or(VaultError::GroupGone)?;
+        lists.push(group.record.access);
+    }
+    let (server, default) = (args.server.as_str(), access::default_access(config));
+    let tool = |tool: &String| policy::tool_allowed(lists.iter(), server, tool);
+    Ok(match () {
+        () if !policy::server_allowed(lists.iter(), default, server) => Some("server"),
+        () if !args.tool.as_ref().is_none_or(tool) => Some("tool"),
+        () => None,
+    })
+}
+
 /// The profiles in which the user has secrets for the server.
 fn profiles(user: &UserRecord, args: &ExplainArgs) -> Vec<String> {
-    let sets = user.secrets.iter();
+    let sets = user.sets.secrets.iter();
     let of_server = sets.filter(|set| set.server == args.server.as_str());
     of_server.map(|set| set.profile.clone()).collect()
 }
@@ -65,6 +94,20 @@ struct Filled {
 struct Needed {
     name: String,
     state: State,
+    version: Option<u64>,
+    /// The group that shares it.
+    group: Option<String>,
+}
+
+impl Needed {
+    fn of(secret: &SecretInfo, state: State) -> Self {
+        Self {
+            name: secret.name.clone(),
+            state,
+            version: Some(secret.version),
+            group: secret.group.clone(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -99,10 +142,7 @@ fn fill(server: &Server, secrets: &[SecretInfo], tool: Option<&str>) -> Vec<Fill
     let merged = secrets.iter().map(|secret| Filled {
         place: Place::Argument(secret.name.clone()),
         tools: None,
-        secrets: vec![Needed {
-            name: secret.name.clone(),
-            state: State::Set,
-        }],
+        secrets: vec![Needed::of(secret, State::Set)],
     });
     declared
         .chain(merged.filter(|_| server.slots.merges_all()))
@@ -116,14 +156,15 @@ fn needed(slot: &Slot<'_>, secrets: &[SecretInfo]) -> Vec<Needed> {
         if needed.iter().any(|known| known.name == name) {
             continue;
         }
-        let state = match secrets.iter().find(|secret| secret.name == name) {
-            None => State::Missing,
-            Some(secret) if fits(slot, secret) => State::Set,
-            Some(_) => State::Unfit,
-        };
-        needed.push(Needed {
-            name: name.to_owned(),
-            state,
+        needed.push(match secrets.iter().find(|secret| secret.name == name) {
+            None => Needed {
+                name: name.to_owned(),
+                state: State::Missing,
+                version: None,
+                group: None,
+            },
+            Some(secret) if fits(slot, secret) => Needed::of(secret, State::Set),
+            Some(secret) => Needed::of(secret, State::Unfit),
         });
     }
     needed
@@ -151,6 +192,8 @@ struct Explained<'a> {
     /// The slots it needs, or goes without.
     of_discovery: &'static str,
     disabled: bool,
+    /// What the user may not use: the server, or the tool.
+    barred: Option<&'static str>,
     profiles: Vec<String>,
     version: Option<u64>,
     everything: bool,
@@ -195,6 +238,7 @@ impl Explained<'_> {
         json!({
             "user": self.args.user.as_str(),
             "disabled": self.disabled,
+            "allowed": self.barred.is_none(),
             "server": self.args.server.as_str(),
             "tool": self.args.tool,
             "profile": self.args.profile.as_str(),
@@ -219,16 +263,20 @@ impl Explained<'_> {
             Place::Variable(name) => ("variable", name.as_str()),
         };
         let secrets = filled.secrets.iter().map(|secret| {
-            let version = self.version.filter(|_| secret.state != State::Missing);
             let set_with = (secret.state != State::Set).then(|| self.command(&secret.name));
             json!({
-                "name": secret.name, "profile": self.args.profile.as_str(), "version": version,
+                "name": secret.name, "profile": self.args.profile.as_str(),
+                "version": secret.version, "group": secret.group,
                 "state": secret.state.word(), "set_with": set_with,
             })
         });
         json!({
             "place": place, "name": name, "tools": filled.tools,
-            "from": if filled.secrets.is_empty() { "constant" } else { "user" },
+            "from": match filled.secrets.first() {
+                None => "constant",
+                Some(secret) if secret.group.is_some() => "group",
+                Some(_) => "user",
+            },
             "secrets": secrets.collect::<Vec<_>>(),
         })
     }
@@ -282,7 +330,11 @@ impl Explained<'_> {
                 rows.push(row([&place, &scope, "-", "constant", "-"]));
             }
             for secret in &filled.secrets {
-                let from = format!("{}, profile {}", self.args.user, self.args.profile);
+                let owner = match &secret.group {
+                    Some(group) => format!("group {group}"),
+                    None => self.args.user.to_string(),
+                };
+                let from = format!("{owner}, profile {}", self.args.profile);
                 let state = match secret.state {
                     State::Missing => "MISSING",
                     State::Unfit => "UNFIT",
@@ -334,6 +386,11 @@ impl Explained<'_> {
                 format!("Discovery (initialize, the lists, …): goes without the {slots} whose secrets are missing.")
             }
         });
+        if let Some(barred) = self.barred {
+            lines.push(format!(
+                "{user} may not use this {barred}, so the request is refused: cloakroom access show {user}"
+            ));
+        }
         if self.disabled {
             lines.push(format!(
                 "{user} is disabled, so every request is refused: cloakroom user enable {user}"

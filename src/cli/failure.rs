@@ -4,8 +4,9 @@ use std::fmt;
 use std::process::ExitCode;
 
 use crate::config::ConfigErrors;
+use crate::moving::FileError;
 use crate::store::{BackupError, CopyError, OpenError, StoreError};
-use crate::vault::{CheckError, KeyringError, ReadOnly, SecretError, VaultError};
+use crate::vault::{CheckError, KeyringError, PassphraseError, ReadOnly, SecretError, VaultError};
 
 /// Why a command was not done, what to do about it, and the exit code.
 #[derive(Debug)]
@@ -94,8 +95,10 @@ failures!(
     BackupError,
     CheckError,
     CopyError,
+    FileError,
     KeyringError,
     OpenError,
+    PassphraseError,
     ReadOnly,
     SecretError,
     StoreError,

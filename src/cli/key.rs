@@ -6,12 +6,12 @@ use zeroize::Zeroizing;
 
 use super::args::KeyCommand;
 use super::open::{self, Source};
-use super::output::{date, is_past, row, table};
-use super::{Failure, Output, input, settle};
+use super::output::{date, row, table};
+use super::{Failure, Output, input, settle, user};
 use crate::config::Config;
 use crate::identity::{KeyDigest, KeyId};
 use crate::names::UserName;
-use crate::vault::{IssuedKey, KeyInfo, KeyRequest, Vault};
+use crate::vault::{IssuedKey, KeyInfo, KeyRequest, Limits, Vault};
 
 pub(super) async fn run(command: &KeyCommand, from: &Source, out: &Output) -> Result<(), Failure> {
     let config = from.load()?;
@@ -21,12 +21,14 @@ pub(super) async fn run(command: &KeyCommand, from: &Source, out: &Output) -> Re
             name,
             ttl,
             profile,
+            limits,
         } => {
             let vault = open::vault(&config).await?;
             let request = KeyRequest {
                 name: name.clone(),
                 ttl: *ttl,
                 profile: profile.clone(),
+                limits: user::limits(Limits::default(), limits),
             };
             show_once(&vault.issue_key(user, request).await?, user, out)
         }
@@ -81,7 +83,7 @@ async fn list(vault: &Vault, user: &UserName, out: &Output) -> Result<(), Failur
         let record = &key.record;
         row([
             key.id.as_str(),
-            status(key),
+            key.status(),
             &date(record.created),
             &record.expires.map_or("never".to_owned(), date),
             record.profile.as_deref().unwrap_or("-"),
@@ -115,18 +117,10 @@ const NOT_AN_ID: &str = "that is not the id of a key: give the 16 hexadecimal di
                          `cloakroom key list USER` shows, or - and the key itself on standard \
                          input (an argument is seen by others on this machine, and shells keep it)";
 
-fn status(key: &KeyInfo) -> &'static str {
-    match (key.record.revoked, key.record.expires) {
-        (Some(_), _) => "revoked",
-        (None, Some(at)) if is_past(at) => "expired",
-        (None, _) => "usable",
-    }
-}
-
 fn document(key: &KeyInfo) -> Value {
     json!({
         "id": key.id.as_str(),
-        "status": status(key),
+        "status": key.status(),
         "name": key.record.name,
         "profile": key.record.profile,
         "created": date(key.record.created),

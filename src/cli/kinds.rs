@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Kinds in the order they are shown, with what they are.
-const KINDS: [(char, &str); 7] = [
+const KINDS: &[(char, &str)] = &[
     ('u', "users"),
     ('k', "keys"),
     ('s', "secret sets"),
@@ -11,6 +11,7 @@ const KINDS: [(char, &str); 7] = [
     ('a', "keys by user"),
     ('c', "check values"),
     ('h', "heartbeats of proxies"),
+    ('t', "anchors of the audit trail"),
 ];
 
 /// What a kind is; a later release may have more.

@@ -4,12 +4,13 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::Failure;
+pub(super) use crate::vault::date;
 
 /// Where a command writes.
 pub struct Output {
@@ -97,14 +98,6 @@ pub(super) fn table(rows: &[Vec<String>]) -> String {
 /// A row of a table.
 pub(super) fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
     cells.map(str::to_owned).to_vec()
-}
-
-/// Unix seconds as UTC, RFC 3339.
-pub(super) fn date(seconds: u64) -> String {
-    // The last moment RFC 3339 can write: a key of 9000 years is no reason to panic.
-    const LAST: u64 = 253_402_300_799;
-    let time = UNIX_EPOCH + Duration::from_secs(seconds.min(LAST));
-    humantime::format_rfc3339_seconds(time).to_string()
 }
 
 /// Whether a moment in unix seconds has come.

@@ -31,10 +31,7 @@ pub(super) fn run(args: &ClientConfigArgs, from: &Source, out: &Output) -> Resul
     }
     let of_listener = || base_url(&config.listen, config.tls.is_some());
     let base = args.url.clone().unwrap_or_else(of_listener);
-    let transport = match &settings.backend {
-        Backend::Http { transport, .. } => *transport,
-        Backend::Command(_) => Transport::Streamable,
-    };
+    let transport = transport(&settings.backend);
     let connection = Connection {
         name: &name(&server, args.profile.as_ref()),
         url: &format!("{base}{}", path(&server, args.profile.as_ref(), transport)),
@@ -42,6 +39,14 @@ pub(super) fn run(args: &ClientConfigArgs, from: &Source, out: &Output) -> Resul
         key: key.as_ref().map_or(PLACEHOLDER, |key| key.as_str()),
     };
     out.answer(&json_for_all(&connection), &text_for_all(&connection))
+}
+
+/// What clients speak where this backend is called.
+pub(super) fn transport(backend: &Backend) -> Transport {
+    match backend {
+        Backend::Http { transport, .. } => *transport,
+        Backend::Command(_) => Transport::Streamable,
+    }
 }
 
 /// What the client calls the server. Two profiles of one server must not be the same to it, and not
@@ -53,7 +58,11 @@ fn name(server: &ServerName, profile: Option<&ProfileName>) -> String {
     }
 }
 
-fn path(server: &ServerName, profile: Option<&ProfileName>, transport: Transport) -> String {
+pub(super) fn path(
+    server: &ServerName,
+    profile: Option<&ProfileName>,
+    transport: Transport,
+) -> String {
     let last = match transport {
         Transport::Streamable => "mcp",
         Transport::Sse => "sse",
@@ -65,12 +74,12 @@ fn path(server: &ServerName, profile: Option<&ProfileName>, transport: Transport
 }
 
 /// Whether clients must be told another address: few can call a Unix socket.
-fn reached_otherwise(listen: &Listen) -> bool {
+pub(super) fn reached_otherwise(listen: &Listen) -> bool {
     !listen.is_local() || matches!(listen, Listen::Unix(_))
 }
 
 /// How a client on this machine reaches what listens there.
-fn base_url(listen: &Listen, secure: bool) -> String {
+pub(super) fn base_url(listen: &Listen, secure: bool) -> String {
     let scheme = if secure { "https" } else { "http" };
     let Listen::Tcp(address) = listen else {
         return format!("{scheme}://localhost");

@@ -2,14 +2,14 @@
 
 use serde_json::json;
 
-use super::args::SecretCommand;
+use super::args::{GroupSecretCommand, SecretCommand};
 use super::open::{self, Source};
 use super::output::{date, row, table};
 use super::{Failure, Output, input};
 use crate::config::{Config, Server};
-use crate::inject::{Place, Slot};
-use crate::names::{ProfileName, SecretName, ServerName, UserName};
-use crate::vault::{SecretError, SecretValue, Vault};
+use crate::inject::Slot;
+use crate::names::{ProfileName, SecretName, ServerName};
+use crate::vault::{Owner, SecretError, SecretValue, Vault};
 
 pub(super) async fn run(
     command: &SecretCommand,
@@ -24,20 +24,12 @@ pub(super) async fn run(
             profile,
             value,
         } => {
-            if !value.is_empty() {
-                return Err(Failure::usage(
-                    "a secret is never given as an argument, which others on this machine can see \
-                     and shells keep: give it at the prompt or on standard input",
-                ));
-            }
-            let target = Target {
-                user,
-                server,
-                profile,
-            };
-            set(&target, &secret_name(name)?, &from.load()?, out).await
+            let target = Target::new(user, server, profile);
+            set_unless_given(&target, name, value, from, out).await
         }
-        SecretCommand::List { user } => list(&open::vault(&from.load()?).await?, user, out).await,
+        SecretCommand::List { user } => {
+            list(&open::vault(&from.load()?).await?, &user.into(), out).await
+        }
         SecretCommand::Delete {
             user,
             server,
@@ -45,28 +37,76 @@ pub(super) async fn run(
             profile,
             ..
         } => {
-            let name = name.as_deref().map(secret_name).transpose()?;
-            let vault = open::vault(&from.load()?).await?;
-            delete(
-                &vault,
-                &Target {
-                    user,
-                    server,
-                    profile,
-                },
-                name.as_ref(),
-                out,
-            )
-            .await
+            let target = Target::new(user, server, profile);
+            delete(&target, name.as_deref(), from, out).await
         }
     }
 }
 
+/// `group secret …`
+pub(super) async fn run_group(
+    command: &GroupSecretCommand,
+    from: &Source,
+    out: &Output,
+) -> Result<(), Failure> {
+    match command {
+        GroupSecretCommand::Set {
+            group,
+            server,
+            name,
+            profile,
+            value,
+        } => {
+            let target = Target::new(group, server, profile);
+            set_unless_given(&target, name, value, from, out).await
+        }
+        GroupSecretCommand::List { group } => {
+            list(&open::vault(&from.load()?).await?, &group.into(), out).await
+        }
+        GroupSecretCommand::Delete {
+            group,
+            server,
+            name,
+            profile,
+            ..
+        } => {
+            let target = Target::new(group, server, profile);
+            delete(&target, name.as_deref(), from, out).await
+        }
+    }
+}
+
+async fn set_unless_given(
+    target: &Target<'_>,
+    name: &str,
+    value: &[std::ffi::OsString],
+    from: &Source,
+    out: &Output,
+) -> Result<(), Failure> {
+    if !value.is_empty() {
+        return Err(Failure::usage(
+            "a secret is never given as an argument, which others on this machine can see \
+             and shells keep: give it at the prompt or on standard input",
+        ));
+    }
+    set(target, &secret_name(name)?, &from.load()?, out).await
+}
+
 /// Whose secrets, for which server and profile.
 struct Target<'a> {
-    user: &'a UserName,
+    owner: Owner,
     server: &'a ServerName,
     profile: &'a ProfileName,
+}
+
+impl<'a> Target<'a> {
+    fn new(owner: impl Into<Owner>, server: &'a ServerName, profile: &'a ProfileName) -> Self {
+        Self {
+            owner: owner.into(),
+            server,
+            profile,
+        }
+    }
 }
 
 /// Does not repeat the text: some will write `NAME=value`.
@@ -86,17 +126,17 @@ async fn set(
     out: &Output,
 ) -> Result<(), Failure> {
     let Target {
-        user,
+        owner,
         server,
         profile,
     } = target;
     let slots = Slots::of(config, server)?;
     let vault = open::vault(config).await?;
     // Before asking for the value: nobody should look it up for nothing.
-    vault.user(user).await?;
-    let prompt = format!("{name} of {user} for {server} (not shown): ");
+    vault.check_owner(owner).await?;
+    let prompt = format!("{name} of {} for {server} (not shown): ", owner.name());
     let value = SecretValue::new(input::hidden(&prompt)?).map_err(|error| refused(name, &error))?;
-    if slots.uses_in_header(name) {
+    if slots.config.slots.uses_in_header(name) {
         value.fits_header().map_err(|error| refused(name, &error))?;
     }
     if !slots.uses(name) {
@@ -109,15 +149,18 @@ async fn set(
         ));
     }
     vault
-        .set_secret(user, server, profile, name, &value)
+        .set_secret(owner, server, profile, name, &value)
         .await?;
     let document = json!({
-        "user": user.as_str(), "server": server.as_str(),
+        owner.kind(): owner.name(), "server": server.as_str(),
         "profile": profile.as_str(), "name": name.as_str(), "used": slots.uses(name),
     });
     out.answer(
         &document,
-        &format!("set {name} of {user} for {server} (profile {profile})\n"),
+        &format!(
+            "set {name} of {} for {server} (profile {profile})\n",
+            owner.name()
+        ),
     )
 }
 
@@ -125,8 +168,8 @@ fn refused(name: &SecretName, error: &SecretError) -> Failure {
     Failure::new(format!("{name} was not set: {error}"))
 }
 
-async fn list(vault: &Vault, user: &UserName, out: &Output) -> Result<(), Failure> {
-    let secrets = vault.secrets(user).await?;
+async fn list(vault: &Vault, owner: &Owner, out: &Output) -> Result<(), Failure> {
+    let secrets = vault.secrets(owner).await?;
     let mut rows = vec![row(["SERVER", "PROFILE", "NAME", "SET CHANGED"])];
     let mut documents = Vec::new();
     for secret in &secrets {
@@ -146,28 +189,34 @@ async fn list(vault: &Vault, user: &UserName, out: &Output) -> Result<(), Failur
 }
 
 async fn delete(
-    vault: &Vault,
     target: &Target<'_>,
-    name: Option<&SecretName>,
+    name: Option<&str>,
+    from: &Source,
     out: &Output,
 ) -> Result<(), Failure> {
+    let name = name.map(secret_name).transpose()?;
+    let name = name.as_ref();
+    let vault = open::vault(&from.load()?).await?;
     let Target {
-        user,
+        owner,
         server,
         profile,
     } = target;
     match name {
-        Some(name) => vault.delete_secret(user, server, profile, name).await?,
-        None => vault.delete_secrets(user, server, profile).await?,
+        Some(name) => vault.delete_secret(owner, server, profile, name).await?,
+        None => vault.delete_secrets(owner, server, profile).await?,
     }
     let document = json!({
-        "user": user.as_str(), "server": server.as_str(),
+        owner.kind(): owner.name(), "server": server.as_str(),
         "profile": profile.as_str(), "deleted": name.map_or("all", SecretName::as_str),
     });
     let what = name.map_or("all secrets", SecretName::as_str);
     out.answer(
         &document,
-        &format!("deleted {what} of {user} for {server} (profile {profile})\n"),
+        &format!(
+            "deleted {what} of {} for {server} (profile {profile})\n",
+            owner.name()
+        ),
     )
 }
 
@@ -195,15 +244,7 @@ impl<'a> Slots<'a> {
     }
 
     fn uses(&self, name: &SecretName) -> bool {
-        let slots = &self.config.slots;
-        slots.merges_all() || slots.secret_names().contains(name)
-    }
-
-    /// Only a header cannot carry every text.
-    fn uses_in_header(&self, name: &SecretName) -> bool {
-        self.slots()
-            .filter(|slot| matches!(slot.place, Place::Header(_)))
-            .any(|slot| slot.template.secrets().any(|used| used == name))
+        self.config.slots.uses(name)
     }
 
     fn unused(&self, name: &SecretName) -> String {

@@ -1,8 +1,6 @@
 //! What of a configuration counts only when a process starts: a reload leaves it as it was.
 
-use std::net::SocketAddr;
-
-use super::{Config, DataDir, KeyringSource, Listen, LogFormat, Store, Telemetry};
+use super::{Audit, Config, DataDir, KeyringSource, Listen, LogFormat, Store, Telemetry};
 use crate::tls::ServerFiles;
 
 impl Config {
@@ -14,10 +12,11 @@ impl Config {
             listen_uids: self.listen_uids.clone(),
             tls: self.tls.clone(),
             health_listen: self.health_listen.clone(),
-            admin_listen: self.admin_listen,
+            admin_listen: self.admin_listen.clone(),
             log: self.log.clone(),
             log_format: self.log_format,
             telemetry: self.telemetry.clone(),
+            audit: self.audit.clone(),
             threads: self.threads,
             connections: self.limits.connections,
             store: self.store.clone(),
@@ -33,10 +32,11 @@ pub struct AtStart {
     listen_uids: Option<Vec<u32>>,
     tls: Option<ServerFiles>,
     health_listen: Option<Listen>,
-    admin_listen: Option<SocketAddr>,
+    admin_listen: Option<Listen>,
     log: String,
     log_format: LogFormat,
     telemetry: Telemetry,
+    audit: Audit,
     threads: usize,
     connections: Option<usize>,
     store: Store,
@@ -62,6 +62,7 @@ impl AtStart {
             ("[keyring]", self.keyring == other.keyring),
             ("data_dir", self.data_dir == other.data_dir),
             ("[telemetry]", self.telemetry == other.telemetry),
+            ("[audit]", self.audit == other.audit),
         ];
         let differing = same.into_iter().filter(|(_, same)| !same);
         differing.map(|(key, _)| key).collect()

@@ -1,4 +1,5 @@
-//! `data_dir`: what servers that run as children leave on disk, and where each thing lies in it.
+//! `data_dir`: what servers that run as children leave on disk, the audit trail unless it goes elsewhere, and
+//! where each thing lies in it.
 
 use std::path::{Path, PathBuf, absolute};
 
@@ -37,6 +38,12 @@ impl DataDir {
         let place = file.map_or_else(|| store.url.shown(), |file| file.display().to_string());
         let place = crc32fast::hash(format!("{place} {}", store.key_prefix).as_bytes());
         self.all_children().join(format!("{place:08x}"))
+    }
+
+    /// The audit trail.
+    #[must_use]
+    pub fn audit(&self) -> PathBuf {
+        self.0.join("audit.jsonl")
     }
 
     /// Packages of npx and uvx.

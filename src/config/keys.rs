@@ -7,7 +7,11 @@ pub(super) const ROOT: &[&str] = &[
     "listen_uids",
     "health_listen",
     "admin_listen",
+    "admin_allowed_hosts",
+    "admin_allowed_origins",
     "default_server",
+    "default_access",
+    "default_user",
     "log",
     "log_format",
     "threads",
@@ -54,6 +58,13 @@ pub(super) const LIMITS: &[&str] = &[
     "user_streams",
     "connections",
     "failed_keys",
+    "user_rate",
+    "user_burst",
+    "user_daily",
+    "key_rate",
+    "key_burst",
+    "key_daily",
+    "rate_store_down",
     "read_timeout",
     "idle_timeout",
     "children",
@@ -65,6 +76,20 @@ pub(super) const LIMITS: &[&str] = &[
 /// `[telemetry]`
 pub(super) const TELEMETRY: &[&str] = &["otlp_endpoint", "service_name", "sample"];
 
+/// `[static_keys.NAME]`
+pub(super) const STATIC_KEY: &[&str] = &["sha256", "user", "profile"];
+
+/// `[audit]`
+pub(super) const AUDIT: &[&str] = &[
+    "file",
+    "stdout",
+    "redis_stream",
+    "redis_keep",
+    "required",
+    "sync",
+    "anchors_for",
+];
+
 /// The tables with fixed keys.
 pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("tls", TLS),
@@ -72,6 +97,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] = &[
     ("keyring", KEYRING),
     ("limits", LIMITS),
     ("telemetry", TELEMETRY),
+    ("audit", AUDIT),
 ];
 
 /// `[servers.NAME]`: keys that hold one value.
@@ -106,7 +132,10 @@ pub(super) const SLOTS: &[&str] = &["headers", "query", "arguments", "env"];
 
 /// Keys of the whole file, tables included.
 pub(super) fn root() -> Vec<&'static str> {
-    let tables = SECTIONS.iter().map(|(name, _)| *name).chain(["servers"]);
+    let tables = SECTIONS
+        .iter()
+        .map(|(name, _)| *name)
+        .chain(["servers", "static_keys"]);
     ROOT.iter().copied().chain(tables).collect()
 }
 

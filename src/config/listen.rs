@@ -105,13 +105,15 @@ pub(super) fn uid(value: &Value) -> Result<u32, String> {
 pub(super) fn uids(
     root: &Section<'_>,
     listen: Option<&Listen>,
-    health: Option<Option<&Listen>>,
+    others: [Option<Option<&Listen>>; 2],
 ) -> Option<Option<Vec<u32>>> {
     const KEY: &str = "listen_uids";
     const WANTED: &str = "write a list of users' numbers: [1000, 1001]";
     // One that is wrong may have been meant to be a socket.
     let no_socket = listen.is_some_and(|listen| !listen.is_unix())
-        && health.is_some_and(|health| health.is_none_or(|listen| !listen.is_unix()));
+        && others
+            .iter()
+            .all(|other| other.is_some_and(|other| other.is_none_or(|listen| !listen.is_unix())));
     if root.has(KEY) && no_socket {
         let message = "is for a Unix socket only (`listen = \"unix:…\"`); remove it";
         root.fail_key(KEY, message);

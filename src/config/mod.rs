@@ -12,7 +12,9 @@
 //!
 //! Nothing else of the house knows TOML or the environment.
 
+mod admin_names;
 mod at_start;
+mod audit;
 mod command;
 mod data_dir;
 mod document;
@@ -23,6 +25,8 @@ mod keys;
 mod limits;
 mod listen;
 mod parse;
+mod people;
+mod rates;
 mod reader;
 mod replicas;
 mod server;
@@ -36,18 +40,20 @@ mod values;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::Uri;
 
 pub use at_start::AtStart;
+pub use audit::{Audit, AuditStream};
 pub use command::{Command, Sandbox};
 pub use data_dir::DataDir;
 pub use error::{ConfigError, ConfigErrors};
 pub use keyring::{DEFAULT_KEYRING_FILE, KeyringSource};
 pub use listen::{Listen, TrustedProxies};
+pub use people::{DefaultAccess, People, StaticKey};
+pub use rates::{Bounds, Rates, StoreDown};
 pub use replicas::{HealthCheck, Replicas};
 pub use telemetry::{LogFormat, Telemetry};
 
@@ -76,7 +82,11 @@ pub struct Config {
     /// Where `/livez`, `/readyz` and `/metrics` are served, if anywhere.
     pub health_listen: Option<Listen>,
     /// Where the admin API is served, if anywhere.
-    pub admin_listen: Option<SocketAddr>,
+    pub admin_listen: Option<Listen>,
+    /// Hosts by which it may be called, as `allowed_hosts`.
+    pub admin_allowed_hosts: Vec<String>,
+    /// Origins of web pages that may call it, as `allowed_origins`; may be empty.
+    pub admin_allowed_origins: Vec<String>,
     /// The server behind `/mcp`; one of `servers`.
     pub default_server: Option<ServerName>,
     /// A level or filter that `tracing_subscriber::EnvFilter` accepts.
@@ -85,6 +95,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Where traces go, and which.
     pub telemetry: Telemetry,
+    /// Where the audit trail goes.
+    pub audit: Audit,
     /// Threads that serve requests, at least 1.
     pub threads: usize,
     /// Hosts a request may name, in lower case, never empty. One without a port allows every port.
@@ -103,6 +115,10 @@ pub struct Config {
     pub keyring: KeyringSource,
     /// Bounds on what clients send and backends answer.
     pub limits: Limits,
+    /// Bounds on how much users and keys ask for over time.
+    pub rates: Rates,
+    /// Who may call, and what, where no record says it.
+    pub people: People,
     /// The servers by name; at least one.
     pub servers: BTreeMap<ServerName, Server>,
     /// Where children have their private folders, and packages are kept.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::listen::{self, Listen, TrustedProxies};
 use super::reader::{Section, text};
 use super::{
-    Config, DataDir, Drain, LoopbackNames, Store, keyring, keys, limits, optional, server,
-    setup_url, telemetry, tls, values,
+    Config, DataDir, Drain, LoopbackNames, Store, admin_names, audit, keyring, keys, limits,
+    optional, people, rates, server, setup_url, telemetry, tls, values,
 };
 use crate::store::{ClientCertificate, Login, Settings, StoreUrl};
 
@@ -16,15 +16,11 @@ pub(super) fn config(root: &Section<'_>, folder: &Path) -> Option<Config> {
     let mut warnings = Vec::new();
     let listen = root.required("listen", |value| listen::listen(value, folder));
     let health_listen = optional(root, "health_listen", |v| listen::listen(v, folder));
-    let admin_listen = optional(root, "admin_listen", values::socket);
+    let admin_listen = optional(root, "admin_listen", |v| listen::listen(v, folder));
     let health = health_listen.as_ref().map(Option::as_ref);
-    refuse_shared_address(
-        root,
-        listen.as_ref(),
-        health.flatten(),
-        admin_listen.flatten().map(Listen::Tcp).as_ref(),
-    );
-    let listen_uids = listen::uids(root, listen.as_ref(), health);
+    let admin = admin_listen.as_ref().map(Option::as_ref);
+    refuse_shared_address(root, listen.as_ref(), health.flatten(), admin.flatten());
+    let listen_uids = listen::uids(root, listen.as_ref(), [health, admin]);
     let tls = tls::read(root, listen.as_ref(), folder);
     let proxy_protocol = root.required("proxy_protocol", listen::proxy_protocol);
     let trusted_proxies = listen::trusted_proxies(root);
@@ -36,6 +32,8 @@ pub(super) fn config(root: &Section<'_>, folder: &Path) -> Option<Config> {
         &mut warnings,
     );
     let names = AllowedNames::read(root, listen.as_ref());
+    let admin_names = admin_names::read(root, admin.flatten());
+    warn_of_plain_admin(admin.flatten(), &mut warnings);
     let log = root.required("log", values::log_filter);
     let log_format = telemetry::log_format(root);
     let telemetry = telemetry::telemetry(root);
@@ -46,17 +44,22 @@ pub(super) fn config(root: &Section<'_>, folder: &Path) -> Option<Config> {
     let store = store(root, folder);
     let keyring = keyring::read(root, folder);
     let limits = limits::read(root);
+    let rates = rates::read(root);
+    let reach = people::Reach {
+        listen: listen.as_ref(),
+        proxy_protocol,
+        trusted_proxies: trusted_proxies.as_ref(),
+    };
+    let people = people::read(root, &reach);
     let servers = server::read_all(root, folder, &mut warnings);
     let data_dir = root.required("data_dir", |value| {
         let wanted = "the path of a folder, such as \"cloakroom-data\"";
         values::file(text(value, wanted)?, folder).map(DataDir::new)
     });
+    let url = store.as_ref().map(|store| &store.settings.url);
+    let audit = audit::read(root, folder, url, data_dir.as_ref());
     let default_server = default_server(root);
-    if root.has("admin_listen") {
-        warnings
-            .push("admin_listen: checked, but nothing listens there in this release".to_owned());
-    }
-    let names = names?;
+    let (names, admin_names) = (names?, admin_names?);
     Some(Config {
         listen: listen?,
         listen_uids: listen_uids?,
@@ -65,10 +68,13 @@ pub(super) fn config(root: &Section<'_>, folder: &Path) -> Option<Config> {
         trusted_proxies: trusted_proxies?,
         health_listen: health_listen?,
         admin_listen: admin_listen?,
+        admin_allowed_hosts: admin_names.hosts,
+        admin_allowed_origins: admin_names.origins,
         default_server: default_server?,
         log: log?,
         log_format: log_format?,
         telemetry: telemetry?,
+        audit: audit?,
         threads: threads?.unwrap_or_else(cores),
         allowed_hosts: names.hosts,
         allowed_origins: names.origins,
@@ -78,6 +84,8 @@ pub(super) fn config(root: &Section<'_>, folder: &Path) -> Option<Config> {
         store: store?,
         keyring: keyring?,
         limits: limits?,
+        rates: rates?,
+        people: people?,
         servers: servers?,
         data_dir: data_dir?,
         folder: folder.to_owned(),
@@ -113,6 +121,14 @@ fn warn_of_plain_text(
     {
         let warning = "listen: keys travel unencrypted unless something in front terminates TLS; set \
                        cert_file and key_file under [tls], or listen on loopback or a Unix socket";
+        warnings.push(warning.to_owned());
+    }
+}
+
+fn warn_of_plain_admin(listen: Option<&Listen>, warnings: &mut Vec<String>) {
+    if listen.is_some_and(|listen| !listen.is_local()) {
+        let warning = "admin_listen: administrators' keys and secrets travel unencrypted; put something in front that \
+                       terminates TLS, or listen on loopback or a Unix socket";
         warnings.push(warning.to_owned());
     }
 }

@@ -2,7 +2,6 @@
 //!
 //! An error says what to write and never repeats the value.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,14 +11,6 @@ use http::uri::Authority;
 use super::document::Value;
 use super::keys;
 use super::reader::text;
-
-/// An IP address and a port.
-pub(super) fn socket(value: &Value) -> Result<SocketAddr, String> {
-    const WANTED: &str = "an IP address and a port, such as \"127.0.0.1:8080\" or \"[::1]:8080\"";
-    text(value, WANTED)?
-        .parse()
-        .map_err(|_| format!("not an address; write {WANTED}"))
-}
 
 /// A duration from `min` to `max`, both allowed.
 pub(super) fn duration(value: &Value, min: Duration, max: Duration) -> Result<Duration, String> {

@@ -8,7 +8,6 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::events::Events;
 use super::flights::Flight;
 use super::headers::{is_stream, of_message, of_stream};
 use super::line::LONGEST;
@@ -19,6 +18,7 @@ use super::session::Standing;
 use super::shared::Shared;
 use super::trouble::Problem;
 use super::wire::{Answer, PATIENCE, Sent};
+use crate::mcp::events::Events;
 use crate::mcp::headers::MCP_SESSION_ID;
 
 /// How long a stream may take to end after all is answered, for its connection to be used again.

@@ -7,11 +7,10 @@ use serde_json::Value;
 
 use super::message::Outgoing;
 use super::session::{Session, Standing};
-use crate::mcp::edit::{member, unquoted};
 use crate::mcp::headers::{
     LAST_EVENT_ID, MCP_METHOD, MCP_NAME, MCP_PROTOCOL_VERSION, MCP_SESSION_ID, mirrored,
 };
-use crate::mcp::mirrors::{Mirror, mirrors};
+use crate::mcp::mirrors::{Mirror, mirrors, shown};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EITHER: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
@@ -89,26 +88,12 @@ fn mirror(message: &Outgoing, learned: &Learned, headers: &mut HeaderMap) {
     if method != "tools/call" {
         return;
     }
+    let text = std::str::from_utf8(&message.text).unwrap_or_default();
     for wanted in learned.of(name) {
-        if let Some(value) = argument(message, &wanted.path) {
+        let arguments = message.arguments.clone();
+        if let Some(value) = arguments.and_then(|object| shown(text, object, &wanted.path)) {
             headers.insert(wanted.header.clone(), mirrored(&value));
         }
-    }
-}
-
-/// The argument at `path` as a header says it: a text as it is, a number or boolean as JSON writes it.
-fn argument(message: &Outgoing, path: &[String]) -> Option<String> {
-    let text = std::str::from_utf8(&message.text).ok()?;
-    let mut at = message.arguments.clone()?;
-    for name in path {
-        at = member(text, &at, name)?;
-    }
-    let written = &text[at];
-    match written.as_bytes().first()? {
-        b'"' => unquoted(written).map(|value| value.into_owned()),
-        b'{' | b'[' => None,
-        _ if written == "null" => None,
-        _ => Some(written.to_owned()),
     }
 }
 

@@ -8,7 +8,6 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 use tokio::time::{Instant, sleep};
 
-use super::events::Events;
 use super::headers::{is_stream, of_stream};
 use super::line::LONGEST;
 use super::message::failed;
@@ -17,6 +16,7 @@ use super::session::Standing;
 use super::shared::Shared;
 use super::trouble::Problem;
 use super::wire::Answer;
+use crate::mcp::events::Events;
 
 /// How long to wait before asking again, where the server does not say.
 const RETRY: Duration = Duration::from_secs(1);

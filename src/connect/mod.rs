@@ -15,7 +15,6 @@
 //!    ended too. A second signal, or one after the end of the input, waits for nobody.
 
 mod bridge;
-mod events;
 mod exchange;
 mod flights;
 mod headers;

@@ -10,7 +10,6 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
-use super::events::Events;
 use super::headers::{is_stream, of_stream};
 use super::line::LONGEST;
 use super::message::failed;
@@ -18,6 +17,7 @@ use super::session::Standing;
 use super::shared::Shared;
 use super::trouble::Problem;
 use super::wire::Answer;
+use crate::mcp::events::Events;
 
 /// The stream, if it is open.
 #[derive(Default)]

@@ -21,7 +21,7 @@ use crate::cli::{DemoArgs, Failure, Output, open};
 use crate::config::Config;
 use crate::identity::ApiKey;
 use crate::names::{ProfileName, SecretName, ServerName, UserName};
-use crate::vault::{KeyRequest, SecretValue, Vault, VaultError};
+use crate::vault::{KeyRequest, NewUser, SecretValue, Vault, VaultError};
 use crate::{serve, telemetry};
 use folder::Folder;
 
@@ -95,9 +95,11 @@ async fn invite(config: &Config) -> Result<Vec<Guest>, Failure> {
 
 async fn invite_one(vault: &Vault, name: &str) -> Result<Zeroizing<String>, Failure> {
     let user = UserName::parse(name).map_err(Failure::new)?;
-    match vault.add_user(&user, None).await {
+    match vault.add_user(&user, NewUser::default()).await {
         Ok(_) => {}
-        Err(VaultError::UserExists(_)) => vault.set_disabled(&user, false).await?,
+        Err(VaultError::UserExists(_)) => {
+            vault.set_disabled(&user, false).await?;
+        }
         Err(error) => return Err(error.into()),
     }
     let server = ServerName::parse(SERVER).map_err(Failure::new)?;

@@ -4,6 +4,10 @@
 //! [`Gate::admit`]. Only the second makes a [`Grant`], and nothing is sent to a backend without one.
 
 mod door;
+mod grant;
+mod permits;
+mod refusal;
+mod spending;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,76 +16,43 @@ use std::time::{Duration, Instant};
 use http::HeaderMap;
 
 pub use door::{Discovery, Door, NoServerKey};
+pub use grant::{Grant, Used};
+pub use permits::Permits;
+pub use spending::Rates;
 
-use crate::identity::{KeyDigest, credential};
+use crate::identity::{CredentialError, KeyDigest, credential};
 pub use crate::inject::{Environment, Planned, Request};
-use crate::inject::{Place, Plan, Unplannable};
-use crate::names::{ProfileName, ServerName};
-use crate::policy::{self, Denied};
+use crate::names::{ProfileName, ServerName, UserName};
+use crate::policy;
+pub use crate::policy::DefaultAccess;
 use crate::rejection::{Kind, Rejection};
 use crate::resolve::{Identity, ResolveError, Resolver};
 use crate::vault::{SecretSet, now_seconds};
+use grant::Unsealed;
+use refusal::{refusal, stands, unreadable, unresolved};
 
-/// Proof that this request is allowed, and what is to be put into it. Made by [`Gate::admit`] only.
-pub struct Grant<'d> {
-    plan: Plan<'d>,
-    secret_version: u64,
-    merged: Vec<String>,
-}
-
-impl Grant<'_> {
-    /// The version of the secrets in the plan; 0 when the request needs none.
-    #[must_use]
-    pub fn secret_version(&self) -> u64 {
-        self.secret_version
-    }
-
-    /// The arguments that are the user's secrets under their own names, to be hidden from tool lists
-    /// besides the declared ones.
-    #[must_use]
-    pub fn merged(&self) -> &[String] {
-        &self.merged
-    }
-
-    /// The arguments to be set in a call of `tool`.
-    pub fn arguments<'a>(&'a self, tool: &'a str) -> impl Iterator<Item = &'a Planned<'a>> {
-        self.plan.arguments(tool)
-    }
-
-    /// Puts the headers of the plan into `headers`.
-    pub fn apply(&mut self, headers: &mut HeaderMap) {
-        self.plan.apply(headers);
-    }
-
-    /// The query to be appended to the backend's; empty when there is none. It holds secrets.
-    #[must_use]
-    pub fn expose_query(&self) -> &str {
-        self.plan.expose_query()
-    }
-
-    /// What the child process of this user is to be started with.
-    #[must_use]
-    pub fn environment(&self) -> &Environment {
-        self.plan.environment()
-    }
+/// What holds for requests to every server.
+#[derive(Clone, Default)]
+pub struct Rules {
+    /// What keys begin with that are looked up besides our own.
+    pub key_prefixes: Vec<String>,
+    /// Which servers may be used by whom no list allows any.
+    pub default_access: DefaultAccess,
+    /// How much may be asked for over time; nothing is bounded without.
+    pub rates: Option<Rates>,
 }
 
 /// Judges requests.
 pub struct Gate {
     resolver: Resolver,
     doors: BTreeMap<ServerName, Arc<Door>>,
-    key_prefixes: Vec<String>,
+    rules: Rules,
 }
 
 impl Gate {
-    /// A gate to the servers behind `doors`; keys that begin with one of `key_prefixes` are looked
-    /// up besides our own.
+    /// A gate to the servers behind `doors`.
     #[must_use]
-    pub fn new(
-        resolver: Resolver,
-        doors: impl IntoIterator<Item = Door>,
-        key_prefixes: Vec<String>,
-    ) -> Self {
+    pub fn new(resolver: Resolver, doors: impl IntoIterator<Item = Door>, rules: Rules) -> Self {
         let doors = doors
             .into_iter()
             .map(|door| (door.name.clone(), Arc::new(door)))
@@ -89,7 +60,7 @@ impl Gate {
         Self {
             resolver,
             doors,
-            key_prefixes,
+            rules,
         }
     }
 
@@ -109,20 +80,75 @@ impl Gate {
         headers: &HeaderMap,
         server: Option<&ServerName>,
     ) -> Result<Identity, Rejection> {
-        let unknown = || Rejection::new(Kind::Unauthenticated);
-        let key = credential(headers).map_err(|_| unknown())?;
-        let digest = KeyDigest::of_presented(key, &self.key_prefixes).map_err(|_| unknown())?;
         let door = server.and_then(|server| self.doors.get(server));
         let wants = door
             .filter(|door| door.slots.need_secrets())
             .map(|door| (door.name.as_str(), ProfileName::DEFAULT));
-        let identity = self
-            .resolver
-            .identify(digest, wants)
-            .await
-            .map_err(unresolved)?;
+        let identity = self.identify(headers, wants).await?;
         stands(&identity)?;
         Ok(identity)
+    }
+
+    async fn identify(
+        &self,
+        headers: &HeaderMap,
+        wants: Option<(&str, &str)>,
+    ) -> Result<Identity, Rejection> {
+        let (resolver, unknown) = (&self.resolver, || Rejection::new(Kind::Unauthenticated));
+        let known = match credential(headers) {
+            Ok(key) => match resolver.static_key(key) {
+                Some(known) => Some(known),
+                None => {
+                    let digest = KeyDigest::of_presented(key, &self.rules.key_prefixes);
+                    let digest = digest.map_err(|_| unknown())?;
+                    let identity = resolver.identify(digest, wants).await;
+                    return identity.map_err(unresolved);
+                }
+            },
+            Err(CredentialError::Missing) => resolver.default_user(),
+            Err(CredentialError::Malformed) => None,
+        };
+        let identity = resolver.identify_static(known.ok_or_else(unknown)?).await;
+        identity.map_err(unresolved)
+    }
+
+    /// The user `name`, in whose name `caller` calls.
+    ///
+    /// # Errors
+    /// That he may not, that there is no such user, or what keeps it from being found out.
+    pub async fn on_behalf(
+        &self,
+        caller: &Identity,
+        name: &UserName,
+    ) -> Result<Identity, Rejection> {
+        // Before the name is looked up: nobody else is told who there is.
+        if !policy::acts_for(caller.user(), name.as_str()) {
+            return Err(Rejection::new(Kind::MayNotActFor));
+        }
+        let identity = self.resolver.on_behalf(caller, name).await;
+        let identity = identity.map_err(|error| match error {
+            ResolveError::Unknown => Rejection::new(Kind::UnknownUser),
+            error => unresolved(error),
+        })?;
+        stands(&identity)?;
+        Ok(identity)
+    }
+
+    /// What the user may use of the server behind `door`.
+    ///
+    /// # Errors
+    /// That he may not use it at all.
+    pub fn permits(&self, identity: &Identity, door: &Door) -> Result<Permits, Rejection> {
+        let default = self.rules.default_access;
+        let permits = Permits::of(identity, default, &door.name);
+        permits.ok_or_else(|| {
+            let text = format!(
+                "you may not use the server `{}`: ask your administrator (cloakroom access show {})",
+                door.name,
+                identity.user_name()
+            );
+            Rejection::with_text(Kind::ServerBlocked, text)
+        })
     }
 
     /// The profile whose secrets are used: the one `asked` for in the path, else the key's.
@@ -189,30 +215,20 @@ impl Gate {
         profile: &ProfileName,
         request: &Request<'_>,
     ) -> Result<Grant<'d>, Rejection> {
-        let (secrets, secret_version) = if door.slots.needs_secrets(request) {
+        let unsealed = if door.slots.needs_secrets(request) {
             match self.unseal(identity, door, profile).await {
                 Err(rejection)
                     if request.optional && rejection.kind() == Kind::SecretUnreadable =>
                 {
-                    (SecretSet::empty(), 0)
+                    Unsealed::default()
                 }
                 unsealed => unsealed?,
             }
         } else {
-            (SecretSet::empty(), 0)
+            Unsealed::default()
         };
-        let plan = door.slots.plan(&secrets, request);
-        let merged = if door.slots.merges_all() {
-            secrets.names().map(str::to_owned).collect()
-        } else {
-            Vec::new()
-        };
-        match plan {
-            Ok(plan) => Ok(Grant {
-                plan,
-                secret_version,
-                merged,
-            }),
+        match door.slots.plan(&unsealed.secrets, request) {
+            Ok(plan) => Ok(Grant::new(plan, door, &unsealed)),
             Err(unplannable) => Err(refusal(identity, door, profile, &unplannable)),
         }
     }
@@ -256,21 +272,27 @@ impl Gate {
         Ok(identity)
     }
 
-    /// Resolves when the key no longer stands: revoked, expired, its user disabled or gone, or
-    /// that it cannot be found out for longer than the rule allows.
-    pub async fn until_denied(&self, mut identity: Identity) {
+    /// Resolves when a stream that was opened with these permits is to end: the key no longer stands
+    /// (revoked, expired, its user disabled or gone), the server or other tools of it may be used now, or
+    /// nothing can be found out for longer than the rule allows.
+    pub async fn until_denied(&self, mut identity: Identity, permits: Permits) {
         const LONGEST: u64 = 3600;
+        let default = self.rules.default_access;
         loop {
             let left = identity
                 .key()
                 .expires
                 .map(|at| at.saturating_sub(now_seconds()));
-            let wait = std::time::Duration::from_secs(left.unwrap_or(LONGEST).clamp(1, LONGEST));
+            let wait = Duration::from_secs(left.unwrap_or(LONGEST).clamp(1, LONGEST));
             self.resolver.changed(&identity, wait).await;
             identity = match self.resolver.again(&identity).await {
                 Ok(identity) if stands(&identity).is_ok() => identity,
                 _ => return,
             };
+            let now = Permits::of(&identity, default, permits.server());
+            if !now.is_some_and(|now| now.lists_the_same(&permits)) {
+                return;
+            }
         }
     }
 
@@ -279,104 +301,20 @@ impl Gate {
         identity: &Identity,
         door: &Door,
         profile: &ProfileName,
-    ) -> Result<(SecretSet, u64), Rejection> {
+    ) -> Result<Unsealed, Rejection> {
         let sealed = self
             .resolver
-            .secrets(identity, door.name.as_str(), profile.as_str())
-            .await;
-        let record = match sealed {
-            Ok(Some(record)) => record,
-            Ok(None) => return Ok((SecretSet::empty(), 0)),
-            Err(ResolveError::Unreadable(error)) => {
-                return Err(unreadable(identity, door, profile, &error));
-            }
-            Err(error) => return Err(unresolved(error)),
-        };
-        match door.opener.open(&record) {
-            Ok(set) => Ok((set, record.version)),
-            Err(error) => Err(unreadable(identity, door, profile, &error)),
+            .secrets(identity, door.name.as_str(), profile.as_str());
+        let sealed = sealed.await.map_err(|error| match error {
+            ResolveError::Unreadable(error) => unreadable(identity, door, profile, &error),
+            error => unresolved(error),
+        })?;
+        let mut unsealed = Unsealed::default();
+        for set in sealed {
+            let opened: Result<SecretSet, _> = door.opener.open(&set.record);
+            let opened = opened.map_err(|error| unreadable(identity, door, profile, &error))?;
+            unsealed.add(opened, set.record.version, set.group);
         }
-    }
-}
-
-fn stands(identity: &Identity) -> Result<(), Rejection> {
-    let denied = policy::standing(identity.key(), identity.disabled(), now_seconds());
-    denied.map_err(|denied| {
-        Rejection::new(match denied {
-            Denied::KeyExpired => Kind::KeyExpired,
-            Denied::KeyRevoked => Kind::KeyRevoked,
-            Denied::UserDisabled => Kind::UserDisabled,
-        })
-    })
-}
-
-fn unresolved(error: ResolveError) -> Rejection {
-    match error {
-        ResolveError::Unknown => Rejection::new(Kind::Unauthenticated),
-        ResolveError::Unreadable(error) => {
-            tracing::error!(%error, "a key's or user's record cannot be used");
-            Rejection::new(Kind::RecordUnreadable)
-        }
-        ResolveError::Store(error) => {
-            tracing::warn!(%error, "a key cannot be checked");
-            Rejection::new(Kind::StoreUnreachable)
-        }
-    }
-}
-
-fn unreadable(
-    identity: &Identity,
-    door: &Door,
-    profile: &ProfileName,
-    error: &dyn std::fmt::Display,
-) -> Rejection {
-    let (user, server) = (identity.user_name(), &door.name);
-    tracing::error!(user, %server, %profile, %error, "secrets cannot be used");
-    let text = format!(
-        "the secrets of `{user}` for the server `{server}` cannot be opened ({error}); delete them \
-         with `cloakroom secret delete {user} {server} --all{}` and set them again",
-        option(profile)
-    );
-    Rejection::with_text(Kind::SecretUnreadable, text)
-}
-
-fn refusal(
-    identity: &Identity,
-    door: &Door,
-    profile: &ProfileName,
-    unplannable: &Unplannable,
-) -> Rejection {
-    let (user, server, option) = (identity.user_name(), &door.name, option(profile));
-    let text = match unplannable {
-        Unplannable::Missing(names) => {
-            let set = |name| format!("`cloakroom secret set {user} {server} {name}{option}`");
-            let names: Vec<_> = names.iter().collect();
-            let list = names
-                .iter()
-                .map(|name| format!("`{name}`"))
-                .collect::<Vec<_>>()
-                .join(", ");
-            let commands = names.iter().map(set).collect::<Vec<_>>().join(" and ");
-            format!(
-                "the server `{server}` needs {list}, not set for the user `{user}`: set it with {commands}"
-            )
-        }
-        Unplannable::Unfit(Place::Header(header)) => format!(
-            "a secret of the user `{user}` for the server `{server}` holds characters the header \
-             `{header}` cannot carry: set it again with `cloakroom secret set {user} {server} NAME{option}`"
-        ),
-        Unplannable::Unfit(place) => format!(
-            "a secret of the user `{user}` for the server `{server}` is not text, which the {place} \
-             needs: set it again with `cloakroom secret set {user} {server} NAME{option}`"
-        ),
-    };
-    Rejection::with_text(Kind::SecretMissing, text)
-}
-
-fn option(profile: &ProfileName) -> String {
-    if *profile == ProfileName::default_profile() {
-        String::new()
-    } else {
-        format!(" --profile {profile}")
+        Ok(unsealed)
     }
 }

@@ -1,4 +1,4 @@
-//! API keys: `clk_`, 30 random base62 characters (178 bits) and 6 base62 characters of the CRC-32
+//! API keys: `clk_` (of users) or `cla_` (of administrators), 30 random base62 characters (178 bits) and 6 base62 characters of the CRC-32
 //! of everything before them, the layout secret scanners know. Published pattern:
 //! `clk_[0-9A-Za-z]{36}`.
 //!
@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 const PREFIX: &str = "clk_";
+const ADMIN_PREFIX: &str = "cla_";
 const RANDOM_LEN: usize = 30;
 const CHECK_LEN: usize = 6;
 const KEY_LEN: usize = PREFIX.len() + RANDOM_LEN + CHECK_LEN;
@@ -24,20 +25,7 @@ impl ApiKey {
     /// A new random key.
     #[must_use]
     pub fn generate() -> Self {
-        // Filled in place: a String that grows would leave copies of the key behind.
-        let mut text = Zeroizing::new(String::with_capacity(KEY_LEN));
-        text.push_str(PREFIX);
-        while text.len() < PREFIX.len() + RANDOM_LEN {
-            let mut byte = [0];
-            rand::fill(&mut byte).expect("the system's random numbers are available");
-            // 248 = 4 * 62: bytes above it would make some characters likelier.
-            if byte[0] < 248 {
-                text.push(char::from(ALPHABET[usize::from(byte[0] % 62)]));
-            }
-        }
-        let check = checksum(text.as_bytes());
-        text.extend(check.iter().map(|&b| char::from(b)));
-        Self(text)
+        Self(generate(PREFIX))
     }
 
     /// The key itself: for the one time it is shown.
@@ -51,6 +39,58 @@ impl ApiKey {
     pub fn digest(&self) -> KeyDigest {
         KeyDigest::of(self.0.as_bytes())
     }
+}
+
+/// The key of an administrator in plain text, as [`ApiKey`] is a user's.
+pub struct AdminKey(Zeroizing<String>);
+
+impl AdminKey {
+    /// A new random key.
+    #[must_use]
+    pub fn generate() -> Self {
+        Self(generate(ADMIN_PREFIX))
+    }
+
+    /// The key itself: for the one time it is shown.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// What the store knows of this key.
+    #[must_use]
+    pub fn digest(&self) -> KeyDigest {
+        KeyDigest::of(self.0.as_bytes())
+    }
+
+    /// The digest of a key that is presented, without any I/O.
+    ///
+    /// # Errors
+    /// [`Malformed`] when the text cannot be one: wrong shape or wrong checksum.
+    pub fn digest_of_presented(text: &[u8]) -> Result<KeyDigest, Malformed> {
+        if well_formed(text, ADMIN_PREFIX) {
+            Ok(KeyDigest::of(text))
+        } else {
+            Err(Malformed(()))
+        }
+    }
+}
+
+fn generate(prefix: &str) -> Zeroizing<String> {
+    // Filled in place: a String that grows would leave copies of the key behind.
+    let mut text = Zeroizing::new(String::with_capacity(KEY_LEN));
+    text.push_str(prefix);
+    while text.len() < prefix.len() + RANDOM_LEN {
+        let mut byte = [0];
+        rand::fill(&mut byte).expect("the system's random numbers are available");
+        // 248 = 4 * 62: bytes above it would make some characters likelier.
+        if byte[0] < 248 {
+            text.push(char::from(ALPHABET[usize::from(byte[0] % 62)]));
+        }
+    }
+    let check = checksum(text.as_bytes());
+    text.extend(check.iter().map(|&b| char::from(b)));
+    text
 }
 
 /// SHA-256 of a key: the only trace of it that is kept.
@@ -70,8 +110,8 @@ impl KeyDigest {
     /// # Errors
     /// [`Malformed`] when the text cannot be a key: wrong shape or wrong checksum.
     pub fn of_presented(text: &[u8], prefixes: &[String]) -> Result<Self, Malformed> {
-        let ours = text.starts_with(PREFIX.as_bytes());
-        if ours && well_formed(text) {
+        let ours = text.starts_with(PREFIX.as_bytes()) || text.starts_with(ADMIN_PREFIX.as_bytes());
+        if ours && well_formed(text, PREFIX) {
             return Ok(Self::of(text));
         }
         let foreign = !ours
@@ -83,6 +123,19 @@ impl KeyDigest {
         } else {
             Err(Malformed(()))
         }
+    }
+
+    /// The digest of a key of any shape: 1 to 512 visible characters of ASCII.
+    #[must_use]
+    pub fn of_any(text: &[u8]) -> Option<Self> {
+        let fits = (1..=FOREIGN_MAX).contains(&text.len()) && text.iter().all(u8::is_ascii_graphic);
+        fits.then(|| Self::of(text))
+    }
+
+    /// The digest no key has: that of no text at all.
+    #[must_use]
+    pub fn of_nothing() -> Self {
+        Self::of(b"")
     }
 
     /// Lower-case hexadecimal, 64 characters: as in the record id.
@@ -150,9 +203,10 @@ impl fmt::Display for KeyId {
 #[error("not a key: wrong shape or checksum")]
 pub struct Malformed(());
 
-fn well_formed(text: &[u8]) -> bool {
+fn well_formed(text: &[u8], prefix: &str) -> bool {
     text.len() == KEY_LEN
-        && text[PREFIX.len()..].iter().all(u8::is_ascii_alphanumeric)
+        && text.starts_with(prefix.as_bytes())
+        && text[prefix.len()..].iter().all(u8::is_ascii_alphanumeric)
         && checksum(&text[..KEY_LEN - CHECK_LEN]) == text[KEY_LEN - CHECK_LEN..]
 }
 
@@ -212,6 +266,20 @@ mod tests {
         assert!(KeyDigest::of_presented(&[b"usr_", &[b'a'; 600][..]].concat(), &prefixes).is_err());
         // Our own shape never escapes its checksum through a prefix.
         assert!(KeyDigest::of_presented(b"clk_abc", &["clk_".to_owned()]).is_err());
+    }
+
+    // Fails when either kind is taken for the other.
+    #[test]
+    fn keys_of_administrators_and_users_are_told_apart() {
+        let (admin, user) = (AdminKey::generate(), ApiKey::generate());
+        let admin_text = admin.reveal().as_bytes();
+        assert_eq!(
+            AdminKey::digest_of_presented(admin_text),
+            Ok(admin.digest())
+        );
+        assert!(KeyDigest::of_presented(admin_text, &["cla_".to_owned()]).is_err());
+        assert!(AdminKey::digest_of_presented(user.reveal().as_bytes()).is_err());
+        assert!(AdminKey::digest_of_presented(&admin_text[..39]).is_err());
     }
 
     #[test]

@@ -6,5 +6,5 @@
 mod api_key;
 mod credential;
 
-pub use api_key::{ApiKey, KeyDigest, KeyId, Malformed};
+pub use api_key::{AdminKey, ApiKey, KeyDigest, KeyId, Malformed};
 pub use credential::{CredentialError, credential};

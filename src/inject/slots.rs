@@ -194,6 +194,22 @@ impl Slots {
         headers.chain(query).chain(variables).chain(arguments)
     }
 
+    /// Whether the secret `name` goes anywhere.
+    #[must_use]
+    pub fn uses(&self, name: &SecretName) -> bool {
+        self.merges_all() || self.secret_names().contains(name)
+    }
+
+    /// Whether the secret `name` goes into a header, which cannot carry every text.
+    #[must_use]
+    pub fn uses_in_header(&self, name: &SecretName) -> bool {
+        let mut secrets = self
+            .headers
+            .iter()
+            .flat_map(|(_, template)| template.secrets());
+        secrets.any(|used| used == name)
+    }
+
     /// Whether every secret of the user becomes an argument under its own name.
     #[must_use]
     pub fn merges_all(&self) -> bool {
@@ -210,12 +226,23 @@ impl Slots {
     /// names must be hidden from any answer.
     #[must_use]
     pub fn needs_secrets(&self, request: &Request<'_>) -> bool {
-        let called = |slot: &&ArgumentSlot| request.tools.iter().any(|tool| slot.serves(tool));
-        let arguments = self.named().iter().filter(called);
-        let mut needed = self
-            .everywhere()
-            .chain(arguments.map(|slot| &slot.template));
+        let mut needed = self.filled_for(request);
         self.merges_all() || needed.any(|template| !template.is_constant())
+    }
+
+    /// The names of the secrets that declared slots put into this request, each once.
+    #[must_use]
+    pub fn secrets_of(&self, request: &Request<'_>) -> BTreeSet<&SecretName> {
+        self.filled_for(request)
+            .flat_map(Template::secrets)
+            .collect()
+    }
+
+    fn filled_for<'s>(&'s self, request: &Request<'_>) -> impl Iterator<Item = &'s Template> {
+        let called = move |slot: &&ArgumentSlot| request.tools.iter().any(|tool| slot.serves(tool));
+        let arguments = self.named().iter().filter(called);
+        self.everywhere()
+            .chain(arguments.map(|slot| &slot.template))
     }
 
     /// The names of all secrets the slots use, each once.

@@ -42,14 +42,7 @@ impl<'b> Judged<'b> {
 
     /// A body that was read whole.
     pub(super) fn body(headers: &HeaderMap, body: &'b [u8]) -> Result<Self, Rejection> {
-        if headers.contains_key(header::CONTENT_ENCODING) || transfer_encoded(headers) {
-            return Err(Rejection::new(Kind::BodyEncoded));
-        }
-        if !says_json(headers) {
-            let text =
-                "the body must be JSON in UTF-8: send it with `Content-Type: application/json`";
-            return Err(Rejection::with_text(Kind::BodyEncoded, text.to_owned()));
-        }
+        check_type(headers)?;
         let (text, scanned) = scan_text(body).map_err(|error| unreadable(&error))?;
         let (ids, era) = match &scanned {
             Body::One(message) => {
@@ -100,6 +93,14 @@ impl<'b> Judged<'b> {
             .unwrap_or_default()
     }
 
+    /// How many requests it holds: what wants an answer.
+    pub(super) fn requests(&self) -> usize {
+        let messages = self.messages().iter();
+        messages
+            .filter(|message| message.shape == Shape::Request)
+            .count()
+    }
+
     /// The tools it calls.
     pub(super) fn tools(&self) -> Result<Vec<&str>, Rejection> {
         let tools = self.messages().iter().map(splice::tool);
@@ -142,6 +143,18 @@ fn transfer_encoded(headers: &HeaderMap) -> bool {
     !chunked || codings.next().is_some()
 }
 
+/// Whether the headers leave one way to read the body, which is JSON in UTF-8.
+pub(super) fn check_type(headers: &HeaderMap) -> Result<(), Rejection> {
+    if headers.contains_key(header::CONTENT_ENCODING) || transfer_encoded(headers) {
+        return Err(Rejection::new(Kind::BodyEncoded));
+    }
+    if !says_json(headers) {
+        let text = "the body must be JSON in UTF-8: send it with `Content-Type: application/json`";
+        return Err(Rejection::with_text(Kind::BodyEncoded, text.to_owned()));
+    }
+    Ok(())
+}
+
 fn id(body: &[u8], message: &Message<'_>) -> Option<Box<str>> {
     let range = message
         .id
@@ -154,7 +167,7 @@ fn mismatch(error: &crate::mcp::headers::HeaderMismatch) -> Rejection {
     Rejection::with_text(Kind::HeaderMismatch, error.to_string())
 }
 
-fn unreadable(error: &ScanError) -> Rejection {
+pub(super) fn unreadable(error: &ScanError) -> Rejection {
     let kind = match error.kind() {
         ScanErrorKind::TooDeep => Kind::TooDeep,
         ScanErrorKind::DuplicateKey => Kind::DuplicateKey,

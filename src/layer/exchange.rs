@@ -21,13 +21,13 @@ use super::inside::Inside;
 use super::lease::Lease;
 use super::merged::Names;
 use super::mirror::{Behalf, Mirrored};
-use super::observe;
+use super::observe::{self, Forwarded, Observer, Recorded};
 use super::rules::{Answering, Messages, Tasks};
 use super::setup::{Client, Reply, fitted, reply};
 use super::standing::Standing;
 use super::way::Way;
 use super::{Affinity, BackendPath, Caller, ServedBy, Shared, opening, splice};
-use crate::gate::{Discovery, Door, Grant, Request as Asked};
+use crate::gate::{Discovery, Door, Grant, Permits, Request as Asked};
 use crate::mcp::answer::{EventAnswer, JsonAnswer};
 use crate::mcp::edit::Edits;
 use crate::mcp::headers::{MCP_NAME, mirrored};
@@ -52,6 +52,7 @@ const CHILD: &str = "http://child.invalid/sse";
 pub(super) struct Exchange<'b> {
     pub(super) shared: Arc<Shared>,
     pub(super) identity: Identity,
+    pub(super) permits: Permits,
     pub(super) door: Arc<Door>,
     pub(super) holding: Holding,
     pub(super) judged: Judged<'b>,
@@ -94,6 +95,9 @@ impl Exchange<'_> {
         let open = self.stream(&parts.method)?;
         let observer = observe::of(parts);
         if let Some(observer) = observer {
+            if let Some(recorded) = self.recorded(observer, &grant)? {
+                recorded.await?;
+            }
             observer.sending(&mut head.headers);
         }
         let asked = self.ask(inner, head, rewritten.bytes, &grant).await;
@@ -105,6 +109,31 @@ impl Exchange<'_> {
         let place = self.place(is_stream, open, turn);
         let passed = self.pass_on(head, answer, is_stream, &opened, &grant, merged);
         Ok(passed.await?.map(|body| body.counted(place)))
+    }
+
+    /// Tells who keeps a record what is about to be forwarded.
+    fn recorded(
+        &self,
+        observer: &dyn Observer,
+        grant: &Grant<'_>,
+    ) -> Result<Option<Recorded>, Rejection> {
+        if !observer.records() {
+            return Ok(None);
+        }
+        let tools = self.judged.tools()?;
+        let asked = Asked {
+            tools: &tools,
+            optional: false,
+        };
+        let secrets = grant.used(&self.door, &asked);
+        Ok(observer.forwarding(&Forwarded {
+            caller: &self.identity,
+            server: self.door.server(),
+            profile: &self.holding.profile,
+            methods: self.judged.messages().iter().map(observe::shown).collect(),
+            tools,
+            secrets,
+        }))
     }
 
     /// Opens the stream that is asked for.
@@ -167,6 +196,9 @@ impl Exchange<'_> {
         reply: Reply,
     ) -> Result<Grant<'d>, Rejection> {
         let tools = self.judged.tools()?;
+        if !tools.iter().all(|tool| self.permits.allows_tool(tool)) {
+            return Err(Rejection::new(Kind::ToolBlocked));
+        }
         let asked = Asked {
             tools: &tools,
             optional: door.discovery() == Discovery::Omit && self.judged.only_discovers(),
@@ -268,8 +300,8 @@ impl Exchange<'_> {
             server: self.door.server().clone(),
             profile: self.holding.profile.clone(),
         });
-        let (gate, identity) = (&self.shared.gate, &self.identity);
-        if let Some(lease) = Lease::of(&self.door, gate, identity, grant, &self.way) {
+        let caller = (&self.shared.gate, &self.identity, &self.permits);
+        if let Some(lease) = Lease::of(&self.door, caller, grant, &self.way) {
             head.extensions.insert(lease);
         }
         if let Way::Message { target, .. } = &self.way {
@@ -377,7 +409,8 @@ impl Exchange<'_> {
 
     fn coming<R>(&self, body: Arrived<R>, rewriting: Rewriting) -> AnswerBody<R> {
         let ends_at = matches!(rewriting, Rewriting::Events(_)).then(|| self.ends_at());
-        let standing = Standing::new(self.shared.clone(), self.identity.clone(), ends_at);
+        let caller = (self.identity.clone(), self.permits.clone());
+        let standing = Standing::new(self.shared.clone(), caller, ends_at);
         AnswerBody::backend(body, rewriting, standing)
     }
 
@@ -422,6 +455,7 @@ impl Exchange<'_> {
         Answering {
             door: self.door.clone(),
             holding: self.holding.clone(),
+            permits: self.permits.clone(),
             session: session_bytes(session).to_vec(),
             merged,
             messages: None,

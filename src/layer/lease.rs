@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::route::Endpoint;
 use super::way::Way;
-use crate::gate::{Door, Environment, Gate, Grant};
+use crate::gate::{Door, Environment, Gate, Grant, Permits};
 use crate::resolve::Identity;
 
 /// With what a child process is to be started, and for how long it may live. In the extensions of
@@ -14,6 +14,7 @@ use crate::resolve::Identity;
 pub struct Lease {
     gate: Arc<Gate>,
     identity: Identity,
+    permits: Permits,
     environment: Environment,
     version: u64,
     made: Instant,
@@ -21,12 +22,10 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// The lease of a request through `door`, which `identity` makes; none if its server runs
-    /// elsewhere.
+    /// The lease of a request through `door`; none if its server runs elsewhere.
     pub(super) fn of(
         door: &Door,
-        gate: &Arc<Gate>,
-        identity: &Identity,
+        (gate, identity, permits): (&Arc<Gate>, &Identity, &Permits),
         grant: &Grant<'_>,
         way: &Way,
     ) -> Option<Self> {
@@ -41,6 +40,7 @@ impl Lease {
         Some(Self {
             gate: gate.clone(),
             identity: identity.clone(),
+            permits: permits.clone(),
             environment: grant.environment().clone(),
             version,
             made: Instant::now(),
@@ -79,6 +79,7 @@ impl Lease {
     /// Resolves when the key this request came with no longer stands.
     pub fn until_denied(&self) -> impl Future<Output = ()> + Send + use<> {
         let (gate, identity) = (self.gate.clone(), self.identity.clone());
-        async move { gate.until_denied(identity).await }
+        let permits = self.permits.clone();
+        async move { gate.until_denied(identity, permits).await }
     }
 }

@@ -17,6 +17,7 @@
 //! against web pages (DNS rebinding); the listener of `cloakroom serve` does, before the layer.
 
 mod answer;
+mod aside;
 mod body;
 mod budget;
 mod call;
@@ -47,11 +48,12 @@ use http::uri::PathAndQuery;
 use tower_layer::Layer;
 
 pub use answer::is_stream;
+pub use aside::Aside;
 pub use body::AnswerBody;
 pub use budget::{Budget, Limits, Usage};
 pub use failure::{BoxError, Failure};
 pub use lease::Lease;
-pub use observe::{Observed, Observer, Seen};
+pub use observe::{Forwarded, Observed, Observer, Recorded, Seen};
 pub use route::{Endpoint, Route, Routes};
 pub use service::Cloakroom;
 #[cfg(any(test, fuzzing))]
@@ -59,7 +61,7 @@ pub use service::Cloakroom;
 pub use splice::spliced;
 
 use crate::gate::{Door, Gate};
-use crate::names::{ProfileName, ServerName};
+use crate::names::{ProfileName, ServerName, UserName};
 use crate::resolve::Identity;
 use closing::{Closing, Step};
 use merged::Merged;
@@ -77,6 +79,17 @@ pub struct Caller {
     /// The profile whose secrets are used.
     pub profile: ProfileName,
 }
+
+/// In whose name the caller calls, if not in his own. In the request's extensions, put there by an outer
+/// service that was told so: a client cannot. Whether he may is for the gate to say.
+#[derive(Clone, Debug)]
+pub struct OnBehalf(pub UserName);
+
+/// The request is part of another that was counted: it costs nothing of what its sender may ask for over
+/// time. In the request's extensions, put there by an outer service that makes several requests of one: a
+/// client cannot.
+#[derive(Clone, Copy, Debug)]
+pub struct Unmetered;
 
 /// Where on its backend a request is to go, instead of where the backend is configured to be. In the
 /// extensions of a request that is a message to a stream of HTTP+SSE.

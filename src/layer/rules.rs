@@ -7,7 +7,7 @@ use url::Url;
 use super::call::Holding;
 use super::merged::Names;
 use super::way::SESSION;
-use crate::gate::Door;
+use crate::gate::{Door, Permits};
 use crate::mcp::answer::Rules;
 use crate::mcp::edit::same_ignoring_case;
 use crate::mcp::ids::{
@@ -19,6 +19,8 @@ use crate::mcp::tasks::Open;
 pub(super) struct Answering {
     pub(super) door: Arc<Door>,
     pub(super) holding: Holding,
+    /// What he may use.
+    pub(super) permits: Permits,
     /// The backend's session id, to which event ids are bound.
     pub(super) session: Vec<u8>,
     /// Arguments to hide besides the declared ones.
@@ -52,7 +54,11 @@ impl Messages {
 
 impl Rules for Answering {
     fn hides_any(&self) -> bool {
-        self.door.slots().have_arguments()
+        self.door.slots().have_arguments() || self.permits.limits_tools()
+    }
+
+    fn hides_tool(&self, tool: &str) -> bool {
+        !self.permits.allows_tool(tool)
     }
 
     // As calls are spliced: what is taken out of them in any case of letters is not asked for.

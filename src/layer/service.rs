@@ -14,7 +14,6 @@ use http_body::Body;
 use http_body_util::Full;
 use tower_service::Service;
 
-use super::Shared;
 use super::body::AnswerBody;
 use super::call::{Holding, Judged, has_body};
 use super::exchange::Exchange;
@@ -22,8 +21,10 @@ use super::failure::BoxError;
 use super::inside::Inside;
 use super::observe::{self, Seen};
 use super::way::Way;
-use crate::gate::Door;
+use super::{OnBehalf, Shared, Unmetered};
+use crate::gate::{Door, Gate, Permits};
 use crate::mcp::revision::Era;
+use crate::names::ServerName;
 use crate::rejection::{Kind, Rejection};
 use crate::resolve::Identity;
 
@@ -88,19 +89,22 @@ async fn run<S: Inside, B: Body>(
     let gate = &shared.gate;
     let route = shared.routes.route(parts.uri.path());
     let route = route.ok_or_else(|| Rejection::new(Kind::NoSuchPath))?;
-    let caller = gate.authenticate(&parts.headers, Some(&route.server));
-    let caller = Authenticated {
-        identity: caller.await?,
-        at: Instant::now(),
-    };
+    let identity = authenticated(gate, &parts, &route.server).await?;
+    let at = Instant::now();
     if let Some(observer) = observe::of(&parts) {
-        observer.authenticated(&caller.identity);
+        observer.authenticated(&identity);
     }
     let door = gate.door(&route.server).cloned();
     let door = door.ok_or_else(|| Rejection::new(Kind::UnknownServer))?;
+    let permits = gate.permits(&identity, &door)?;
     let holding = Holding {
-        user: caller.identity.user_id(),
-        profile: gate.profile(&caller.identity, &door, route.profile)?,
+        user: identity.user_id(),
+        profile: gate.profile(&identity, &door, route.profile)?,
+    };
+    let caller = Authenticated {
+        identity,
+        permits,
+        at,
     };
     let Some(has_body) = has_body(&parts.method) else {
         return Err(Rejection::new(Kind::MethodNotAllowed));
@@ -125,10 +129,23 @@ async fn run<S: Inside, B: Body>(
     })
 }
 
-/// Who sent a request, and when that was found out.
+/// Who sent a request, what he may, and when that was found out.
 struct Authenticated {
     identity: Identity,
+    permits: Permits,
     at: Instant,
+}
+
+async fn authenticated(
+    gate: &Gate,
+    parts: &Parts,
+    server: &ServerName,
+) -> Result<Identity, Rejection> {
+    let caller = gate.authenticate(&parts.headers, Some(server)).await?;
+    match parts.extensions.get::<OnBehalf>() {
+        None => Ok(caller),
+        Some(OnBehalf(user)) => gate.on_behalf(&caller, user).await,
+    }
 }
 
 /// Reads and judges the body, and makes the exchange.
@@ -141,7 +158,8 @@ async fn judge<S: Inside, B: Body>(
     (door, holding, way): (Arc<Door>, Holding, Way),
 ) -> Result<Response<AnswerBody<S::Body>>, Rejection> {
     let (has_body, budget) = (body.is_some(), &shared.budget);
-    let turn = budget.enter(holding.user).await?;
+    let most = shared.gate.concurrent(&caller.identity);
+    let turn = budget.enter(holding.user, most).await?;
     // What is held counts until the answer's head is here: the body may have to be sent again.
     let (body, _held) = match body {
         Some(body) => {
@@ -152,6 +170,7 @@ async fn judge<S: Inside, B: Body>(
     };
     if caller.at.elapsed() > FRESH {
         caller.identity = shared.gate.again(&caller.identity).await?;
+        caller.permits = shared.gate.permits(&caller.identity, &door)?;
     }
     let mut judged = if has_body {
         Judged::body(&parts.headers, &body)?
@@ -165,9 +184,17 @@ async fn judge<S: Inside, B: Body>(
     if let Some(observer) = observe::of(parts) {
         observer.judged(&Seen::of(&judged));
     }
+    let requests = match parts.extensions.get::<Unmetered>() {
+        Some(Unmetered) => 0,
+        None => judged.requests(),
+    };
+    if let Err(rejection) = shared.gate.spend(&caller.identity, requests).await {
+        return Err(rejection.for_ids(&judged.ids));
+    }
     let exchange = Exchange {
         shared: shared.clone(),
         identity: caller.identity,
+        permits: caller.permits,
         door,
         holding,
         judged,

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use super::Shared;
 use super::closing::Step;
+use crate::gate::Permits;
 use crate::resolve::Identity;
 
 type Later = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -24,7 +25,7 @@ pub(super) enum Over {
 /// Whether one answer may go on.
 pub(super) struct Standing {
     shared: Arc<Shared>,
-    identity: Identity,
+    caller: (Identity, Permits),
     /// When it is to end though its key stands; none for what is no stream.
     ends_at: Option<Step>,
     denied: Option<Later>,
@@ -33,10 +34,14 @@ pub(super) struct Standing {
 }
 
 impl Standing {
-    pub(super) fn new(shared: Arc<Shared>, identity: Identity, ends_at: Option<Step>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        caller: (Identity, Permits),
+        ends_at: Option<Step>,
+    ) -> Self {
         Self {
             shared,
-            identity,
+            caller,
             ends_at,
             denied: None,
             closed: None,
@@ -52,10 +57,10 @@ impl Standing {
     /// Looks at it; wakes the task when there is something new. Not to be called again once it said
     /// that the key was denied.
     pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
-        let (shared, identity) = (&self.shared, &self.identity);
+        let (shared, caller) = (&self.shared, &self.caller);
         let denied = self.denied.get_or_insert_with(|| {
-            let (shared, identity) = (shared.clone(), identity.clone());
-            Box::pin(async move { shared.gate.until_denied(identity).await })
+            let (shared, (identity, permits)) = (shared.clone(), caller.clone());
+            Box::pin(async move { shared.gate.until_denied(identity, permits).await })
         });
         if denied.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Over::Denied);

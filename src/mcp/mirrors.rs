@@ -3,8 +3,13 @@
 //! A tool of MCP 2026-07-28 may mark an argument `x-mcp-header: "Name"`; its calls must then carry
 //! `Mcp-Param-Name` with the same value (basic/transports/streamable-http "Custom Headers").
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use http::HeaderName;
 use serde_json::Value;
+
+use super::edit::{member, unquoted};
 
 /// Bytes a header's name may have.
 const NAME: usize = 256;
@@ -42,6 +47,23 @@ pub fn mirrors(tool: &Value) -> Vec<Mirror> {
         }
     }
     found
+}
+
+/// The argument at `path` of the `arguments` in `text` as a header says it: a text as it is, a number or
+/// boolean as JSON writes it; `None` for what is not mirrored.
+#[must_use]
+pub fn shown(text: &str, arguments: Range<usize>, path: &[String]) -> Option<String> {
+    let mut at = arguments;
+    for name in path {
+        at = member(text, &at, name)?;
+    }
+    let written = &text[at];
+    match written.as_bytes().first()? {
+        b'"' => unquoted(written).map(Cow::into_owned),
+        b'{' | b'[' => None,
+        _ if written == "null" => None,
+        _ => Some(written.to_owned()),
+    }
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@
 
 pub mod answer;
 pub mod edit;
+pub mod events;
 pub mod headers;
 pub mod ids;
 pub mod methods;

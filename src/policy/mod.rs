@@ -1,9 +1,12 @@
 //! Which requests a known key may make. Pure: records in, a verdict out.
 //!
-//! Today: whether key and user stand. Access to servers and tools, rates and quotas will be judged
-//! here too.
+//! `access` judges servers and tools; here is whether key and user stand, and who may act for whom.
 
-use crate::vault::KeyRecord;
+mod access;
+
+pub use access::{DefaultAccess, limits_tools, server_allowed, tool_allowed};
+
+use crate::vault::{KeyRecord, UserRecord};
 
 /// Why a known key is refused. Its holder is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +36,12 @@ pub fn standing(key: &KeyRecord, user_disabled: bool, now: u64) -> Result<(), De
     }
 }
 
+/// Whether `actor` may call in the name of the user `name`.
+#[must_use]
+pub fn acts_for(actor: &UserRecord, name: &str) -> bool {
+    !actor.disabled && actor.acts_for.iter().any(|pattern| pattern.matches(name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,6 +49,21 @@ mod tests {
     fn key(expires: Option<u64>, revoked: Option<u64>) -> KeyRecord {
         let json = serde_json::json!({"user": "0".repeat(32), "created": 0, "expires": expires, "revoked": revoked});
         serde_json::from_value(json).unwrap()
+    }
+
+    // Fails when a disabled actor, or a pattern that does not match, is let through.
+    #[test]
+    fn only_who_is_enabled_acts_and_only_for_whom_a_pattern_names() {
+        let actor = |disabled: bool, acts_for: &[&str]| -> UserRecord {
+            let json = serde_json::json!({
+                "name": "bot", "created": 0, "disabled": disabled, "acts_for": acts_for
+            });
+            serde_json::from_value(json).unwrap()
+        };
+        assert!(acts_for(&actor(false, &["al*"]), "alice"));
+        assert!(!acts_for(&actor(false, &["al*"]), "bob"));
+        assert!(!acts_for(&actor(false, &[]), "bot"));
+        assert!(!acts_for(&actor(true, &["*"]), "alice"));
     }
 
     #[test]

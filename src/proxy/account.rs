@@ -1,9 +1,11 @@
-//! The account of every request: metrics always; spans and a line in the log where they are wanted.
+//! The account of every request: metrics, the audit trail and usage; spans and a line in the log where they
+//! are wanted.
 //!
 //! A request is counted from its head to the end of its answer. Counting takes a few atomic operations
 //! and no allocation: the server's handles are found by the first segment of the path.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -15,11 +17,18 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::body::BackendBody;
-use crate::layer::{AnswerBody, BoxError, Endpoint, Observed, Observer, Seen, is_stream};
+use super::tool_call::{self, Destination};
+use crate::audit::{self, Trail};
+use crate::identity::KeyDigest;
+use crate::layer::{
+    AnswerBody, BoxError, Endpoint, Forwarded, Observed, Observer, Recorded, Seen, is_stream,
+};
 use crate::names::ServerName;
 use crate::rejection::{Kind, Rejection};
 use crate::resolve::Identity;
 use crate::telemetry::{ACCESS, Ended, Metrics, ServerMetrics, Trace, Tracer};
+use crate::usage::{self, Usage};
+use crate::vault::UserId;
 
 /// Where requests are counted, and what is told of them besides.
 pub struct Account {
@@ -28,7 +37,18 @@ pub struct Account {
     servers: Vec<(Option<ServerName>, ServerMetrics)>,
     /// By the first segment of a path.
     places: HashMap<Box<str>, usize>,
-    tracer: Option<Arc<Tracer>>,
+    keepers: Keepers,
+}
+
+/// Who else keeps an account of requests.
+#[derive(Clone, Default)]
+pub struct Keepers {
+    /// Traces them.
+    pub tracer: Option<Arc<Tracer>>,
+    /// Records each that is forwarded.
+    pub trail: Option<Trail>,
+    /// Counts them by user, key and server.
+    pub usage: Option<Usage>,
 }
 
 impl Account {
@@ -38,7 +58,7 @@ impl Account {
         metrics: Arc<Metrics>,
         servers: impl IntoIterator<Item = &'a ServerName>,
         default: Option<&ServerName>,
-        tracer: Option<Arc<Tracer>>,
+        keepers: Keepers,
     ) -> Self {
         let mut known = vec![(None, metrics.server(None))];
         let mut places = HashMap::new();
@@ -54,7 +74,7 @@ impl Account {
             metrics,
             servers: known,
             places,
-            tracer,
+            keepers,
         }
     }
 
@@ -79,19 +99,44 @@ pub(super) struct Entry {
     rejection: Option<Kind>,
     is_stream: bool,
     sent: u64,
+    /// Whether the answer was passed on to its end.
+    complete: bool,
     watched: Option<(&'static str, Arc<Watched>)>,
+    /// Of a tool call with plain JSON: its server, once that is known.
+    destination: Option<Destination>,
 }
 
 impl Entry {
-    /// A request begins.
-    pub(super) fn begin<B>(account: &Arc<Account>, request: &mut Request<B>) -> Self {
-        let place = account.place(request.uri().path());
+    /// A request begins, which comes from `address`.
+    pub(super) fn begin<B>(
+        account: &Arc<Account>,
+        request: &mut Request<B>,
+        address: Option<IpAddr>,
+    ) -> Self {
+        let path = request.uri().path();
+        let destination = (path == tool_call::PATH).then(Destination::default);
+        let place = match &destination {
+            None => account.place(path),
+            Some(destination) => {
+                request.extensions_mut().insert(destination.clone());
+                0
+            }
+        };
         account.servers[place].1.under_way.inc();
         let logged = tracing::enabled!(target: ACCESS, tracing::Level::DEBUG);
-        let watched = (logged || account.tracer.is_some()).then(|| {
-            let trace = account.tracer.as_ref().map(|t| t.begin(request.headers()));
-            let facts = Mutex::default();
-            let watched = Arc::new(Watched { trace, facts });
+        let Keepers {
+            tracer,
+            trail,
+            usage,
+        } = &account.keepers;
+        let is_kept = logged || tracer.is_some() || trail.is_some() || usage.is_some();
+        let watched = is_kept.then(|| {
+            let watched = Arc::new(Watched {
+                trace: tracer.as_ref().map(|t| t.begin(request.headers())),
+                trail: trail.clone(),
+                address,
+                facts: Mutex::default(),
+            });
             request.extensions_mut().insert(Observed(watched.clone()));
             (shown(request.method()), watched)
         });
@@ -103,7 +148,9 @@ impl Entry {
             rejection: None,
             is_stream: false,
             sent: 0,
+            complete: false,
             watched,
+            destination,
         }
     }
 
@@ -130,12 +177,20 @@ impl Entry {
     }
 
     fn server(&self) -> &ServerMetrics {
-        &self.account.servers[self.place].1
+        &self.account.servers[self.known_place()].1
+    }
+
+    /// The place it began at, unless its path did not say it.
+    fn known_place(&self) -> usize {
+        let destination = self.destination.as_ref();
+        let server = destination.and_then(|Destination(server)| server.get());
+        let known = server.and_then(|name| self.account.places.get(name.as_str()));
+        known.copied().unwrap_or(self.place)
     }
 
     fn tell(&self, http_method: &'static str, watched: &Watched) {
         let facts = watched.facts();
-        let name = &self.account.servers[self.place].0;
+        let name = &self.account.servers[self.known_place()].0;
         let ended = Ended {
             http_method,
             server: name.as_ref().map(ServerName::as_str),
@@ -151,8 +206,8 @@ impl Entry {
             method = ended.method,
             status = self.status.map(|status| status.as_u16()),
             rejection = ended.rejection,
-            user = facts.user,
-            key = facts.key,
+            user = facts.caller.map(|(user, _)| user.to_string()),
+            key = facts.caller.map(|(_, key)| key.key_id().to_string()),
             duration_ms = self.begun.elapsed().as_micros() as f64 / 1e3,
             bytes_in = facts.received,
             bytes_out = self.sent,
@@ -162,13 +217,46 @@ impl Entry {
         if let Some(trace) = &watched.trace {
             trace.end(&ended);
         }
+        self.keep(&facts, watched.address);
+    }
+
+    /// Tells the trail and the count of usage.
+    fn keep(&self, facts: &Facts, address: Option<IpAddr>) {
+        let keepers = &self.account.keepers;
+        let duration = self.begun.elapsed();
+        if let (Some(trail), Some(request)) = (&keepers.trail, facts.recorded) {
+            trail.note(audit::Event::End(audit::End {
+                request,
+                status: self.status.map(|status| status.as_u16()),
+                rejection: self.rejection.map(Kind::name),
+                bytes_out: self.sent,
+                duration_us: duration.as_micros().try_into().unwrap_or(u64::MAX),
+                complete: self.complete,
+            }));
+        }
+        let server = self.account.servers[self.known_place()].0.as_ref();
+        if let (Some(usage), Some((user, key)), Some(server)) =
+            (&keepers.usage, facts.caller, server)
+        {
+            let refused = self.rejection.is_some();
+            let error = self.status.is_none_or(|status| status.as_u16() >= 400);
+            usage.note(&usage::Request {
+                user,
+                key,
+                server,
+                failed: refused || error,
+                address,
+                client: facts.client.as_deref(),
+            });
+        }
     }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
+        // Where it was counted when it began.
+        self.account.servers[self.place].1.under_way.dec();
         let server = self.server();
-        server.under_way.dec();
         if self.is_stream {
             server.streams.dec();
         }
@@ -192,6 +280,8 @@ fn shown(method: &Method) -> &'static str {
 /// What the layer tells of one request.
 struct Watched {
     trace: Option<Trace>,
+    trail: Option<Trail>,
+    address: Option<IpAddr>,
     // Of one request, so never waited for.
     facts: Mutex<Facts>,
 }
@@ -199,8 +289,10 @@ struct Watched {
 /// No name of a user: the ids are enough for whoever may look them up.
 #[derive(Default, Clone)]
 struct Facts {
-    user: Option<String>,
-    key: Option<String>,
+    caller: Option<(UserId, KeyDigest)>,
+    client: Option<String>,
+    /// The number of its record.
+    recorded: Option<u64>,
     method: Option<&'static str>,
     era: Option<&'static str>,
     received: usize,
@@ -221,8 +313,7 @@ impl Watched {
 impl Observer for Watched {
     fn authenticated(&self, caller: &Identity) {
         self.note(|facts| {
-            facts.user = Some(caller.user_id().to_string());
-            facts.key = Some(caller.key_id().to_string());
+            facts.caller = Some((caller.user_id(), caller.digest()));
         });
     }
 
@@ -231,10 +322,32 @@ impl Observer for Watched {
             facts.method = request.method;
             facts.era = Some(request.era.name());
             facts.received = request.bytes;
+            facts.client.clone_from(&request.client);
         });
         if let (Some(trace), Some(parent)) = (&self.trace, request.trace_parent) {
             trace.parent_in_body(parent, request.trace_state);
         }
+    }
+
+    fn records(&self) -> bool {
+        self.trail.is_some()
+    }
+
+    fn forwarding(&self, forwarded: &Forwarded<'_>) -> Option<Recorded> {
+        let trail = self.trail.as_ref()?;
+        let number = trail.next_request();
+        self.note(|facts| facts.recorded = Some(number));
+        let client = self.facts().client;
+        let start = audit::Event::Start(start(forwarded, number, self.address, client));
+        if !trail.is_required() {
+            trail.note(start);
+            return None;
+        }
+        let trail = trail.clone();
+        Some(Box::pin(async move {
+            let recorded = trail.record(start).await;
+            recorded.map_err(|_| Rejection::new(Kind::AuditUnavailable))
+        }))
     }
 
     fn sending(&self, headers: &mut HeaderMap) {
@@ -247,6 +360,40 @@ impl Observer for Watched {
         if let Some(trace) = &self.trace {
             trace.returned(status);
         }
+    }
+}
+
+/// The record of a request that is about to be forwarded.
+fn start(
+    forwarded: &Forwarded<'_>,
+    number: u64,
+    address: Option<IpAddr>,
+    client: Option<String>,
+) -> audit::Start {
+    let Forwarded { caller, .. } = forwarded;
+    let secrets = forwarded.secrets.iter().map(|used| audit::SecretUsed {
+        name: used.name.clone(),
+        version: used.version,
+        from: match &used.group {
+            None => audit::Owner::User,
+            Some(group) => audit::Owner::Group(group.as_str().into()),
+        },
+    });
+    audit::Start {
+        request: number,
+        user: caller.user_name().into(),
+        user_id: caller.user_id(),
+        by: caller.actor().map(|actor| actor.name.as_str().into()),
+        key: (caller.digest() != KeyDigest::of_nothing()).then(|| caller.key_id()),
+        server: forwarded.server.clone(),
+        profile: forwarded.profile.clone(),
+        called: audit::Called::new(
+            forwarded.methods.iter().copied(),
+            forwarded.tools.iter().copied(),
+        ),
+        secrets: secrets.collect(),
+        address,
+        client: client.map(Into::into),
     }
 }
 
@@ -267,11 +414,17 @@ impl Body for Accounted {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = self.project();
-        let polled = this.body.poll_frame(cx);
+        let mut this = self.project();
+        let polled = this.body.as_mut().poll_frame(cx);
         if let Poll::Ready(Some(Ok(frame))) = &polled {
             this.entry.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
         }
+        // A body of known length is not asked again after its last frame.
+        this.entry.complete |= match &polled {
+            Poll::Ready(None) => true,
+            Poll::Ready(Some(Ok(_))) => this.body.is_end_stream(),
+            _ => false,
+        };
         polled
     }
 

@@ -30,19 +30,30 @@ impl Guard {
     /// Origin that is not (403).
     pub fn check<B>(&self, request: &Request<B>) -> Result<(), Rejection> {
         well_formed(request)?;
-        if !self.is_for_us(request.uri(), request.headers()) {
+        if !self.names_us(request) {
             return Err(Rejection::new(Kind::ForeignHost));
         }
-        let mut origins = request.headers().get_all(ORIGIN).iter();
-        let allowed = match (origins.next(), origins.next()) {
-            (None, _) => true,
-            (Some(origin), None) => listed(&self.origins, origin.as_bytes()),
-            (Some(_), Some(_)) => false,
-        };
-        if allowed {
+        if self.may_come(request.headers()) {
             Ok(())
         } else {
             Err(Rejection::new(Kind::ForeignOrigin))
+        }
+    }
+
+    /// Whether exactly one host is named, and allowed.
+    #[must_use]
+    pub fn names_us<B>(&self, request: &Request<B>) -> bool {
+        self.is_for_us(request.uri(), request.headers())
+    }
+
+    /// Whether no origin is named, or one that is allowed.
+    #[must_use]
+    pub fn may_come(&self, headers: &HeaderMap) -> bool {
+        let mut origins = headers.get_all(ORIGIN).iter();
+        match (origins.next(), origins.next()) {
+            (None, _) => true,
+            (Some(origin), None) => listed(&self.origins, origin.as_bytes()),
+            (Some(_), Some(_)) => false,
         }
     }
 

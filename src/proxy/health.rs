@@ -5,28 +5,18 @@
 //! of them taken out, nobody would be served what is cached. A process that is about to stop is not
 //! ready.
 
-use std::convert::Infallible;
+use std::future::ready;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
 
-use super::keeping::Keeping;
-use super::listener::{StartError, bind};
-use super::places::{Place, Places};
-use super::socket::{Address, Stream};
-
-/// How long a prober may take for a request's head, and be silent between two.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+use super::beside;
+use super::listener::StartError;
+use super::socket::Address;
 
 /// Connections of probers and scrapers.
 const PROBERS: usize = 32;
@@ -47,55 +37,9 @@ impl Health {
     /// # Errors
     /// When the address cannot be had.
     pub async fn serve(self, listen: &Address) -> Result<Address, StartError> {
-        let (socket, address) = bind(listen).await?;
         let health = Arc::new(self);
-        tokio::spawn(async move {
-            let places = Places::new(PROBERS);
-            loop {
-                let Ok(accepted) = socket.accept().await else {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    continue;
-                };
-                let place = places.take().await;
-                tokio::spawn(health.clone().accepted(accepted, place));
-            }
-        });
-        Ok(address)
-    }
-
-    async fn accepted(self: Arc<Self>, stream: Stream, place: Place) {
-        match stream {
-            Stream::Tcp(stream, _) => {
-                if let Ok(stream) = TcpStream::from_std(stream) {
-                    self.connection(stream, place).await;
-                }
-            }
-            Stream::Unix(stream) => {
-                if let Ok(stream) = UnixStream::from_std(stream) {
-                    self.connection(stream, place).await;
-                }
-            }
-        }
-    }
-
-    async fn connection<S>(self: Arc<Self>, stream: S, place: Place)
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        let service = service_fn(|request| {
-            let (answer, busy) = (self.answer(&request), place.busy());
-            let answer = answer.map(|body| Keeping::new(body, busy));
-            async move { Ok::<_, Infallible>(answer) }
-        });
-        let served = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .serve_connection(TokioIo::new(stream), service);
-        // A prober that goes away is nobody's concern, nor one that others are kept out by.
-        tokio::select! {
-            _ = served => {}
-            () = place.wanted() => {}
-        }
+        let answer = move |request: Request<Incoming>, _| ready(health.answer(&request));
+        beside::serve(listen, PROBERS, answer).await
     }
 
     fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {

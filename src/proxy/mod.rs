@@ -2,7 +2,7 @@
 //! `worker`s, one per core; each serves its `connection`s (`proxy_protocol`, TLS, then `strict` and
 //! HTTP/1.1, or `http2`) with the layer around `forward`, over idle connections to backends of its own
 //! (`pool`); to one of several `replicas`, if the server has them. `visitor`, `guard` and `cors` come
-//! before the layer. What it serves with, `serving`, may be swapped at any moment.
+//! before the layer; `tool_call` asks the layer itself. What it serves with, `serving`, may be swapped at any moment.
 //!
 //! Who sends wrong keys is slowed by `flood`; how many connections may be open is bounded by `places`.
 //!
@@ -11,6 +11,7 @@
 
 mod account;
 mod backend;
+pub mod beside;
 mod body;
 #[cfg(feature = "pingora-lb")]
 mod check;
@@ -34,10 +35,11 @@ mod replicas;
 mod serving;
 mod socket;
 pub mod strict;
+mod tool_call;
 mod visitor;
 mod worker;
 
-pub use account::Account;
+pub use account::{Account, Keepers};
 pub use backend::{Backend, BackendError, BackendSocket};
 pub use body::BackendBody;
 #[cfg(feature = "pingora-lb")]

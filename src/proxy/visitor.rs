@@ -11,11 +11,12 @@ use tower_service::Service as _;
 
 use super::account::{Accounted, Entry};
 use super::body::BackendBody;
-use super::cors;
+use super::client::ClientAddress;
 use super::flood::Late;
 use super::places::Place;
 use super::serving::{Core, Current};
 use super::strict::Line;
+use super::{cors, tool_call};
 use crate::layer::AnswerBody;
 use crate::rejection::Rejection;
 
@@ -39,14 +40,20 @@ impl Visitor {
         line: Option<&Line>,
     ) -> Response<Accounted> {
         let core = self.current.get();
-        let entry = Entry::begin(&core.serving.account, &mut request);
+        let proxies = &core.serving.entrance.trusted_proxies;
+        let client = proxies.client(self.peer, request.headers());
+        request.extensions_mut().insert(client);
+        let entry = Entry::begin(&core.serving.account, &mut request, client.0);
         let refused = line.and_then(|line| line.refusal(request.uri()));
         // HTTP/2 has other words for it.
         let may_close = line.is_some();
         let mut response = match (refused, line) {
             (Some(rejection), _) => own(rejection),
-            (None, Some(line)) => line.explain(self.admit(&core, request, may_close).await, own),
-            (None, None) => self.admit(&core, request, may_close).await,
+            (None, Some(line)) => {
+                let answered = self.admit(&core, request, client, may_close);
+                line.explain(answered.await, own)
+            }
+            (None, None) => self.admit(&core, request, client, may_close).await,
         };
         if may_close && self.current.is_leaving() {
             close(&mut response);
@@ -58,7 +65,8 @@ impl Visitor {
     async fn admit<B: Body<Data: Send> + Send + 'static>(
         &self,
         core: &Core,
-        mut request: Request<B>,
+        request: Request<B>,
+        client: ClientAddress,
         may_close: bool,
     ) -> Answer {
         if let Err(rejection) = core.serving.guard.check(&request) {
@@ -68,10 +76,12 @@ impl Visitor {
             return answer.map(AnswerBody::own);
         }
         let page = request.headers().get(ORIGIN).cloned();
-        let proxies = &core.serving.entrance.trusted_proxies;
-        let client = proxies.client(self.peer, request.headers());
-        request.extensions_mut().insert(client);
-        let Ok(mut response) = core.cloakroom.clone().call(request).await;
+        let mut response = if request.uri().path() == tool_call::PATH {
+            Box::pin(tool_call::answer(core, request)).await
+        } else {
+            let Ok(response) = core.cloakroom.clone().call(request).await;
+            response
+        };
         if let Some(address) = client.0.filter(|_| is_wrong_key(&response)) {
             match core.serving.flood.failed(address) {
                 Late::Not => {}

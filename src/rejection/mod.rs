@@ -9,6 +9,8 @@
 
 mod kind;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
@@ -27,6 +29,7 @@ pub struct Rejection {
     ids: Ids,
     form: Option<Box<Form>>,
     not_found: bool,
+    retry_after: Option<u64>,
 }
 
 /// A form in which a client can do more with a rejection of one request than show its text.
@@ -77,6 +80,7 @@ impl Rejection {
             ids: Ids::None,
             form: None,
             not_found: false,
+            retry_after: None,
         }
     }
 
@@ -89,6 +93,7 @@ impl Rejection {
             ids: Ids::None,
             form: None,
             not_found: false,
+            retry_after: None,
         }
     }
 
@@ -103,6 +108,13 @@ impl Rejection {
     #[must_use]
     pub fn in_form(mut self, form: Form) -> Self {
         self.form = Some(Box::new(form));
+        self
+    }
+
+    /// With how long its sender is to wait, which is told in whole seconds, rounded up.
+    #[must_use]
+    pub fn with_retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
         self
     }
 
@@ -158,12 +170,15 @@ impl Rejection {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
             Kind::TooManyRequests
+            | Kind::RateLimited
+            | Kind::QuotaSpent
+            | Kind::AuditUnavailable
             | Kind::Overloaded
             | Kind::StoreUnreachable
             | Kind::RecordUnreadable
             | Kind::ChildRests
             | Kind::TooManyChildren => {
-                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+                headers.insert(RETRY_AFTER, self.retry_after.unwrap_or(1).max(1).into());
             }
             Kind::MethodNotAllowed => {
                 headers.insert(ALLOW, HeaderValue::from_static("POST, GET, DELETE"));
@@ -174,6 +189,22 @@ impl Rejection {
             _ => {}
         }
         response.extensions_mut().insert(self);
+        response
+    }
+
+    /// The answer for who does not speak JSON-RPC: the same status and headers, `{"error": {"code",
+    /// "message"}}`.
+    #[must_use]
+    pub fn into_plain_response(self) -> Response<Full<Bytes>> {
+        let error = json!({"code": self.kind.row().code, "message": self.text()});
+        let body = json!({ "error": error }).to_string();
+        let own = Self {
+            ids: Ids::None,
+            not_found: false,
+            ..self
+        };
+        let mut response = own.into_response();
+        *response.body_mut() = Full::from(body);
         response
     }
 
@@ -290,6 +321,19 @@ mod tests {
                 "{kind:?}"
             );
             assert_eq!(parts.extensions.get::<Rejection>().unwrap().kind(), kind);
+            let (plain, said) = {
+                let plain = Rejection::new(kind).for_ids(&Ids::One("1".into()));
+                let (parts, body) = plain.into_plain_response().into_parts();
+                let body = futures_util::FutureExt::now_or_never(body.collect());
+                (parts, body.unwrap().unwrap().to_bytes())
+            };
+            let error = json!({"error": {"code": row.code, "message": row.text}});
+            assert_eq!(
+                (plain.status, plain.headers),
+                (parts.status, parts.headers),
+                "{kind:?}"
+            );
+            assert_eq!(said, error.to_string());
             if kind != Kind::NoSuchPath {
                 let json: serde_json::Value = serde_json::from_str(&body).unwrap();
                 assert_eq!(json["error"]["code"], row.code);

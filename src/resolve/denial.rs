@@ -49,7 +49,9 @@ fn denies(known: &Entry) -> bool {
         Content::Key(key) => key.revoked.is_some(),
         Content::User(user) => user.record.disabled,
         Content::Absent => known.seen.is_some(),
-        Content::Secrets(_) | Content::Unreadable(_) => false,
+        Content::Group(_) | Content::Name(_) | Content::Secrets(_) | Content::Unreadable(_) => {
+            false
+        }
     }
 }
 

@@ -71,8 +71,10 @@ impl Entries {
     pub(super) fn outdated(&self, key: &RecordKey) -> Option<Arc<Entry>> {
         self.absent.remove(key);
         match key {
-            RecordKey::Secrets(_) => self.present.remove(key).map(|(_, entry)| entry),
-            RecordKey::Key(_) | RecordKey::User(_) => self.present.peek(key),
+            RecordKey::Secrets(_) | RecordKey::Name(_) => {
+                self.present.remove(key).map(|(_, entry)| entry)
+            }
+            RecordKey::Key(_) | RecordKey::User(_) | RecordKey::Group(_) => self.present.peek(key),
         }
     }
 

@@ -9,7 +9,10 @@ use tokio::sync::watch;
 use super::freshness::Stamp;
 use crate::identity::KeyDigest;
 use crate::store::{Record, RecordId};
-use crate::vault::{KeyRecord, OpenError, Reader, UserId, UserRecord, key_record, user_record};
+use crate::vault::{
+    GroupId, GroupRecord, KeyRecord, OpenError, OwnerId, Reader, SecretRef, SecretSets, UserId,
+    UserRecord, group_record, key_record, user_record,
+};
 
 /// Which record, in the form that is cheapest to look up. Always the full digest or id, so that no
 /// two records ever share a place.
@@ -17,7 +20,10 @@ use crate::vault::{KeyRecord, OpenError, Reader, UserId, UserRecord, key_record,
 pub(super) enum RecordKey {
     Key(KeyDigest),
     User(UserId),
+    Group(GroupId),
     Secrets(RecordId),
+    /// Whose a name is.
+    Name(RecordId),
 }
 
 impl RecordKey {
@@ -25,7 +31,8 @@ impl RecordKey {
         match self {
             Self::Key(digest) => key_record(digest),
             Self::User(id) => user_record(id),
-            Self::Secrets(id) => id.clone(),
+            Self::Group(id) => group_record(id),
+            Self::Secrets(id) | Self::Name(id) => id.clone(),
         }
     }
 
@@ -35,9 +42,16 @@ impl RecordKey {
         match kind {
             "k" => KeyDigest::from_hex(rest).map(Self::Key),
             "u" => UserId::from_hex(rest).map(Self::User),
+            "g" => GroupId::from_hex(rest).map(Self::Group),
+            "n" => Some(Self::Name(id.clone())),
             "s" => Some(Self::Secrets(id.clone())),
             _ => None,
         }
+    }
+
+    /// Whether it says whose a key is: the record of one, or of the name that the configuration has for it.
+    pub(super) fn is_of_a_key(&self) -> bool {
+        matches!(self, Self::Key(_) | Self::Name(_))
     }
 
     /// What the record is, for the log.
@@ -45,16 +59,29 @@ impl RecordKey {
         match self {
             Self::Key(_) => "key",
             Self::User(_) => "user",
+            Self::Group(_) => "group",
             Self::Secrets(_) => "secrets",
+            Self::Name(_) => "name",
         }
     }
 }
 
-/// A user's record with the places of his secret sets, found once when it is read.
-pub(super) struct LoadedUser {
-    pub(super) record: UserRecord,
-    /// One for each entry of `record.secrets`, in its order.
-    pub(super) sets: Vec<RecordId>,
+/// A record with the places of its secret sets, found once when it is read.
+pub(super) struct Loaded<I, R> {
+    pub(super) id: I,
+    pub(super) record: R,
+    /// One for each entry of the record's sets, in its order.
+    places: Vec<RecordId>,
+}
+
+pub(super) type LoadedUser = Loaded<UserId, UserRecord>;
+pub(super) type LoadedGroup = Loaded<GroupId, GroupRecord>;
+
+/// An entry, and where it is in the cache.
+#[derive(Clone)]
+pub(super) struct Held {
+    pub(super) key: RecordKey,
+    pub(super) entry: Arc<Entry>,
 }
 
 /// What was found.
@@ -62,6 +89,8 @@ pub(super) struct LoadedUser {
 pub(super) enum Content {
     Key(Arc<KeyRecord>),
     User(Arc<LoadedUser>),
+    Group(Arc<LoadedGroup>),
+    Name(UserId),
     /// Sealed: it is opened only while a request is built.
     Secrets(Arc<Record>),
     Absent,
@@ -74,7 +103,7 @@ const FIXED_WEIGHT: u64 = 512;
 /// A record as it was read at one moment.
 pub(super) struct Entry {
     pub(super) content: Content,
-    /// The version of a key or user that opened.
+    /// The version of a key, user or group that opened.
     pub(super) version: Option<u64>,
     /// The highest such version this record was ever known to have.
     pub(super) seen: Option<u64>,
@@ -107,13 +136,21 @@ impl Entry {
                 .open_key(&record)
                 .map_or_else(Content::Unreadable, |key| Content::Key(key.into())),
             (RecordKey::User(id), Some(record)) => match reader.open_user(&record) {
-                Ok(record) => Content::User(LoadedUser::new(reader, id, record).into()),
+                Ok(record) => Content::User(Loaded::new(reader, *id, record).into()),
                 Err(error) => Content::Unreadable(error),
             },
+            (RecordKey::Group(id), Some(record)) => match reader.open_group(&record) {
+                Ok(record) => Content::Group(Loaded::new(reader, *id, record).into()),
+                Err(error) => Content::Unreadable(error),
+            },
+            (RecordKey::Name(_), Some(record)) => reader
+                .open_name(&record)
+                .map_or_else(Content::Unreadable, Content::Name),
         };
-        // The version is under the seal: only an opened one is to be believed.
+        // The version is under the seal: only an opened one is to be believed. A name may be given to
+        // somebody else after its user is gone, so nothing of its past counts.
         let version = match &content {
-            Content::Key(_) | Content::User(_) => version,
+            Content::Key(_) | Content::User(_) | Content::Group(_) => version,
             _ => None,
         };
         Self {
@@ -189,11 +226,33 @@ fn now_micros() -> u64 {
     })
 }
 
-impl LoadedUser {
-    fn new(reader: &Reader, id: &UserId, record: UserRecord) -> Self {
-        let place =
-            |set: &crate::vault::SecretRef| reader.secrets_record(id, &set.server, &set.profile);
-        let sets = record.secrets.iter().map(place).collect();
-        Self { record, sets }
+/// What lists secret sets.
+pub(super) trait Sets {
+    fn sets(&self) -> &SecretSets;
+}
+
+impl Sets for UserRecord {
+    fn sets(&self) -> &SecretSets {
+        &self.sets
+    }
+}
+
+impl Sets for GroupRecord {
+    fn sets(&self) -> &SecretSets {
+        &self.sets
+    }
+}
+
+impl<I: Copy + Into<OwnerId>, R: Sets> Loaded<I, R> {
+    fn new(reader: &Reader, id: I, record: R) -> Self {
+        let place = |set: &SecretRef| reader.secrets_record(id, &set.server, &set.profile);
+        let places = record.sets().secrets.iter().map(place).collect();
+        Self { id, record, places }
+    }
+
+    /// The set for a server and profile, and where it is, if one is listed.
+    pub(super) fn set(&self, server: &str, profile: &str) -> Option<(&SecretRef, &RecordId)> {
+        let mut listed = self.record.sets().secrets.iter().zip(&self.places);
+        listed.find(|(set, _)| set.server == server && set.profile == profile)
     }
 }

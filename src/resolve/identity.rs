@@ -3,86 +3,184 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::entry::{Content, Entry, LoadedUser};
+use super::entry::{Content, Held, LoadedGroup, LoadedUser};
+use super::statics::StaticKey;
 use crate::identity::{KeyDigest, KeyId};
-use crate::vault::{KeyRecord, UserId};
+use crate::vault::{Access, GroupRecord, KeyRecord, UserId, UserRecord};
 
 /// A key's owner, as the vault's records say. Only [`super::Resolver`] makes one, from a key that
-/// was presented with this very request.
+/// was presented with this very request, or, where there is a default user, from none. Cheap to clone.
 ///
-/// That the key has expired or the user is disabled is for [`crate::policy`] to judge.
+/// That the key has expired, the user is disabled, or may not act for another, is for [`crate::policy`]
+/// to judge.
 #[derive(Clone)]
-pub struct Identity {
-    digest: KeyDigest,
+pub struct Identity(Arc<Facts>);
+
+/// How a request says who it is.
+#[derive(Clone)]
+pub(super) enum Credential {
+    /// By a key whose record is in the store.
+    Issued(KeyDigest),
+    /// By a key of the configuration, or as its default user.
+    Static(Arc<StaticKey>),
+}
+
+struct Facts {
+    credential: Credential,
     key: Arc<KeyRecord>,
     user: Arc<LoadedUser>,
-    /// Where the two came from: tells when they change.
-    entries: [Arc<Entry>; 2],
+    groups: Vec<Arc<LoadedGroup>>,
+    /// Whose key it is, where that is somebody who acts for the user.
+    actor: Option<Arc<LoadedUser>>,
+    /// Where all of it came from: tells when something changes.
+    entries: Vec<Held>,
+}
+
+impl Credential {
+    pub(super) fn digest(&self) -> KeyDigest {
+        match self {
+            Self::Issued(digest) => *digest,
+            Self::Static(key) => key.digest,
+        }
+    }
 }
 
 impl Identity {
-    /// `None` unless the entries are a key's and its user's.
-    pub(super) fn new(digest: KeyDigest, key: &Arc<Entry>, user: &Arc<Entry>) -> Option<Self> {
-        let entries = [key.clone(), user.clone()];
-        match (&key.content, &user.content) {
-            (Content::Key(key), Content::User(user)) => Some(Self {
-                digest,
-                key: key.clone(),
-                user: user.clone(),
-                entries,
-            }),
+    /// From the record of a user and those of his groups; `None` unless they are that. `others` is whatever
+    /// else it came from.
+    pub(super) fn new(
+        credential: Credential,
+        key: Arc<KeyRecord>,
+        user: Held,
+        groups: Vec<Held>,
+        others: impl IntoIterator<Item = Held>,
+    ) -> Option<Self> {
+        let Content::User(found) = &user.entry.content else {
+            return None;
+        };
+        let loaded = groups.iter().map(|held| match &held.entry.content {
+            Content::Group(group) => Some(group.clone()),
             _ => None,
-        }
+        });
+        Some(Self(Arc::new(Facts {
+            credential,
+            key,
+            user: found.clone(),
+            groups: loaded.collect::<Option<_>>()?,
+            actor: None,
+            entries: [user].into_iter().chain(groups).chain(others).collect(),
+        })))
+    }
+
+    /// The same, for a caller who acts for this user.
+    pub(super) fn called_by(self, actor: &Self) -> Self {
+        let facts = &*self.0;
+        Self(Arc::new(Facts {
+            credential: actor.0.credential.clone(),
+            key: actor.0.key.clone(),
+            user: facts.user.clone(),
+            groups: facts.groups.clone(),
+            actor: Some(actor.0.user.clone()),
+            entries: facts
+                .entries
+                .iter()
+                .chain(&actor.0.entries)
+                .cloned()
+                .collect(),
+        }))
     }
 
     /// The key's record.
     #[must_use]
     pub fn key(&self) -> &KeyRecord {
-        &self.key
+        &self.0.key
     }
 
     /// The user for good.
     #[must_use]
     pub fn user_id(&self) -> UserId {
-        self.key().user
+        self.0.user.id
     }
 
     /// The user's name.
     #[must_use]
     pub fn user_name(&self) -> &str {
-        &self.loaded().record.name
+        &self.user().name
+    }
+
+    /// The user's record.
+    #[must_use]
+    pub fn user(&self) -> &UserRecord {
+        &self.0.user.record
+    }
+
+    /// Who calls for the user, if it is somebody else.
+    #[must_use]
+    pub fn actor(&self) -> Option<&UserRecord> {
+        self.0.actor.as_ref().map(|actor| &actor.record)
     }
 
     /// Whether the user is disabled.
     #[must_use]
     pub fn disabled(&self) -> bool {
-        self.loaded().record.disabled
+        self.user().disabled
     }
 
-    /// Whether the user has secrets for a server in a profile.
+    /// The groups the user is in, in the order he joined.
+    pub fn groups(&self) -> impl Iterator<Item = &GroupRecord> {
+        self.0.groups.iter().map(|group| &group.record)
+    }
+
+    /// What the user's record and those of his groups say of access.
+    pub fn access(&self) -> impl Iterator<Item = &Access> + Clone {
+        let groups = self.0.groups.iter().map(|group| &group.record.access);
+        std::iter::once(&self.user().access).chain(groups)
+    }
+
+    /// Whether the user, or a group of his, has secrets for a server in a profile.
     #[must_use]
     pub fn has_secrets(&self, server: &str, profile: &str) -> bool {
-        let sets = &self.loaded().record.secrets;
-        sets.iter()
-            .any(|set| set.server == server && set.profile == profile)
+        let shared = || {
+            self.groups()
+                .any(|group| group.sets.get(server, profile).is_some())
+        };
+        self.user().sets.get(server, profile).is_some() || shared()
     }
 
     /// The name of the key.
     #[must_use]
     pub fn key_id(&self) -> KeyId {
-        self.digest.key_id()
+        self.digest().key_id()
     }
 
-    pub(super) fn digest(&self) -> KeyDigest {
-        self.digest
+    /// The digest of the key.
+    #[must_use]
+    pub fn digest(&self) -> KeyDigest {
+        self.0.credential.digest()
+    }
+
+    pub(super) fn key_record(&self) -> Arc<KeyRecord> {
+        self.0.key.clone()
+    }
+
+    pub(super) fn credential(&self) -> &Credential {
+        &self.0.credential
+    }
+
+    pub(super) fn is_acted_for(&self) -> bool {
+        self.0.actor.is_some()
     }
 
     pub(super) fn loaded(&self) -> &LoadedUser {
-        &self.user
+        &self.0.user
     }
 
-    pub(super) fn entries(&self) -> &[Arc<Entry>; 2] {
-        &self.entries
+    pub(super) fn loaded_groups(&self) -> &[Arc<LoadedGroup>] {
+        &self.0.groups
+    }
+
+    pub(super) fn entries(&self) -> &[Held] {
+        &self.0.entries
     }
 }
 

@@ -3,43 +3,51 @@
 //!
 //! `freshness` decides whether an entry may be served, `entry` is what is cached, `entries` the cache,
 //! `denial` what is believed when the store goes back in time, `flights` makes one read of many,
-//! `source` asks the store. The cache holds keys and users opened and verified, secrets sealed.
+//! `source` asks the store, `inner` does all of it, `follow` hears of changes, `statics` are keys of the
+//! configuration. The cache holds keys, users and groups opened and verified, secrets sealed. Groups are
+//! few and shared by many, so a cold key of their members still costs two round trips.
 
 mod denial;
 mod entries;
 mod entry;
 mod figures;
 mod flights;
+mod follow;
 mod freshness;
 mod identity;
+mod inner;
 #[cfg(test)]
 mod model;
 mod source;
+mod statics;
 #[cfg(test)]
 mod tests;
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
+use futures_util::future::select_all;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use denial::believed;
 use entries::Entries;
-use entry::{Content, Entry, RecordKey};
+use entry::{Content, Entry, Held, RecordKey};
 use figures::Counts;
 pub use figures::{Figures, Watch};
-use flights::{Flights, Joined, Lead};
-use freshness::{Freshness, RECHECK, Verdict};
+use flights::Flights;
+use follow::follow;
+use freshness::{Freshness, RECHECK};
+use identity::Credential;
 pub use identity::Identity;
+use inner::Inner;
 use source::Source;
+use statics::Statics;
+pub use statics::{StaticKey, StaticKeys};
 
 use crate::identity::KeyDigest;
-use crate::store::{Event, Record, RecordId, Store, StoreError};
-use crate::vault::{OpenError, Reader};
+use crate::names::UserName;
+use crate::store::{Record, RecordId, Store, StoreError};
+use crate::vault::{KeyRecord, Limits, OpenError, Reader, SecretRef, UserId};
 
 /// Shortest time between two looks at a key whose stream is open.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -94,17 +102,6 @@ pub enum Unreadable {
     PutBack,
 }
 
-struct Inner {
-    source: Source,
-    counts: Counts,
-    reader: Reader,
-    entries: Entries,
-    flights: Flights,
-    freshness: Freshness,
-    stale_for: Duration,
-    runtime: Handle,
-}
-
 /// Finds out whose a key is. Cheap to clone.
 #[derive(Clone)]
 pub struct Resolver(Arc<Inner>);
@@ -121,6 +118,7 @@ impl Resolver {
             entries: Entries::new(settings.cache_bytes),
             flights: Flights::default(),
             freshness: Freshness::new(),
+            statics: Statics::default(),
             stale_for: settings.stale_for,
             runtime: Handle::current(),
         });
@@ -141,60 +139,132 @@ impl Resolver {
         wants: Option<(&str, &str)>,
     ) -> Result<Identity, ResolveError> {
         let inner = &self.0;
-        let key = inner.entry(RecordKey::Key(digest)).await?;
-        let record = match &key.content {
+        let key = inner.held(RecordKey::Key(digest)).await?;
+        let record = match &key.entry.content {
             Content::Key(record) => record,
             Content::Unreadable(error) => return Err(Unreadable::Open(error.clone()).into()),
             _ => return Err(ResolveError::Unknown),
         };
         let user_key = RecordKey::User(record.user);
-        let user = match (inner.fresh(&user_key), wants) {
+        let entry = match (inner.fresh(&user_key), wants) {
             (Some(user), _) => {
                 inner.counts.hits.add();
                 user
             }
-            (None, None) => inner.entry(user_key).await?,
+            (None, None) => inner.entry(user_key.clone()).await?,
             (None, Some((server, profile))) => {
                 let profile = record.profile.as_deref().unwrap_or(profile);
-                let set = inner.reader.secrets_record(&record.user, server, profile);
-                inner.first_of([user_key, RecordKey::Secrets(set)]).await?
+                let set = inner.reader.secrets_record(record.user, server, profile);
+                let keys = [user_key.clone(), RecordKey::Secrets(set)];
+                inner.first_of(keys).await?
             }
         };
-        if let Content::Unreadable(error) = &user.content {
-            return Err(Unreadable::Open(error.clone()).into());
-        }
-        Identity::new(digest, &key, &user).ok_or(ResolveError::Unknown)
+        let user = Held {
+            key: user_key,
+            entry,
+        };
+        let (credential, record) = (Credential::Issued(digest), record.clone());
+        inner.identity(credential, record, user, [key]).await
     }
 
-    /// The sealed secrets of a user for a server and profile; `None` when he has none.
+    /// The keys of the configuration, in place of those there were. Who is served by one that is gone is
+    /// told by [`Resolver::changed`].
+    pub fn set_static_keys(&self, keys: StaticKeys) {
+        self.0.statics.set(keys);
+    }
+
+    /// The key of the configuration that is presented, if it is one.
+    #[must_use]
+    pub fn static_key(&self, presented: &[u8]) -> Option<Arc<StaticKey>> {
+        self.0.statics.find(presented)
+    }
+
+    /// Who a request without a key comes from, if that is anybody.
+    #[must_use]
+    pub fn default_user(&self) -> Option<Arc<StaticKey>> {
+        self.0.statics.default_user()
+    }
+
+    /// Whose a key of the configuration is.
     ///
     /// # Errors
-    /// [`Unreadable`] when his record lists a set that is not there, or is older than listed.
+    /// See [`ResolveError`]; [`ResolveError::Unknown`] if its user is not there.
+    pub async fn identify_static(&self, key: Arc<StaticKey>) -> Result<Identity, ResolveError> {
+        let inner = &self.0;
+        let (name, user) = inner.user_named(&key.user).await?;
+        let record = KeyRecord {
+            user: user_of(&name.entry)?,
+            name: Some(key.label.clone()),
+            profile: key.profile.as_ref().map(ToString::to_string),
+            created: 0,
+            expires: None,
+            revoked: None,
+            limits: Limits::default(),
+        };
+        let credential = Credential::Static(key);
+        inner
+            .identity(credential, record.into(), user, [name])
+            .await
+    }
+
+    /// The user `name`, called for by `caller`. Whether he may is for [`crate::policy`] to judge.
+    ///
+    /// # Errors
+    /// See [`ResolveError`]; [`ResolveError::Unknown`] if there is no such user.
+    pub async fn on_behalf(
+        &self,
+        caller: &Identity,
+        name: &UserName,
+    ) -> Result<Identity, ResolveError> {
+        let inner = &self.0;
+        let (name, user) = inner.user_named(name).await?;
+        inner.acted_for(caller, user, Some(name)).await
+    }
+
+    /// The sealed secrets of a user for a server and profile: his own first, then those his groups share,
+    /// in the order he joined them.
+    ///
+    /// # Errors
+    /// [`Unreadable`] when a record lists a set that is not there, or is older than listed: also a
+    /// group's, though the user may have all he needs himself.
     pub async fn secrets(
         &self,
         identity: &Identity,
         server: &str,
         profile: &str,
-    ) -> Result<Option<Arc<Record>>, ResolveError> {
-        let user = identity.loaded();
-        let listed = user.record.secrets.iter().zip(&user.sets);
-        let Some((entry, place)) = listed
-            .into_iter()
-            .find(|(set, _)| set.server == server && set.profile == profile)
-        else {
-            return Ok(None);
-        };
+    ) -> Result<Vec<Sealed>, ResolveError> {
+        let own = identity
+            .loaded()
+            .set(server, profile)
+            .map(|set| (set, None));
+        let shared = identity.loaded_groups().iter().filter_map(|group| {
+            let name = &group.record.name;
+            Some((group.set(server, profile)?, Some(name.clone())))
+        });
+        let mut found = Vec::new();
+        for ((entry, place), group) in own.into_iter().chain(shared) {
+            let record = self.sealed(entry, place).await?;
+            found.push(Sealed { record, group });
+        }
+        Ok(found)
+    }
+
+    async fn sealed(
+        &self,
+        listed: &SecretRef,
+        place: &RecordId,
+    ) -> Result<Arc<Record>, ResolveError> {
         let key = RecordKey::Secrets(place.clone());
         let mut found = self.0.entry(key.clone()).await?;
         // The two records are cached apart: one may have been read before a change and one after.
-        if !matches!(&found.content, Content::Secrets(record) if record.version >= entry.version) {
+        if !matches!(&found.content, Content::Secrets(record) if record.version >= listed.version) {
             found = self.0.load_one(key).await?;
         }
         match &found.content {
-            Content::Secrets(record) if record.version < entry.version => {
+            Content::Secrets(record) if record.version < listed.version => {
                 Err(Unreadable::PutBack.into())
             }
-            Content::Secrets(record) => Ok(Some(record.clone())),
+            Content::Secrets(record) => Ok(record.clone()),
             Content::Unreadable(error) => Err(Unreadable::Open(error.clone()).into()),
             _ => Err(Unreadable::Gone.into()),
         }
@@ -205,7 +275,9 @@ impl Resolver {
     pub async fn changed(&self, identity: &Identity, at_most: Duration) {
         let freshness = &self.0.freshness;
         let mut epochs = freshness.epochs();
-        let [mut key, mut user] = identity.entries().each_ref().map(|entry| entry.changes());
+        let mut statics = self.0.statics.changes();
+        let entries = identity.entries().iter().map(|held| held.entry.changes());
+        let mut entries: Vec<_> = entries.collect();
         if !freshness.pushed() {
             return sleep(at_most.min(RECHECK)).await;
         }
@@ -214,10 +286,11 @@ impl Resolver {
         if self.outdated(identity) {
             return sleep(at_most.min(PAUSE)).await;
         }
+        let changed = entries.iter_mut().map(|entry| Box::pin(entry.changed()));
         tokio::select! {
-            _ = key.changed() => {}
-            _ = user.changed() => {}
+            _ = select_all(changed) => {}
             _ = epochs.changed() => {}
+            _ = statics.changed() => {}
             () = sleep(at_most) => {}
         }
     }
@@ -227,18 +300,44 @@ impl Resolver {
     /// # Errors
     /// See [`ResolveError`].
     pub async fn again(&self, identity: &Identity) -> Result<Identity, ResolveError> {
-        self.identify(identity.digest(), None).await
+        let inner = &self.0;
+        let caller = match identity.credential() {
+            Credential::Issued(digest) => self.identify(*digest, None).await?,
+            Credential::Static(key) => {
+                let key = inner.statics.again(key).ok_or(ResolveError::Unknown)?;
+                self.identify_static(key).await?
+            }
+        };
+        if !identity.is_acted_for() {
+            // Another user under the name in the configuration is somebody else.
+            let same = caller.user_id() == identity.user_id();
+            return same.then_some(caller).ok_or(ResolveError::Unknown);
+        }
+        let user = inner.held(RecordKey::User(identity.user_id())).await?;
+        inner.acted_for(&caller, user, None).await
     }
 
-    /// The identity with its user's record as it is in the store, whatever is cached: for what may have
-    /// been written a moment ago by who asks now.
+    /// The identity with the records of its user and his groups as they are in the store, whatever is
+    /// cached: for what may have been written a moment ago by who asks now.
     ///
     /// # Errors
     /// See [`ResolveError`].
     pub async fn reread(&self, identity: &Identity) -> Result<Identity, ResolveError> {
-        let [key, _] = identity.entries();
-        let user = self.0.load_one(RecordKey::User(identity.user_id())).await?;
-        Identity::new(identity.digest(), key, &user).ok_or(ResolveError::Unknown)
+        let inner = &self.0;
+        let key = RecordKey::User(identity.user_id());
+        let entry = inner.load_one(key.clone()).await?;
+        for group in identity.loaded_groups() {
+            inner.load_one(RecordKey::Group(group.id)).await?;
+        }
+        if identity.is_acted_for() {
+            return self.again(identity).await;
+        }
+        let others = identity.entries().iter();
+        let others = others.filter(|held| held.key.is_of_a_key()).cloned();
+        let (credential, record) = (identity.credential().clone(), identity.key_record());
+        inner
+            .identity(credential, record, Held { key, entry }, others)
+            .await
     }
 
     /// Whether changes of the store are being heard of.
@@ -280,213 +379,30 @@ impl Resolver {
     }
 
     fn outdated(&self, identity: &Identity) -> bool {
-        let key = self.0.fresh(&RecordKey::Key(identity.digest()));
-        let user = self.0.fresh(&RecordKey::User(identity.user_id()));
-        let [key_then, user_then] = identity.entries();
-        !key.is_some_and(|now| Arc::ptr_eq(&now, key_then))
-            || !user.is_some_and(|now| Arc::ptr_eq(&now, user_then))
+        let is_outdated = |held: &Held| {
+            let now = self.0.fresh(&held.key);
+            !now.is_some_and(|now| Arc::ptr_eq(&now, &held.entry))
+        };
+        let gone = match identity.credential() {
+            Credential::Issued(_) => false,
+            Credential::Static(key) => self.0.statics.again(key).is_none(),
+        };
+        gone || identity.entries().iter().any(is_outdated)
     }
 }
 
-impl Inner {
-    /// The cached entry, if it may be served as it is.
-    fn fresh(&self, key: &RecordKey) -> Option<Arc<Entry>> {
-        let entry = self.cached(key)?;
-        (self.freshness.judge(entry.stamp) == Verdict::Fresh).then_some(entry)
-    }
-
-    fn cached(&self, key: &RecordKey) -> Option<Arc<Entry>> {
-        let entry = self.entries.get(key)?;
-        (!entry.is_outdated()).then_some(entry)
-    }
-
-    async fn entry(self: &Arc<Self>, key: RecordKey) -> Result<Arc<Entry>, StoreError> {
-        match self.fresh(&key) {
-            Some(entry) => {
-                self.counts.hits.add();
-                Ok(entry)
-            }
-            None => self.first_of([key]).await,
-        }
-    }
-
-    /// Reads `keys` in one round trip and gives the entry of the first; the stale one when the
-    /// store cannot be reached and the rule allows it.
-    async fn first_of<const N: usize>(
-        self: &Arc<Self>,
-        keys: [RecordKey; N],
-    ) -> Result<Arc<Entry>, StoreError> {
-        self.counts.misses.add();
-        // While a store that is away is tried again, nobody waits for it who would be served all the same.
-        if self.freshness.watch() == Watch::Down
-            && self.source.is_away(|| ids(&keys))
-            && let Some(stale) = self.stale(&keys[0])
-        {
-            let inner = self.clone();
-            let again = async move { inner.load(&keys, || inner.fresh(&keys[0])).await };
-            self.runtime.spawn(again);
-            return Ok(stale);
-        }
-        match self.load(&keys, || self.fresh(&keys[0])).await {
-            Ok(entry) => Ok(entry),
-            Err(error @ StoreError::Unreachable(_)) => self.stale(&keys[0]).ok_or(error),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// What is cached, if it may be served while the store cannot be reached.
-    fn stale(&self, key: &RecordKey) -> Option<Arc<Entry>> {
-        let entry = self.cached(key).filter(|entry| self.may_be_stale(entry))?;
-        self.counts.stale_answers.add();
-        Some(entry)
-    }
-
-    /// Reads `key`, whatever the cache holds.
-    async fn load_one(self: &Arc<Self>, key: RecordKey) -> Result<Arc<Entry>, StoreError> {
-        self.load(&[key], || None).await
-    }
-
-    fn may_be_stale(&self, entry: &Entry) -> bool {
-        // What was not there may be by now: its key is unknown while the store is asked, not while it is away.
-        let verdict = self.freshness.judge(entry.stamp);
-        verdict == Verdict::Fresh
-            || !entry.was_never_there() && verdict.may_be_stale(self.stale_for)
-    }
-
-    async fn load(
-        self: &Arc<Self>,
-        keys: &[RecordKey],
-        landed: impl Fn() -> Option<Arc<Entry>>,
-    ) -> Result<Arc<Entry>, StoreError> {
-        if let Some(error) = self.source.failing(|| ids(keys)) {
-            return Err(error);
-        }
-        loop {
-            let ticket = match self.flights.join(keys, &landed) {
-                Joined::Landed(entry) => return Ok(entry),
-                Joined::Late(ticket) => {
-                    let _ = ticket.await;
-                    continue;
-                }
-                Joined::Flying(ticket, None) => ticket,
-                Joined::Flying(ticket, Some(lead)) => {
-                    self.runtime.spawn(self.clone().fly(lead));
-                    ticket
-                }
-            };
-            let lost = || Err(StoreError::Unreachable("the read was given up".into()));
-            let loaded = ticket.await.unwrap_or_else(|_| lost());
-            return loaded.map(|entries| entries[0].clone());
-        }
-    }
-
-    async fn fly(self: Arc<Self>, Lead { keys, done }: Lead) {
-        loop {
-            let read = self.try_read(&keys).await;
-            let remember = |dirty| read.map(|read| self.remember(&keys, read, dirty));
-            if let Some(loaded) = self.flights.land(&keys, remember) {
-                let _ = done.send(loaded);
-                return;
-            }
-        }
-    }
-
-    /// A panic ends this read alone: a flight that never landed would keep everybody from reading
-    /// these records again.
-    async fn try_read(&self, keys: &[RecordKey]) -> Result<Vec<Entry>, StoreError> {
-        let read = AssertUnwindSafe(self.read(keys)).catch_unwind().await;
-        read.unwrap_or_else(|_| Err(StoreError::Unreachable("the read was given up".into())))
-    }
-
-    async fn read(&self, keys: &[RecordKey]) -> Result<Vec<Entry>, StoreError> {
-        let ids: Vec<_> = keys.iter().map(RecordKey::record_id).collect();
-        let stamp = self.freshness.stamp();
-        let found = self.source.get_many(&ids).await?;
-        let entries = keys
-            .iter()
-            .zip(found)
-            .map(|(key, record)| Entry::read(&self.reader, key, record, stamp));
-        Ok(entries.collect())
-    }
-
-    /// Puts what was read into the cache, and gives what is to be believed of it. What a `dirty` read
-    /// brought is known from then on, but not served to whoever asks later.
-    fn remember(&self, keys: &[RecordKey], read: Vec<Entry>, dirty: bool) -> Arc<[Arc<Entry>]> {
-        let entries = keys.iter().zip(read).map(|(key, read)| {
-            let known = self.entries.known(key);
-            let lag = known.as_ref().and_then(|known| known.dropped_after(&read));
-            self.counts.tell_lag(lag);
-            let entry = Arc::new(believed(read, known.as_deref()));
-            if entry.kept && !known.as_ref().is_some_and(|known| known.kept) {
-                self.counts.denials_kept.add();
-                let kind = key.kind();
-                tracing::warn!(
-                    kind,
-                    "the store brought an older state of a record that denies, as after a fail-over that \
-                     lost a change; the denial still counts (if you restored that state, restart this \
-                     process)"
-                );
-            }
-            if dirty {
-                entry.outdate();
-            }
-            self.entries.keep(key, &entry);
-            // Changes are told to what is in the cache alone, and that is another entry now.
-            if let Some(known) = known {
-                known.outdate();
-            }
-            entry
-        });
-        entries.collect()
-    }
-
-    /// What is cached under `key` is no longer served. What it tells of the record's past stays.
-    fn forget(&self, key: &RecordKey) {
-        self.flights.taint(key, || {
-            if let Some(entry) = self.entries.outdated(key) {
-                entry.drop_now();
-            }
-        });
-    }
+/// A secret set, as it was read.
+pub struct Sealed {
+    /// Still sealed.
+    pub record: Arc<Record>,
+    /// The name of the group that shares it; none for the user's own.
+    pub group: Option<String>,
 }
 
-fn ids(keys: &[RecordKey]) -> impl Iterator<Item = RecordId> {
-    keys.iter().map(RecordKey::record_id)
-}
-
-/// Applies the store's events until the resolver is gone.
-async fn follow(inner: std::sync::Weak<Inner>, mut events: mpsc::UnboundedReceiver<Event>) {
-    while let Some(event) = events.recv().await {
-        let Some(inner) = inner.upgrade() else { return };
-        match event {
-            Event::Up => {
-                tracing::info!("changes of the store are pushed to us");
-                // It can be reached again: not for another moment is anything served unchecked.
-                inner.source.forgive();
-                inner.freshness.on_up();
-                inner.flights.taint_all();
-            }
-            Event::Alive => inner.freshness.on_alive(),
-            Event::Down => {
-                tracing::warn!("changes of the store are no longer pushed to us; reading again");
-                inner.freshness.on_down();
-            }
-            Event::Blind => {
-                tracing::warn!(
-                    "the store does not report changes: what is cached is read again every 2 s, so a \
-                     revocation takes up to 5 s; allow its user CLIENT TRACKING (+client|tracking), \
-                     or use a Redis that offers it"
-                );
-                inner.freshness.on_blind();
-            }
-            Event::Changed(id) => {
-                if let Some(key) = RecordKey::of(&id) {
-                    inner.forget(&key);
-                }
-            }
-        }
-    }
-    if let Some(inner) = inner.upgrade() {
-        inner.freshness.on_down();
+fn user_of(name: &Entry) -> Result<UserId, ResolveError> {
+    match &name.content {
+        Content::Name(user) => Ok(*user),
+        Content::Unreadable(error) => Err(Unreadable::Open(error.clone()).into()),
+        _ => Err(ResolveError::Unknown),
     }
 }

@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::*;
 use crate::names::UserName;
-use crate::store::{self, RecordId, Settled, StoreUrl, WriteError};
-use crate::vault::{IssuedKey, KeyRequest, Keyring, Vault};
+use crate::store::{self, Ask, Event, RecordId, Settled, StoreUrl, Taken, WriteError};
+use crate::vault::{IssuedKey, KeyRequest, Keyring, NewUser, Vault};
 
 /// Longer than anything takes on a loaded machine; only a failing test waits for it.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -57,6 +58,10 @@ impl Store for Shaky {
         self.inner.settle().await
     }
 
+    async fn take(&self, asks: &[Ask]) -> Result<Vec<Taken>, StoreError> {
+        self.inner.take(asks).await
+    }
+
     fn watch(&self) -> mpsc::UnboundedReceiver<Event> {
         self.inner.watch()
     }
@@ -95,7 +100,11 @@ impl House {
 
     async fn issue(&self, name: &str) -> IssuedKey {
         let user = UserName::parse(name).unwrap();
-        self.vault.add_user(&user, None).await.ok().unwrap();
+        self.vault
+            .add_user(&user, NewUser::default())
+            .await
+            .ok()
+            .unwrap();
         let issued = self.vault.issue_key(&user, KeyRequest::default()).await;
         issued.ok().unwrap()
     }

@@ -24,6 +24,9 @@ use crate::packages::{self, Packages, Resolved};
 use crate::{serve, sys, telemetry};
 use folder::{Folder, Wanted};
 
+/// Users that are counted, to say how many there are.
+const COUNTED: usize = 100;
+
 /// Makes or reuses the folder, installs what has to be, says how to add a user, and serves until interrupted.
 ///
 /// # Errors
@@ -68,7 +71,7 @@ pub fn run(args: &RunArgs, out: &Output) -> Result<(), Failure> {
     let users = open::runtime()?.block_on(async {
         open::vault(&config)
             .await?
-            .users()
+            .users(None, COUNTED)
             .await
             .map_err(Failure::from)
     })?;

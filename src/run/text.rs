@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::COUNTED;
 use crate::cli::shell::{full, program, quoted};
 use crate::names::ServerName;
 use crate::packages::Resolved;
@@ -37,7 +38,8 @@ impl Shown<'_> {
         let who = match users {
             0 => "the first user".to_owned(),
             1 => "another user (there is one)".to_owned(),
-            _ => format!("another user (there are {users})"),
+            2..COUNTED => format!("another user (there are {users})"),
+            _ => "another user".to_owned(),
         };
         let next: String = self.next().iter().map(|line| format!("{line}\n")).collect();
         format!(

@@ -6,17 +6,19 @@ use std::sync::Arc;
 use super::StartError;
 use super::house::House;
 use crate::config::{self, Config, Listen, Replicas, Server, Transport};
-use crate::gate::{Discovery, Door, Gate};
+use crate::gate::{self, DefaultAccess, Discovery, Door, Gate};
 use crate::layer::{CloakroomLayer, Limits, Routes};
+use crate::limits::WhenDown;
 use crate::names::ServerName;
 use crate::proxy::{
     Account, Address, Backend, BackendSocket, Entrance, Flood, Guard, ReplicaAddress, Serving,
     TrustedProxies, strict,
 };
+use crate::resolve::{StaticKey, StaticKeys};
 use crate::stdio;
 use crate::sys;
 use crate::tls;
-use crate::vault::Keyring;
+use crate::vault::{self, Keyring};
 
 /// What requests are served with, as `config` says, in place of what they were served with `before`.
 ///
@@ -33,7 +35,7 @@ pub(super) fn serving(
         metrics.clone(),
         config.servers.keys(),
         config.default_server.as_ref(),
-        house.tracer.clone(),
+        house.keepers(),
     );
     let mut doors = Vec::with_capacity(config.servers.len());
     let mut backends = BTreeMap::new();
@@ -47,7 +49,14 @@ pub(super) fn serving(
     let gate = Arc::new(Gate::new(
         house.resolver.clone(),
         doors,
-        config.key_prefixes,
+        gate::Rules {
+            key_prefixes: config.key_prefixes,
+            default_access: match config.people.default_access {
+                config::DefaultAccess::All => DefaultAccess::All,
+                config::DefaultAccess::None => DefaultAccess::None,
+            },
+            rates: Some(rates(&config.rates, house)),
+        },
     ));
     let routes = Routes::ByPath {
         default_server: config.default_server,
@@ -97,6 +106,35 @@ pub(super) fn address(listen: Listen, uids: Option<&[u32]>) -> Address {
             uids: uids.map_or_else(|| vec![sys::user()], <[u32]>::to_vec),
         },
     }
+}
+
+fn rates(rates: &config::Rates, house: &House) -> gate::Rates {
+    let limits = |bounds: &config::Bounds| vault::Limits {
+        rate: bounds.rate,
+        burst: bounds.burst,
+        daily: bounds.daily,
+        concurrent: None,
+    };
+    gate::Rates {
+        limiter: house.limiter.clone(),
+        user: limits(&rates.user),
+        key: limits(&rates.key),
+        when_down: match rates.store_down {
+            config::StoreDown::Deny => WhenDown::Deny,
+            config::StoreDown::Local => WhenDown::Local,
+        },
+    }
+}
+
+/// The keys of a configuration, in the words of who looks for them.
+pub(super) fn static_keys(people: &config::People) -> StaticKeys {
+    let keys = people.static_keys.iter().map(|key| StaticKey {
+        digest: key.digest,
+        label: key.label.clone(),
+        user: key.user.clone(),
+        profile: key.profile.clone(),
+    });
+    StaticKeys::new(keys, people.default_user.clone())
 }
 
 /// What the layer is to hold clients to.

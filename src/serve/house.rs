@@ -4,15 +4,20 @@ use std::sync::{Arc, OnceLock};
 
 use super::control::Control;
 use super::descriptors::{self, Descriptors};
-use super::{StartError, certificate, traces};
-use crate::cli::{Failure, open};
+use super::{StartError, admin, certificate, traces};
+use crate::admin::Known;
+use crate::audit::Trail;
+use crate::cli::{Failure, open, trail};
 use crate::config::Config;
+use crate::limits::Limiter;
+use crate::proxy::Keepers;
 use crate::resolve::{Resolver, Settings};
 use crate::stdio::Children;
 use crate::store::Store;
 use crate::sys;
 use crate::telemetry::{Metrics, Tracer};
 use crate::tls::ServerTls;
+use crate::usage::Usage;
 use crate::vault::{Beacon, Keyring, Reader, Vault};
 
 /// What outlives every configuration.
@@ -20,11 +25,16 @@ pub(super) struct House {
     pub(super) ring: Arc<Keyring>,
     pub(super) store: Arc<dyn Store>,
     pub(super) resolver: Resolver,
+    pub(super) limiter: Limiter,
+    /// What the admin API knows of the configuration in force.
+    pub(super) known: Arc<Known>,
     /// The listener's.
     pub(super) tls: Option<Arc<ServerTls>>,
     pub(super) descriptors: Descriptors,
     pub(super) metrics: Arc<Metrics>,
     pub(super) tracer: Option<Arc<Tracer>>,
+    pub(super) trail: Trail,
+    pub(super) usage: Usage,
     /// Those of servers that run as children, once there was such a server.
     pub(super) children: OnceLock<Children>,
     /// What tells of them.
@@ -58,10 +68,16 @@ impl House {
             }
             None => None,
         };
+        let usage = Usage::new(Vault::new(store.clone(), ring.clone()));
+        tokio::spawn(usage.clone().keep_told());
         Ok(Self {
+            trail: trail::start(&config.audit, &store, &ring).await?,
+            usage,
             ring,
+            limiter: Limiter::new(store.clone()),
             store,
             resolver,
+            known: Arc::new(Known::new(admin::in_force(config))),
             tls,
             descriptors: descriptors::divide(config.limits.connections, config.threads),
             metrics,
@@ -69,6 +85,15 @@ impl House {
             children: OnceLock::new(),
             control: OnceLock::new(),
         })
+    }
+
+    /// Who keeps an account of requests besides metrics.
+    pub(super) fn keepers(&self) -> Keepers {
+        Keepers {
+            tracer: self.tracer.clone(),
+            trail: self.trail.is_kept().then(|| self.trail.clone()),
+            usage: Some(self.usage.clone()),
+        }
     }
 
     /// What tells the store that this process serves what `config` names.

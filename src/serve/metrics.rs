@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use super::house::House;
 use super::reload::Reloads;
+use crate::audit;
 use crate::names::ServerName;
 use crate::proxy::Serving;
 use crate::resolve::{Figures, Watch};
@@ -17,8 +18,15 @@ use crate::tls;
 /// Shows what the resolver, the layer in use, its listener's certificate and reloads tell of themselves.
 pub(super) fn show(house: &House, served: watch::Receiver<Arc<Serving>>, reloads: Arc<Reloads>) {
     let (resolver, tls) = (house.resolver.clone(), house.tls.clone());
+    let (trail, usage) = (house.trail.clone(), house.usage.clone());
     house.metrics.at_scrape(move |page| {
         resolved(page, &resolver.figures());
+        audited(page, &trail.figures());
+        page.counter(
+            "cloakroom_usage_uncounted",
+            "Requests that are in no user's usage, because too much was counted at once",
+            usage.uncounted(),
+        );
         configuration(page, &reloads);
         let serving = served.borrow().clone();
         under_way(page, &serving);
@@ -114,6 +122,28 @@ fn children(page: &mut Page<'_, '_>, figures: &[(ServerName, stdio::Figures)]) {
         "cloakroom_child_failures",
         "Child processes that ended by themselves, or crossed a limit",
         each(|figures| figures.failures),
+    );
+}
+
+fn audited(page: &mut Page<'_, '_>, sinks: &[audit::Figures]) {
+    let each = |value: fn(&audit::Figures) -> u64| {
+        let sinks = sinks.iter();
+        sinks.map(move |figures| ([("sink", figures.sink.to_owned())], value(figures)))
+    };
+    page.counters(
+        "cloakroom_audit_records",
+        "Records a sink of the audit trail took",
+        each(|figures| figures.written),
+    );
+    page.counters(
+        "cloakroom_audit_lost",
+        "Records a sink of the audit trail did not take",
+        each(|figures| figures.lost),
+    );
+    page.gauges(
+        "cloakroom_audit_failing",
+        "Whether a sink of the audit trail takes none now",
+        each(|figures| u64::from(figures.failing)),
     );
 }
 

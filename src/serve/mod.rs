@@ -3,6 +3,8 @@
 //! Requests are served on a thread per core (see [`crate::proxy`]). Everything else, accepting, the
 //! store, its watch, lives on a runtime of its own, so that nothing slow ever holds up a core.
 
+mod acts;
+mod admin;
 mod assemble;
 mod certificate;
 mod commands;
@@ -147,6 +149,12 @@ impl Running {
         }
     }
 
+    /// Where the admin API is served, if anywhere.
+    #[must_use]
+    pub fn admin(&self) -> Option<&Address> {
+        self.reloader.served.admin.as_ref()
+    }
+
     /// Blocks until SIGINT or SIGTERM, then lets requests finish.
     pub fn wait(self) {
         let Self {
@@ -167,6 +175,8 @@ impl Running {
                 children.stop().await;
             }
             served.presence.withdraw().await;
+            reloader.house.usage.tell().await;
+            reloader.house.trail.close().await;
         });
         if let Some(tracer) = &tracer {
             tracer.finish();
@@ -190,6 +200,15 @@ async fn listen(
         let bound = health.map_err(|error| Failure::new(StartError::from(error)))?;
         tracing::info!(%bound, "health");
     }
+    let admin = match config.admin_listen.clone() {
+        None => None,
+        Some(listen) => {
+            let bound = admin::serve(&house, &assemble::address(listen, uids)).await;
+            let bound = bound.map_err(|error| Failure::new(StartError::from(error)))?;
+            tracing::info!(%bound, "admin");
+            Some(bound)
+        }
+    };
     let (start, drain, is_watched) = (
         config.at_start(),
         config.drain,
@@ -200,6 +219,9 @@ async fn listen(
     let connections = house.descriptors.connections;
     let commands = house.commands(&config, source.as_ref()).await;
     let commands = commands.map_err(Failure::new)?;
+    house
+        .resolver
+        .set_static_keys(assemble::static_keys(&config.people));
     let serving = assemble::serving(config, &house, None, commands);
     let options = Options {
         listen,
@@ -221,6 +243,7 @@ async fn listen(
         listener,
         presence,
         drain,
+        admin,
         is_watched,
     };
     Ok(Reloader {

@@ -16,13 +16,13 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::assemble;
 use super::house::House;
 use super::presence::Presence;
+use super::{admin, assemble};
 use crate::cli::Failure;
 use crate::cli::open::Source;
 use crate::config::{AtStart, Config, Drain};
-use crate::proxy::Listener;
+use crate::proxy::{Address, Listener};
 use crate::sys::Watched;
 use crate::vault::now_seconds;
 
@@ -58,6 +58,8 @@ pub(super) struct Served {
     pub(super) listener: Listener,
     pub(super) presence: Presence,
     pub(super) drain: Drain,
+    /// Where the admin API is served, if anywhere.
+    pub(super) admin: Option<Address>,
     /// Whether somebody may ask whether this process is ready.
     pub(super) is_watched: bool,
 }
@@ -147,15 +149,18 @@ impl Reloader {
         let files = self.files.among(files(self.source.as_ref(), &config));
         let differing = self.start.differing(&config.at_start());
         let beacon = self.house.beacon(&config);
-        let drain = config.drain;
+        let (drain, known) = (config.drain, admin::in_force(&config));
         let before = self.served.listener.serving();
         let commands = self.house.commands(&config, Some(source)).await;
         let commands = commands.map_err(Failure::new)?;
+        let static_keys = assemble::static_keys(&config.people);
         let serving = assemble::serving(config, &self.house, Some(&before), commands);
         let serving = serving.map_err(Failure::new)?;
         // Before the first request to a new server: a rotation must not pass by who serves it.
         let presence = Presence::start(beacon).await;
         self.served.listener.swap(serving);
+        self.house.resolver.set_static_keys(static_keys);
+        self.house.known.replace(known);
         let before = std::mem::replace(&mut self.served.presence, presence);
         before.withdraw().await;
         self.served.drain = drain;

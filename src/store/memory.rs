@@ -1,17 +1,22 @@
 //! A store that is gone with its process: for tests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
-use super::{Event, Record, RecordId, Settled, Store, StoreError, WriteError, check_size};
+use super::meter::{self, Level};
+use super::{
+    Ask, Event, Record, RecordId, Settled, Store, StoreError, Taken, WriteError, check_size,
+};
 
 const ALIVE_EVERY: Duration = Duration::from_millis(250);
+/// Meters there may be before those nobody needs any more are looked for.
+const METERS: usize = 1000;
 
 pub(super) struct Memory {
     home: Handle,
@@ -22,6 +27,9 @@ pub(super) struct Memory {
 struct Inner {
     records: BTreeMap<RecordId, Record>,
     watchers: Vec<UnboundedSender<Event>>,
+    meters: HashMap<String, Level>,
+    /// How many meters were in use when last swept.
+    in_use: usize,
 }
 
 impl Inner {
@@ -30,9 +38,27 @@ impl Inner {
     }
 
     /// Under the same lock as the write, so that no watcher can miss it or see it early.
-    fn tell(&mut self, event: &Event) {
+    fn tell(&mut self, id: &RecordId) {
+        if id.is_quiet() {
+            return;
+        }
+        let event = Event::Changed(id.clone());
         self.watchers
             .retain(|watcher| watcher.send(event.clone()).is_ok());
+    }
+
+    fn take(&mut self, ask: &Ask, now: u64) -> Taken {
+        let name = ask.name();
+        let found = self.meters.get(&name).copied();
+        let (kept, taken) = meter::take(ask.meter, found, ask.want, now);
+        if let Some(kept) = kept {
+            self.meters.insert(name, kept);
+        }
+        if self.meters.len() > METERS + 2 * self.in_use {
+            self.meters.retain(|_, level| level.expires > now);
+            self.in_use = self.meters.len();
+        }
+        taken
     }
 }
 
@@ -66,7 +92,7 @@ impl Store for Memory {
             if inner.version(&record.id) != expected {
                 return Err(WriteError::Conflict);
             }
-            inner.tell(&Event::Changed(record.id.clone()));
+            inner.tell(&record.id);
             inner.records.insert(record.id.clone(), record);
             Ok(())
         })
@@ -78,7 +104,7 @@ impl Store for Memory {
                 return Err(WriteError::Conflict);
             }
             inner.records.remove(id);
-            inner.tell(&Event::Changed(id.clone()));
+            inner.tell(id);
             Ok(())
         })
     }
@@ -99,6 +125,11 @@ impl Store for Memory {
 
     async fn settle(&self) -> Result<Settled, StoreError> {
         Ok(Settled::Everywhere)
+    }
+
+    async fn take(&self, asks: &[Ask]) -> Result<Vec<Taken>, StoreError> {
+        let now = meter::micros(SystemTime::now());
+        Ok(self.with(|inner| asks.iter().map(|ask| inner.take(ask, now)).collect()))
     }
 
     fn watch(&self) -> UnboundedReceiver<Event> {

@@ -8,8 +8,10 @@
 //!    exactly once.
 //! 3. [`Store::watch`] reports every change made by anybody (another process, another machine)
 //!    after its first [`Event::Up`]. When it cannot promise that, it says [`Event::Down`], and after
-//!    the next `Up` everything read before it must be read again.
-
+//!    the next `Up` everything read before it must be read again. Quiet records
+//!    ([`RecordId::is_quiet`]) are never reported.
+//! 4. [`Store::take`] lets nobody take more permits than a meter holds, whoever else takes at the same
+//!    moment, by the store's clock alone.
 //!
 //! A store in SQLite is for one machine: several processes may share the file, but never over a
 //! network file system. One in Redis may have any number of proxies; its ACL user needs
@@ -18,6 +20,7 @@
 mod backup;
 mod copy;
 mod memory;
+mod meter;
 mod open;
 mod pages;
 mod redis;
@@ -34,6 +37,7 @@ use tokio::sync::mpsc;
 
 pub use self::backup::{Backup, BackupError, backup, restore};
 pub use self::copy::{Copied, CopyError, Rule, Stage, Tally, Told, copy};
+pub use self::meter::{Ask, Meter, MeterId, Taken};
 pub use self::open::{open, open_to_read};
 pub use self::pages::Pages;
 #[cfg(any(test, fuzzing))]
@@ -48,6 +52,9 @@ pub const SCHEMA: u32 = settings::SCHEMA;
 
 /// The longest blob a store takes, in bytes.
 pub const BLOB_LIMIT: usize = 16 << 20;
+
+/// The kind of records that change all the time and that nobody keeps a copy of: usage.
+const QUIET: char = 'r';
 
 /// The id of a record: one lower-case letter (its kind), `/`, at least two lower-case hex digits
 /// (stores may shard by the first two), then `[0-9a-f/]*`. 200 bytes at most.
@@ -73,6 +80,12 @@ impl RecordId {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether changes of this record are not for [`Store::watch`] to report.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.0.starts_with(QUIET)
     }
 }
 
@@ -129,6 +142,9 @@ pub enum StoreError {
     /// The record's blob is longer than [`BLOB_LIMIT`], or its version greater than `i64::MAX`.
     #[error("{0} is too large for the store")]
     TooLarge(RecordId),
+    /// This kind of store cannot do that.
+    #[error("the store cannot do that: {0}")]
+    Unsupported(&'static str),
 }
 
 /// Why a write did not happen.
@@ -196,6 +212,25 @@ pub trait Store: Send + Sync + 'static {
     /// can be reached. Takes no time.
     fn shard_of(&self, _id: &RecordId) -> u16 {
         0
+    }
+
+    /// Takes permits from each meter, as many as there are up to what is wanted; the answer has one entry
+    /// per ask, in their order. Each meter by itself: one may grant and another refuse. After an error
+    /// permits may have been taken.
+    async fn take(&self, _asks: &[Ask]) -> Result<Vec<Taken>, StoreError> {
+        Err(StoreError::Unsupported("it has no meters"))
+    }
+
+    /// Whether [`Store::append`] works.
+    fn has_streams(&self) -> bool {
+        false
+    }
+
+    /// Appends lines to a Redis stream, each as the field `line` of an entry of its own, in their order,
+    /// and lets it forget its oldest entries when there are about `keep`. `stream` is of `[a-z0-9-]`, 1 to
+    /// 63 characters. After an error some of the lines, the first ones, may have been appended.
+    async fn append(&self, _stream: &str, _keep: u64, _lines: &[Bytes]) -> Result<(), StoreError> {
+        Err(StoreError::Unsupported("only Redis has streams"))
     }
 
     /// Starts watching. Works until the receiver is dropped, through any number of failures.

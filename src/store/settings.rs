@@ -10,7 +10,7 @@ use crate::tls::{ClientCertificate, TlsError};
 /// for a database other than 0, `cluster|slots` and `asking` are for a Cluster, and nothing elsewhere.
 /// Without `client|tracking` changes are found by reading again, without `info` nobody is warned.
 pub const REDIS_ACL_RULE: &str = "resetchannels -@all ~cloakroom:* \
-    +get +set +getrange +del +zadd +zrem +zrangebylex +eval +evalsha \
+    +get +set +getrange +del +zadd +zrem +zrangebylex +xadd +time +eval +evalsha \
     +ping +role +wait +info +client|tracking +cluster|slots +asking +select";
 
 /// What every key begins with, unless `store.key_prefix` says otherwise; [`REDIS_ACL_RULE`] has it too.

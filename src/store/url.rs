@@ -66,6 +66,12 @@ impl StoreUrl {
         matches!(self.0, Place::Sqlite(_))
     }
 
+    /// Whether it is in Redis, of whatever kind.
+    #[must_use]
+    pub fn is_redis(&self) -> bool {
+        matches!(self.0, Place::Redis(_))
+    }
+
     /// The file it is, if it is one.
     #[must_use]
     pub fn file(&self) -> Option<&Path> {

@@ -10,9 +10,7 @@ mod claim;
 mod tests;
 
 use super::crypto::equal;
-use super::{
-    ATTEMPTS, KeyKind, KeyName, OpenError, Vault, VaultError, envelope, ids, next_version, wrote,
-};
+use super::{KeyKind, KeyName, OpenError, Vault, VaultError, envelope, ids, next_version};
 use crate::store::{Record, StoreError, WriteError};
 
 /// What a retired key's record ends with.
@@ -167,15 +165,8 @@ impl Vault {
 
     async fn put_check(&self, key: &KeyName, payload: &[u8]) -> Result<(), VaultError> {
         self.ring.require_sign()?;
-        let id = ids::key_check(&key.check_name());
-        for _ in 0..ATTEMPTS {
-            let expected = self.get(&id).await?.map(|record| record.version);
-            let record = envelope::seal_plain(&self.ring, &id, next_version(expected), payload);
-            if wrote(self.store.put_if(record, expected).await)? {
-                return Ok(());
-            }
-        }
-        Err(VaultError::Contended)
+        self.put_plain(&ids::key_check(&key.check_name()), payload)
+            .await
     }
 
     /// How many of the keyring's keys the store knows, which all are the same there.

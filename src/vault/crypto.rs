@@ -1,10 +1,12 @@
-//! The only place that calls ciphers: AES-256-GCM, HMAC-SHA-256, HKDF-SHA-256, Ed25519, the
-//! system's random numbers. One library (aws-lc) does all of it and TLS too, so one set of
+//! The only place that calls ciphers: AES-256-GCM, HMAC-SHA-256, HKDF-SHA-256, PBKDF2-HMAC-SHA-512,
+//! Ed25519, the system's random numbers. One library (aws-lc) does all of it and TLS too, so one set of
 //! advisories is to be watched.
+
+use std::num::NonZeroU32;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::signature::{self, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
-use aws_lc_rs::{hkdf, hmac, rand};
+use aws_lc_rs::{hkdf, hmac, pbkdf2, rand};
 use zeroize::Zeroizing;
 
 /// Bytes of a key of every kind.
@@ -39,6 +41,19 @@ impl KeyBytes {
         prk.expand(&[&info], hkdf::HKDF_SHA256)
             .and_then(|okm| okm.fill(&mut *out))
             .expect("32 bytes are within HKDF-SHA-256's limit of 255 blocks");
+        Self(out)
+    }
+
+    /// PBKDF2-HMAC-SHA-512 (RFC 8018, 5.2): a key out of what a person remembers, slowly.
+    pub(crate) fn from_passphrase(passphrase: &[u8], salt: &[u8], rounds: NonZeroU32) -> Self {
+        let mut out = Zeroizing::new([0; KEY_LEN]);
+        pbkdf2::derive(
+            pbkdf2::PBKDF2_HMAC_SHA512,
+            rounds,
+            salt,
+            passphrase,
+            &mut *out,
+        );
         Self(out)
     }
 
@@ -93,6 +108,56 @@ impl Aead {
     }
 }
 
+/// An AES-256-GCM key of one stream, in pieces that can be neither left out, repeated, exchanged nor cut off
+/// at the end: the nonce is the number of the piece, and whether it is the last (STREAM; Hoang,
+/// Reyhanitabar, Rogaway and Vizár, 2015). A key is used for one stream only.
+pub(crate) struct StreamAead(Aead);
+
+impl StreamAead {
+    /// Bytes a piece grows by.
+    pub(crate) const OVERHEAD: usize = 16;
+
+    pub(crate) fn new(key: &KeyBytes) -> Self {
+        Self(Aead::new(key))
+    }
+
+    /// Seals a piece where it lies.
+    pub(crate) fn seal(&self, number: u64, is_last: bool, aad: &[u8], piece: &mut Vec<u8>) {
+        let tag = self
+            .0
+            .0
+            .seal_in_place_separate_tag(nonce(number, is_last), Aad::from(aad), piece)
+            .expect("sealing fails only for plaintexts beyond 64 GiB");
+        piece.extend_from_slice(tag.as_ref());
+    }
+
+    /// Opens a piece where it lies; `false` when it is not exactly that piece of that stream.
+    pub(crate) fn open(
+        &self,
+        number: u64,
+        is_last: bool,
+        aad: &[u8],
+        piece: &mut Zeroizing<Vec<u8>>,
+    ) -> bool {
+        let opened = self
+            .0
+            .0
+            .open_in_place(nonce(number, is_last), Aad::from(aad), piece);
+        let Ok(len) = opened.map(|plain| plain.len()) else {
+            return false;
+        };
+        piece.truncate(len);
+        true
+    }
+}
+
+fn nonce(number: u64, is_last: bool) -> Nonce {
+    let mut nonce = [0; NONCE_LEN];
+    nonce[..8].copy_from_slice(&number.to_be_bytes());
+    nonce[NONCE_LEN - 1] = is_last.into();
+    Nonce::assume_unique_for_key(nonce)
+}
+
 /// An HMAC-SHA-256 key, ready to use.
 pub(crate) struct Mac(hmac::Key);
 
@@ -108,12 +173,20 @@ impl Mac {
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part);
         }
-        context
-            .sign()
-            .as_ref()
-            .try_into()
-            .expect("SHA-256 gives 32 bytes")
+        finished(context)
     }
+
+    /// The tag of the parts one after the other: only where the lengths of all but the last never vary.
+    pub(crate) fn tag_joined(&self, parts: &[&[u8]]) -> [u8; 32] {
+        let mut context = hmac::Context::with_key(&self.0);
+        parts.iter().for_each(|part| context.update(part));
+        finished(context)
+    }
+}
+
+fn finished(context: hmac::Context) -> [u8; 32] {
+    let tag = context.sign();
+    tag.as_ref().try_into().expect("SHA-256 gives 32 bytes")
 }
 
 /// An Ed25519 key pair made from its seed.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! version 1 | record kind | wrap kind | key id length | key id | sealed
-//! sealed of kinds k u n a c h:  nonce 12 | ciphertext | tag 16               by the realm key
+//! sealed of all kinds but s:    nonce 12 | ciphertext | tag 16               by the realm key
 //! sealed of kind s:           nonce 12 | data key 32 | tag 16              by the server key
 //!                             nonce 12 | ciphertext | tag 16               by the data key
 //! ```
@@ -12,7 +12,7 @@
 //! so that a blob cannot be relabelled once there is a second one. So a blob moved to another id,
 //! another version or another realm does not open.
 //!
-//! Inside the realm's seal, kinds k, u, n and a hold `key id length | key id | signature 64 |
+//! Inside the realm's seal, all kinds but c, h, r and t hold `key id length | key id | signature 64 |
 //! payload`: the Ed25519 signature is over the same list and the payload. Holders of an exported
 //! keyring can open those records, but not make them.
 
@@ -46,7 +46,7 @@ impl Form {
     /// Kinds that are not listed below are signed: the rule that lets nobody but us make them.
     pub(super) fn of(id: &RecordId) -> Self {
         match kind(id) {
-            b'c' | b'h' => Self::Plain,
+            b'c' | b'h' | b'r' | b't' => Self::Plain,
             b's' => Self::Set,
             _ => Self::Signed,
         }

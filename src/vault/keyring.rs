@@ -265,6 +265,16 @@ impl Keyring {
         Mac::new(&self.index.key.derive("cloakroom index v1", &[]))
     }
 
+    /// What links the records of one writer of the audit trail.
+    pub(super) fn trail_key(&self, writer: &[u8; 16]) -> KeyBytes {
+        self.index.key.derive("cloakroom audit v1", &[writer])
+    }
+
+    /// The name of the key that comes from: `index:i1`.
+    pub(super) fn trail_key_name(&self) -> String {
+        format!("index:{}", self.index.id)
+    }
+
     /// The keys of one server with their ids, the active one first.
     pub(super) fn server_keys(
         &self,

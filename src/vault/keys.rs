@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::record::KeyRecord;
-use super::{ATTEMPTS, Vault, VaultError, ids, now_seconds, opened};
+use super::{ATTEMPTS, Limits, User, Vault, VaultError, ids, now_seconds, opened};
 use crate::identity::{ApiKey, KeyDigest, KeyId};
 use crate::names::{ProfileName, UserName};
 use crate::store::{Record, RecordId};
@@ -17,6 +17,26 @@ pub struct KeyRequest {
     pub ttl: Option<Duration>,
     /// The profile it uses where the path names none.
     pub profile: Option<ProfileName>,
+    /// Bounds of this key alone.
+    pub limits: Limits,
+}
+
+/// A key that was made elsewhere, of which only the digest is known.
+pub struct AdoptedKey {
+    /// Its digest.
+    pub digest: KeyDigest,
+    /// What its owner calls it.
+    pub name: Option<String>,
+    /// Unix seconds at which it was made; now unless said.
+    pub created: Option<u64>,
+    /// The profile it uses where the path names none.
+    pub profile: Option<ProfileName>,
+    /// Unix seconds from which it is refused.
+    pub expires: Option<u64>,
+    /// Unix seconds at which it was revoked there.
+    pub revoked: Option<u64>,
+    /// Bounds of this key alone.
+    pub limits: Limits,
 }
 
 /// A key that was just made: the only moment at which it can be read.
@@ -33,8 +53,27 @@ pub struct IssuedKey {
 pub struct KeyInfo {
     /// How it is named.
     pub id: KeyId,
+    /// What is known of the key itself.
+    pub digest: KeyDigest,
     /// What its record says.
     pub record: KeyRecord,
+}
+
+impl KeyInfo {
+    /// `usable`, `revoked` or `expired`.
+    #[must_use]
+    pub fn status(&self) -> &'static str {
+        status(self.record.revoked, self.record.expires)
+    }
+}
+
+/// What is to be said of a key of whatever kind.
+pub(super) fn status(revoked: Option<u64>, expires: Option<u64>) -> &'static str {
+    match (revoked, expires) {
+        (Some(_), _) => "revoked",
+        (None, Some(at)) if now_seconds() >= at => "expired",
+        (None, _) => "usable",
+    }
 }
 
 impl Vault {
@@ -58,11 +97,9 @@ impl Vault {
             created,
             expires: request.ttl.map(|ttl| created.saturating_add(ttl.as_secs())),
             revoked: None,
+            limits: request.limits,
         };
-        // The entry for listing first: a key that works is always listed, and dies with its user.
-        self.put(&ids::owned_key(&user.id, &digest), None, &())
-            .await?;
-        if !self.put(&ids::key_record(&digest), None, &record).await? {
+        if !self.put_key(&digest, &record).await? {
             return Err(VaultError::Contended);
         }
         Ok(IssuedKey {
@@ -70,6 +107,53 @@ impl Vault {
             id: digest.key_id(),
             expires: record.expires,
         })
+    }
+
+    /// Makes a key of `user` out of one that was made elsewhere.
+    ///
+    /// # Errors
+    /// [`VaultError::KeyExists`], or what kept it from being written.
+    pub async fn adopt_key(&self, user: &User, key: &AdoptedKey) -> Result<KeyId, VaultError> {
+        let record = KeyRecord {
+            user: user.id,
+            name: key.name.clone(),
+            profile: key.profile.as_ref().map(ToString::to_string),
+            created: key.created.unwrap_or_else(now_seconds),
+            expires: key.expires,
+            revoked: key.revoked,
+            limits: key.limits,
+        };
+        let id = key.digest.key_id();
+        if self.put_key(&key.digest, &record).await? {
+            return Ok(id);
+        }
+        // The entry for listing may have been made just now, for a key that is somebody else's.
+        let found = self.get(&ids::key_record(&key.digest)).await?;
+        let owner = found.map(|record| self.open_key(&record)).transpose()?;
+        if owner.is_none_or(|key| key.record.user != user.id) {
+            self.delete(&ids::owned_key(&user.id, &key.digest)).await?;
+        }
+        Err(VaultError::KeyExists(id))
+    }
+
+    /// `false` when there is such a key already. The entry for listing first: a key that works is always
+    /// listed, and dies with its user.
+    async fn put_key(&self, digest: &KeyDigest, record: &KeyRecord) -> Result<bool, VaultError> {
+        let listed = ids::owned_key(&record.user, digest);
+        self.put(&listed, None, &()).await?;
+        self.put(&ids::key_record(digest), None, record).await
+    }
+
+    /// Whose key has this id or digest, as the store knows it now.
+    ///
+    /// # Errors
+    /// [`VaultError::NoKey`], or what keeps the record from being read.
+    pub async fn key(&self, id: &KeyId) -> Result<KeyInfo, VaultError> {
+        let page = self.store.page(&ids::key_prefix(id), None, 2).await?;
+        match &page[..] {
+            [record] => self.open_key(record),
+            _ => Err(VaultError::NoKey(id.clone())),
+        }
     }
 
     /// The keys of a user, also revoked and expired ones.
@@ -142,6 +226,7 @@ impl Vault {
         let opened = opened("a key's record", self.reader.open_key(record))?;
         Ok(KeyInfo {
             id: digest.key_id(),
+            digest,
             record: opened,
         })
     }

@@ -11,14 +11,21 @@
 //! state back. Destroying a data key shreds its secrets for good once copies of the store, and the
 //! server key, are gone too.
 
+mod access;
+mod admin_keys;
 mod check;
 mod crypto;
 mod envelope;
 mod ephemeral;
+mod groups;
 mod ids;
 mod key_name;
 mod keyring;
 mod keys;
+mod members;
+mod owner;
+mod passphrase;
+mod portable;
 mod record;
 mod replicas;
 mod retire;
@@ -29,23 +36,31 @@ mod secrets;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod trail;
+mod usage;
 mod users;
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use access::{Access, Limits};
+pub use admin_keys::{AdminKeyInfo, IssuedAdminKey};
 pub use check::CheckError;
 pub(crate) use crypto::equal;
 pub use envelope::{OpenError, SecretOpener};
 pub use ephemeral::EphemeralMac;
-pub use ids::{UserId, key_record, random_id, user_record};
+pub use groups::{Group, GroupChange};
+pub use ids::{GroupId, OwnerId, UserId, group_record, key_record, random_id, user_record};
 pub use key_name::{KeyKind, KeyName};
 pub use keyring::{Keyring, KeyringError, KeyringText, ReadOnly, Succession};
-pub use keys::{IssuedKey, KeyInfo, KeyRequest};
-pub use record::{KeyRecord, SecretRef, UserRecord};
+pub use keys::{AdoptedKey, IssuedKey, KeyInfo, KeyRequest};
+pub use owner::Owner;
+pub use passphrase::{PASSPHRASE_MIN, PassphraseError, PassphraseReader, PassphraseWriter};
+pub use portable::ExposedSet;
+pub use record::{AdminKeyRecord, GroupRecord, KeyRecord, Role, SecretRef, SecretSets, UserRecord};
 pub use replicas::{Beacon, Presence, Replica, live};
 pub use retire::{Needed, hurt, needed};
 pub use rotate::{Left, Reason, Rotation};
@@ -53,10 +68,12 @@ pub use sealer::Sealer;
 pub use secret::{SECRET_MAX, SECRETS_MAX, SecretError, SecretSet, SecretValue};
 pub use secrets::SecretInfo;
 pub use survey::{Counted, Survey, survey};
-pub use users::User;
+pub use trail::{Anchor, TrailMac, WriterId};
+pub use usage::{Use, Used};
+pub use users::{AccessChange, NewUser, User, UserChange};
 
 use crate::identity::KeyId;
-use crate::names::{ServerName, UserName};
+use crate::names::{GroupName, ServerName, UserName};
 use crate::store::{Pages, Record, RecordId, Settled, Store, StoreError, WriteError};
 
 /// How often a write is tried again when somebody else wrote first.
@@ -93,6 +110,24 @@ pub enum VaultError {
     /// The e-mail is another user's.
     #[error("another user has the e-mail `{0}`")]
     EmailTaken(String),
+    /// No group has this name.
+    #[error("there is no group `{0}` (see `cloakroom group list`)")]
+    NoGroup(GroupName),
+    /// A user lists a group that is not in the store.
+    #[error("a group the user is in is gone from the store: somebody deleted it there")]
+    GroupGone,
+    /// The name is taken.
+    #[error("there is a group `{0}` already")]
+    GroupExists(GroupName),
+    /// A user is in as many groups as he may be.
+    #[error("a user may be in no more than {} groups", members::GROUPS_MAX)]
+    TooManyGroups,
+    /// What is to be written is too long.
+    #[error("{0}")]
+    TooLong(&'static str),
+    /// A key that was made elsewhere is known here already.
+    #[error("the key `{0}` is known here already")]
+    KeyExists(KeyId),
     /// No key has this id.
     #[error("there is no key `{0}` (see `cloakroom key list USER`)")]
     NoKey(KeyId),
@@ -103,33 +138,33 @@ pub enum VaultError {
     #[error("this keyring holds no key for the server `{0}`")]
     NoServerKey(ServerName),
     /// There is no such secret.
-    #[error("the user `{user}` has no such secret for the server `{server}`")]
+    #[error("{user} has no such secret for the server `{server}`")]
     NoSecret {
         /// Whose it would be.
-        user: UserName,
+        user: Owner,
         /// For which server.
         server: ServerName,
     },
     /// An earlier state of a secret set was put back into the store.
     #[error(
-        "the secrets of `{user}` for `{server}` are older than they should be: somebody put an \
-         earlier state of the store back; delete them (`cloakroom secret delete {user} {server} \
-         --all`) and set them again"
+        "the secrets of {user} for `{server}` are older than they should be: somebody put an \
+         earlier state of the store back; delete them (`cloakroom {} {server} --all`) and set them \
+         again", user.command("delete")
     )]
     PutBack {
         /// Whose they are.
-        user: String,
+        user: Owner,
         /// For which server.
         server: ServerName,
     },
     /// A secret set that is listed is not in the store.
     #[error(
-        "the secrets of `{user}` for `{server}` are gone from the store: somebody deleted them there; \
-         delete what is left (`cloakroom secret delete {user} {server} --all`) and set them again"
+        "the secrets of {user} for `{server}` are gone from the store: somebody deleted them there; \
+         delete what is left (`cloakroom {} {server} --all`) and set them again", user.command("delete")
     )]
     Gone {
         /// Whose they are.
-        user: String,
+        user: Owner,
         /// For which server.
         server: ServerName,
     },
@@ -152,10 +187,38 @@ impl Reader {
         Self { ring, mac }
     }
 
-    /// Where the secrets of a user for a server and profile lie.
+    /// Where the secrets of a user or a group for a server and profile lie.
     #[must_use]
-    pub fn secrets_record(&self, user: &UserId, server: &str, profile: &str) -> RecordId {
-        ids::secrets(&self.mac, user, server, profile)
+    pub fn secrets_record(
+        &self,
+        owner: impl Into<OwnerId>,
+        server: &str,
+        profile: &str,
+    ) -> RecordId {
+        ids::secrets(&self.mac, owner.into(), server, profile)
+    }
+
+    /// Where it is written whose name this is.
+    #[must_use]
+    pub fn name_record(&self, name: &UserName) -> RecordId {
+        ids::name_index(&self.mac, name.as_str())
+    }
+
+    /// Opens the record that says whose a name is.
+    ///
+    /// # Errors
+    /// When it is not what this installation wrote there.
+    pub fn open_name(&self, record: &Record) -> Result<UserId, OpenError> {
+        self.open::<record::IndexRecord>(record)
+            .map(|index| index.user)
+    }
+
+    /// Opens the record of a group.
+    ///
+    /// # Errors
+    /// When it is not what this installation wrote there.
+    pub fn open_group(&self, record: &Record) -> Result<GroupRecord, OpenError> {
+        self.open(record)
     }
 
     /// Opens the record of a key.
@@ -224,6 +287,18 @@ impl Vault {
         wrote(self.store.put_if(record, expected).await)
     }
 
+    /// Writes `payload` as the record `id`, which is not signed, whatever is there.
+    async fn put_plain(&self, id: &RecordId, payload: &[u8]) -> Result<(), VaultError> {
+        for _ in 0..ATTEMPTS {
+            let expected = self.get(id).await?.map(|record| record.version);
+            let record = envelope::seal_plain(&self.ring, id, next_version(expected), payload);
+            if wrote(self.store.put_if(record, expected).await)? {
+                return Ok(());
+            }
+        }
+        Err(VaultError::Contended)
+    }
+
     /// A walk over all records whose id starts with `prefix`.
     fn pages(&self, prefix: impl Into<String>) -> Pages<'_> {
         Pages::new(&*self.store, prefix, PAGE)
@@ -248,6 +323,15 @@ pub(crate) fn now_seconds() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |d| d.as_secs())
+}
+
+/// Unix seconds as UTC, RFC 3339.
+#[must_use]
+pub fn date(seconds: u64) -> String {
+    // The last moment RFC 3339 can write: a key of 9000 years is no reason to panic.
+    const LAST: u64 = 253_402_300_799;
+    let time = UNIX_EPOCH + Duration::from_secs(seconds.min(LAST));
+    humantime::format_rfc3339_seconds(time).to_string()
 }
 
 /// A version after `last`. Microseconds of the clock, forced upward: so a record that is deleted

@@ -34,7 +34,7 @@ use futures_util::stream::{self, StreamExt as _};
 
 use super::envelope::{self, Form, SecretOpener};
 use super::{
-    ATTEMPTS, KeyName, Keyring, OpenError, ReadOnly, UserId, UserRecord, Vault, VaultError, ids,
+    ATTEMPTS, KeyName, Keyring, OpenError, OwnerId, ReadOnly, SecretSets, Vault, VaultError, ids,
     next_version, wrote,
 };
 use crate::names::ServerName;
@@ -154,9 +154,13 @@ enum Done {
     Left(Reason, String),
 }
 
-/// What is known of the user a secret set is of.
+/// What is known of the user or group a secret set is of.
 enum Owner {
-    Known(UserRecord),
+    Known {
+        id: OwnerId,
+        name: String,
+        sets: SecretSets,
+    },
     Nobody,
     Unreadable,
 }
@@ -233,40 +237,64 @@ impl Vault {
         Ok(Done::Left(Reason::Contended, id.to_string()))
     }
 
-    /// Who the sets of a page are of.
-    async fn owners(&self, page: &[Record]) -> Result<HashMap<UserId, Owner>, StoreError> {
+    /// Who the sets of a page are of, by the part of their ids that names the owner.
+    async fn owners(&self, page: &[Record]) -> Result<HashMap<OwnerHex, Owner>, StoreError> {
         let not_settled = page.iter().filter(|set| !is_settled(&self.ring, set));
-        let mut users: Vec<_> = not_settled
-            .filter_map(|set| ids::set_owner(&set.id))
+        let mut owners: Vec<_> = not_settled
+            .filter_map(|set| Some((hex_of(set)?, ids::set_owner(&set.id)?)))
             .collect();
-        users.dedup();
-        let records: Vec<_> = users.iter().map(ids::user_record).collect();
-        let found = self.store.get_many(&records).await?;
-        let owners = found.into_iter().map(|record| self.owner(record));
-        Ok(users.into_iter().zip(owners).collect())
+        owners.dedup_by(|a, b| a.0 == b.0);
+        let mut known = HashMap::with_capacity(owners.len());
+        let places = owners
+            .iter()
+            .flat_map(|(_, (user, group))| [ids::user_record(user), ids::group_record(group)]);
+        let places: Vec<_> = places.collect();
+        let mut found = self.store.get_many(&places).await?.into_iter();
+        for (hex, _) in owners {
+            let (user, group) = (found.next().flatten(), found.next().flatten());
+            known.insert(hex, self.owner(user, group));
+        }
+        Ok(known)
     }
 
-    fn owner(&self, record: Option<Record>) -> Owner {
-        match record.map(|record| self.reader.open_user(&record)) {
-            None => Owner::Nobody,
-            Some(Ok(record)) => Owner::Known(record),
-            Some(Err(_)) => Owner::Unreadable,
-        }
+    async fn owner_now(&self, set: &Record) -> Result<Owner, StoreError> {
+        let Some((user, group)) = ids::set_owner(&set.id) else {
+            return Ok(Owner::Unreadable);
+        };
+        let places = [ids::user_record(&user), ids::group_record(&group)];
+        let mut found = self.store.get_many(&places).await?.into_iter();
+        Ok(self.owner(found.next().flatten(), found.next().flatten()))
+    }
+
+    fn owner(&self, user: Option<Record>, group: Option<Record>) -> Owner {
+        let opened = match (&user, &group) {
+            (None, None) => return Owner::Nobody,
+            (Some(record), _) => self.reader.open_user(record).ok().and_then(|user| {
+                let id = ids::user_id(&record.id)?.into();
+                Some((id, user.name, user.sets))
+            }),
+            (None, Some(record)) => self.reader.open_group(record).ok().and_then(|group| {
+                let id = ids::group_id(&record.id)?.into();
+                Some((id, group.name, group.sets))
+            }),
+        };
+        opened.map_or(Owner::Unreadable, |(id, name, sets)| Owner::Known {
+            id,
+            name,
+            sets,
+        })
     }
 
     async fn rotate_set(
         &self,
-        owners: &HashMap<UserId, Owner>,
+        owners: &HashMap<OwnerHex, Owner>,
         mut set: Record,
     ) -> Result<Done, VaultError> {
         if is_settled(&self.ring, &set) {
             return Ok(Done::Passed);
         }
-        let Some(user) = ids::set_owner(&set.id) else {
-            return Ok(Done::Left(Reason::Unreadable, set.id.to_string()));
-        };
-        if let Some(owner) = owners.get(&user)
-            && let Fate::Reseal(server) = self.fate(&user, owner, &set)
+        if let Some(owner) = hex_of(&set).and_then(|hex| owners.get(&hex))
+            && let Fate::Reseal(server) = self.fate(owner, &set)
             && let Some(done) = self.reseal_set(&server, &set).await?
         {
             return Ok(done);
@@ -274,12 +302,12 @@ impl Vault {
         // Whatever else is to be done is not done by a list that was read after the set: it may have
         // changed in between. A set is written before it is listed.
         for _ in 0..ATTEMPTS {
-            let owner = self.owner(self.get(&ids::user_record(&user)).await?);
+            let owner = self.owner_now(&set).await?;
             match self.get(&set.id).await? {
                 Some(found) => set = found,
                 None => return Ok(Done::Passed),
             }
-            let done = match self.fate(&user, &owner, &set) {
+            let done = match self.fate(&owner, &set) {
                 Fate::Pass => Some(Done::Passed),
                 Fate::Leave(reason, example) => Some(Done::Left(reason, example)),
                 Fate::Reseal(server) => self.reseal_set(&server, &set).await?,
@@ -315,22 +343,22 @@ impl Vault {
         Ok(wrote(written)?.then_some(Done::Resealed))
     }
 
-    fn fate(&self, user: &UserId, owner: &Owner, set: &Record) -> Fate {
-        let record = match owner {
-            Owner::Known(record) => record,
+    fn fate(&self, owner: &Owner, set: &Record) -> Fate {
+        let (id, name, sets) = match owner {
+            Owner::Known { id, name, sets } => (*id, name, sets),
             Owner::Unreadable => return Fate::Leave(Reason::Unreadable, set.id.to_string()),
             Owner::Nobody => return unlisted(set),
         };
-        let listed = record.secrets.iter().find(|entry| {
+        let listed = sets.secrets.iter().find(|entry| {
             let place = self
                 .reader
-                .secrets_record(user, &entry.server, &entry.profile);
+                .secrets_record(id, &entry.server, &entry.profile);
             place == set.id
         });
         let Some(entry) = listed else {
             return unlisted(set);
         };
-        let example = || format!("{} {} {}", record.name, entry.server, entry.profile);
+        let example = || format!("{name} {} {}", entry.server, entry.profile);
         let Ok(server) = ServerName::parse(&entry.server) else {
             return Fate::Leave(Reason::NoServerKey, example());
         };
@@ -344,6 +372,14 @@ impl Vault {
             Ok(_) => Fate::Reseal(server),
         }
     }
+}
+
+/// The part of a set's id that names its owner.
+type OwnerHex = String;
+
+fn hex_of(set: &Record) -> Option<OwnerHex> {
+    let (owner, _) = set.id.as_str().strip_prefix("s/")?.split_once('/')?;
+    Some(owner.to_owned())
 }
 
 /// What becomes of a set its user's record does not list: nobody can read it.

@@ -106,6 +106,28 @@ impl SecretSet {
             .map(|(_, value)| value)
     }
 
+    /// Every secret, name and value, in the order they were first set.
+    pub fn expose_all(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.entries()
+    }
+
+    /// Whether there is a secret of this name.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.names().any(|held| held == name)
+    }
+
+    /// This set, with those of `other` it does not hold itself.
+    #[must_use]
+    pub fn or(&self, other: &Self) -> Self {
+        let mut out = Zeroizing::new(Vec::with_capacity(self.0.len() + other.0.len()));
+        out.extend_from_slice(&self.0);
+        for (name, value) in other.entries().filter(|(name, _)| !self.has(name)) {
+            push(&mut out, name, value);
+        }
+        Self(out)
+    }
+
     /// The names held, in the order they were first set.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.entries().map(|(name, _)| name)

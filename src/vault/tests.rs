@@ -52,7 +52,7 @@ pub(super) async fn set(vault: &Vault, name: &str, text: &str) -> Result<(), Vau
 /// The value as a request would get it.
 pub(super) async fn read(vault: &Vault, name: &str) -> Option<String> {
     let alice = vault.user(&user("alice")).await.unwrap();
-    let id = vault.reader.secrets_record(&alice.id, "github", "default");
+    let id = vault.reader.secrets_record(alice.id, "github", "default");
     let record = vault.get(&id).await.unwrap()?;
     let set = SecretOpener::new(&vault.ring, &github())
         .unwrap()
@@ -67,24 +67,28 @@ pub(super) async fn read(vault: &Vault, name: &str) -> Option<String> {
 async fn a_name_and_an_email_are_one_users_and_free_again_afterwards() {
     let vault = vault().await;
     let alice = vault
-        .add_user(&user("alice"), Some("A@x.org"))
+        .add_user(&user("alice"), NewUser::with_email("A@x.org"))
         .await
         .ok()
         .unwrap();
-    let again = vault.add_user(&user("alice"), None).await.err().unwrap();
+    let again = vault
+        .add_user(&user("alice"), NewUser::default())
+        .await
+        .err()
+        .unwrap();
     assert!(matches!(again, VaultError::UserExists(_)), "{again}");
     let email = vault
-        .add_user(&user("bob"), Some("a@X.org"))
+        .add_user(&user("bob"), NewUser::with_email("a@X.org"))
         .await
         .err()
         .unwrap();
     assert!(matches!(email, VaultError::EmailTaken(_)), "{email}");
     // What failed left nothing behind.
     assert!(vault.user(&user("bob")).await.is_err());
-    assert_eq!(vault.users().await.ok().unwrap().len(), 1);
+    assert_eq!(vault.users(None, 100).await.ok().unwrap().len(), 1);
     vault.delete_user(&user("alice")).await.unwrap();
     let reborn = vault
-        .add_user(&user("alice"), Some("a@x.org"))
+        .add_user(&user("alice"), NewUser::with_email("a@x.org"))
         .await
         .ok()
         .unwrap();
@@ -97,20 +101,32 @@ async fn a_hundred_adds_of_one_name_make_one_user() {
     let adds: Vec<_> = (0..100)
         .map(|_| {
             let vault = vault.clone();
-            tokio::spawn(async move { vault.add_user(&user("alice"), None).await.is_ok() })
+            tokio::spawn(async move {
+                vault
+                    .add_user(&user("alice"), NewUser::default())
+                    .await
+                    .is_ok()
+            })
         })
         .collect();
     let mut made = 0;
     for add in adds {
         made += usize::from(add.await.unwrap());
     }
-    assert_eq!((made, vault.users().await.ok().unwrap().len()), (1, 1));
+    assert_eq!(
+        (made, vault.users(None, 100).await.ok().unwrap().len()),
+        (1, 1)
+    );
 }
 
 #[tokio::test]
 async fn keys_are_listed_revoked_by_id_and_die_with_their_user() {
     let vault = vault().await;
-    vault.add_user(&user("alice"), None).await.ok().unwrap();
+    vault
+        .add_user(&user("alice"), NewUser::default())
+        .await
+        .ok()
+        .unwrap();
     let key = vault
         .issue_key(&user("alice"), KeyRequest::default())
         .await
@@ -143,7 +159,11 @@ async fn keys_are_listed_revoked_by_id_and_die_with_their_user() {
 #[tokio::test]
 async fn secrets_set_at_once_are_all_kept() {
     let vault = vault().await;
-    vault.add_user(&user("alice"), None).await.ok().unwrap();
+    vault
+        .add_user(&user("alice"), NewUser::default())
+        .await
+        .ok()
+        .unwrap();
     let sets: Vec<_> = (0..10)
         .map(|i| {
             let vault = vault.clone();
@@ -162,7 +182,11 @@ async fn secrets_set_at_once_are_all_kept() {
 #[tokio::test]
 async fn a_secret_is_replaced_and_deleted() {
     let vault = vault().await;
-    vault.add_user(&user("alice"), None).await.ok().unwrap();
+    vault
+        .add_user(&user("alice"), NewUser::default())
+        .await
+        .ok()
+        .unwrap();
     set(&vault, "T", "one").await.unwrap();
     set(&vault, "T", "two").await.unwrap();
     assert_eq!(read(&vault, "T").await.as_deref(), Some("two"));
@@ -179,9 +203,8 @@ async fn a_secret_is_replaced_and_deleted() {
 
 /// The names of alice's secrets for github, as a request would find them.
 async fn listed(vault: &Vault) -> Result<Vec<String>, VaultError> {
-    let alice = vault.user(&user("alice")).await?;
     let secrets = vault
-        .secrets_for(&alice, &github(), &main_profile())
+        .secrets_for(&user("alice"), &github(), &main_profile())
         .await?;
     Ok(secrets.into_iter().map(|secret| secret.name).collect())
 }
@@ -189,11 +212,15 @@ async fn listed(vault: &Vault) -> Result<Vec<String>, VaultError> {
 #[tokio::test]
 async fn a_listed_set_that_is_gone_is_not_an_empty_one() {
     let vault = vault().await;
-    let alice = vault.add_user(&user("alice"), None).await.ok().unwrap();
+    let alice = vault
+        .add_user(&user("alice"), NewUser::default())
+        .await
+        .ok()
+        .unwrap();
     assert!(listed(&vault).await.is_ok_and(|names| names.is_empty()));
     set(&vault, "T", "x").await.unwrap();
     assert_eq!(listed(&vault).await.unwrap(), ["T"]);
-    let id = vault.reader.secrets_record(&alice.id, "github", "default");
+    let id = vault.reader.secrets_record(alice.id, "github", "default");
     vault.delete(&id).await.unwrap();
     let refused = listed(&vault).await.err().unwrap();
     assert!(matches!(refused, VaultError::Gone { .. }), "{refused}");
@@ -202,9 +229,13 @@ async fn a_listed_set_that_is_gone_is_not_an_empty_one() {
 #[tokio::test]
 async fn an_earlier_state_put_back_is_not_gone_on_from() {
     let vault = vault().await;
-    let alice = vault.add_user(&user("alice"), None).await.ok().unwrap();
+    let alice = vault
+        .add_user(&user("alice"), NewUser::default())
+        .await
+        .ok()
+        .unwrap();
     set(&vault, "T", "leaked").await.unwrap();
-    let id = vault.reader.secrets_record(&alice.id, "github", "default");
+    let id = vault.reader.secrets_record(alice.id, "github", "default");
     let old = vault.get(&id).await.unwrap().unwrap();
     set(&vault, "T", "new").await.unwrap();
     let new = vault.get(&id).await.unwrap().unwrap();
@@ -225,9 +256,13 @@ async fn an_earlier_state_put_back_is_not_gone_on_from() {
 #[tokio::test]
 async fn a_deleted_set_put_back_is_not_gone_on_from() {
     let vault = vault().await;
-    let alice = vault.add_user(&user("alice"), None).await.ok().unwrap();
+    let alice = vault
+        .add_user(&user("alice"), NewUser::default())
+        .await
+        .ok()
+        .unwrap();
     set(&vault, "T", "leaked").await.unwrap();
-    let id = vault.reader.secrets_record(&alice.id, "github", "default");
+    let id = vault.reader.secrets_record(alice.id, "github", "default");
     let old = vault.get(&id).await.unwrap().unwrap();
     vault
         .delete_secrets(&user("alice"), &github(), &main_profile())
@@ -243,9 +278,17 @@ async fn a_deleted_set_put_back_is_not_gone_on_from() {
 #[tokio::test]
 async fn a_name_that_is_anothers_by_now_is_not_taken_from_him() {
     let vault = vault().await;
-    let first = vault.add_user(&user("alice"), None).await.ok().unwrap();
+    let first = vault
+        .add_user(&user("alice"), NewUser::default())
+        .await
+        .ok()
+        .unwrap();
     vault.delete_user(&user("alice")).await.unwrap();
-    let second = vault.add_user(&user("alice"), None).await.ok().unwrap();
+    let second = vault
+        .add_user(&user("alice"), NewUser::default())
+        .await
+        .ok()
+        .unwrap();
     // What deleting the first comes to last, had the second been added in between.
     let index = ids::name_index(&vault.reader.mac, "alice");
     vault.release(&index, first.id).await.unwrap();
@@ -256,7 +299,7 @@ async fn a_name_that_is_anothers_by_now_is_not_taken_from_him() {
 async fn deleting_a_user_leaves_no_secret_in_the_store() {
     let vault = vault().await;
     vault
-        .add_user(&user("alice"), Some("a@x.org"))
+        .add_user(&user("alice"), NewUser::with_email("a@x.org"))
         .await
         .ok()
         .unwrap();
@@ -311,13 +354,13 @@ async fn an_exported_keyring_writes_nothing() {
     let store = memory().await;
     let ring = Arc::new(Keyring::generate());
     Vault::new(store.clone(), ring.clone())
-        .add_user(&user("alice"), None)
+        .add_user(&user("alice"), NewUser::default())
         .await
         .ok()
         .unwrap();
     let part = Arc::new(Keyring::parse(&ring.export(&github()).unwrap()).unwrap());
     let sidecar = Vault::new(store, part);
-    assert_eq!(sidecar.users().await.ok().unwrap().len(), 1);
+    assert_eq!(sidecar.users(None, 10).await.ok().unwrap().len(), 1);
     let refused = sidecar
         .issue_key(&user("alice"), KeyRequest::default())
         .await
@@ -330,7 +373,11 @@ async fn an_exported_keyring_writes_nothing() {
 #[tokio::test]
 async fn a_keys_earlier_record_put_back_counts_again() {
     let vault = vault().await;
-    vault.add_user(&user("alice"), None).await.ok().unwrap();
+    vault
+        .add_user(&user("alice"), NewUser::default())
+        .await
+        .ok()
+        .unwrap();
     let key = vault
         .issue_key(&user("alice"), KeyRequest::default())
         .await
@@ -351,7 +398,11 @@ async fn a_keys_earlier_record_put_back_counts_again() {
 async fn a_survey_counts_all_kinds_and_which_keys_they_need() {
     let vault = vault().await;
     vault.check_keyring().await.unwrap();
-    vault.add_user(&user("alice"), None).await.ok().unwrap();
+    vault
+        .add_user(&user("alice"), NewUser::default())
+        .await
+        .ok()
+        .unwrap();
     set(&vault, "T", "one").await.unwrap();
     vault
         .issue_key(&user("alice"), KeyRequest::default())

@@ -1,9 +1,18 @@
-//! Users: add, find, list, disable, delete.
+//! Users: add, find, list, change, delete.
 
-use super::record::{IndexRecord, UserRecord};
-use super::{ATTEMPTS, UserId, Vault, VaultError, ids, now_seconds, opened, wrote};
-use crate::names::UserName;
+use serde_json::{Map, Value};
+
+use super::record::{IndexRecord, SecretSets, UserRecord};
+use super::{ATTEMPTS, Access, Limits, UserId, Vault, VaultError, ids, now_seconds, opened, wrote};
+use crate::names::{Pattern, UserName};
 use crate::store::{Record, RecordId};
+
+/// The longest description, and notes, in bytes.
+const TEXT_MAX: usize = 4096;
+/// The longest metadata, in bytes of JSON.
+const METADATA_MAX: usize = 16 << 10;
+/// Patterns of users one may act for.
+const ACTS_FOR_MAX: usize = 256;
 
 /// A user as the vault knows him.
 pub struct User {
@@ -11,8 +20,160 @@ pub struct User {
     pub id: UserId,
     /// What his record says.
     pub record: UserRecord,
-    /// The version of the record.
-    pub(super) version: u64,
+}
+
+/// A user to be.
+#[derive(Default, Clone)]
+pub struct NewUser {
+    /// For finding him.
+    pub email: Option<String>,
+    /// Who it is, in words: at most 4 KiB, as `notes`.
+    pub description: Option<String>,
+    /// What administrators keep in mind about him.
+    pub notes: Option<String>,
+    /// Whatever other systems want to find: at most 16 KiB of JSON.
+    pub metadata: Map<String, Value>,
+    /// Servers and tools.
+    pub access: Access,
+    /// Bounds.
+    pub limits: Limits,
+    /// Whether his keys are refused for now.
+    pub disabled: bool,
+    /// Unix seconds at which he was made elsewhere; now unless said.
+    pub created: Option<u64>,
+}
+
+impl NewUser {
+    /// With an e-mail, and nothing else.
+    #[must_use]
+    pub fn with_email(email: &str) -> Self {
+        Self {
+            email: Some(email.to_owned()),
+            ..Self::default()
+        }
+    }
+
+    /// Whether everything fits into a record.
+    ///
+    /// # Errors
+    /// [`VaultError::TooLong`].
+    pub fn check(&self, name: &UserName) -> Result<(), VaultError> {
+        check(&self.clone().into_record(name))
+    }
+
+    fn into_record(self, name: &UserName) -> UserRecord {
+        UserRecord {
+            name: name.as_str().to_owned(),
+            email: self.email,
+            description: self.description,
+            notes: self.notes,
+            metadata: self.metadata,
+            created: self.created.unwrap_or_else(now_seconds),
+            updated: 0,
+            disabled: self.disabled,
+            access: self.access,
+            groups: Vec::new(),
+            limits: self.limits,
+            acts_for: Vec::new(),
+            sets: SecretSets::default(),
+        }
+    }
+}
+
+/// What is to be different about a user; what is `None` stays. `Some(None)` takes something away.
+#[derive(Default, Clone)]
+pub struct UserChange {
+    /// For finding him.
+    pub email: Option<Option<String>>,
+    /// Who it is, in words.
+    pub description: Option<Option<String>>,
+    /// What administrators keep in mind about him.
+    pub notes: Option<Option<String>>,
+    /// In place of all that is there.
+    pub metadata: Option<Map<String, Value>>,
+    /// Servers and tools.
+    pub access: Option<AccessChange>,
+    /// Bounds.
+    pub limits: Option<Limits>,
+    /// Users in whose name he may call tools.
+    pub acts_for: Option<Vec<Pattern>>,
+    /// Whether his keys are refused.
+    pub disabled: Option<bool>,
+}
+
+/// Lists of patterns in place of those there are; what is `None` stays.
+#[derive(Default, Clone)]
+pub struct AccessChange {
+    /// See [`Access`], as for all of these.
+    pub allowed_servers: Option<Vec<Pattern>>,
+    /// Servers.
+    pub blocked_servers: Option<Vec<Pattern>>,
+    /// Tools.
+    pub allowed_tools: Option<Vec<Pattern>>,
+    /// Tools.
+    pub blocked_tools: Option<Vec<Pattern>>,
+}
+
+impl AccessChange {
+    /// Whether it changes nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self {
+            allowed_servers,
+            blocked_servers,
+            allowed_tools,
+            blocked_tools,
+        } = self;
+        let lists = [
+            allowed_servers,
+            blocked_servers,
+            allowed_tools,
+            blocked_tools,
+        ];
+        lists.iter().all(|list| list.is_none())
+    }
+
+    /// Makes the change.
+    pub fn apply(&self, access: &mut Access) {
+        let lists = [
+            (&self.allowed_servers, &mut access.allowed_servers),
+            (&self.blocked_servers, &mut access.blocked_servers),
+            (&self.allowed_tools, &mut access.allowed_tools),
+            (&self.blocked_tools, &mut access.blocked_tools),
+        ];
+        for (new, list) in lists {
+            if let Some(new) = new {
+                list.clone_from(new);
+            }
+        }
+    }
+}
+
+impl UserChange {
+    fn apply(&self, record: &mut UserRecord) {
+        let texts = [
+            (&self.email, &mut record.email),
+            (&self.description, &mut record.description),
+            (&self.notes, &mut record.notes),
+        ];
+        for (new, text) in texts {
+            if let Some(new) = new {
+                text.clone_from(new);
+            }
+        }
+        if let Some(metadata) = &self.metadata {
+            record.metadata.clone_from(metadata);
+        }
+        if let Some(access) = &self.access {
+            access.apply(&mut record.access);
+        }
+        if let Some(acts_for) = &self.acts_for {
+            record.acts_for.clone_from(acts_for);
+        }
+        record.limits = self.limits.unwrap_or(record.limits);
+        record.disabled = self.disabled.unwrap_or(record.disabled);
+        record.updated = now_seconds();
+    }
 }
 
 impl Vault {
@@ -20,16 +181,10 @@ impl Vault {
     ///
     /// # Errors
     /// When the name or the e-mail is taken, or something could not be written.
-    pub async fn add_user(&self, name: &UserName, email: Option<&str>) -> Result<User, VaultError> {
+    pub async fn add_user(&self, name: &UserName, new: NewUser) -> Result<User, VaultError> {
         let id = UserId::generate();
-        let record = UserRecord {
-            name: name.as_str().to_owned(),
-            email: email.map(str::to_owned),
-            created: now_seconds(),
-            disabled: false,
-            secrets: Vec::new(),
-            deleted: 0,
-        };
+        let record = new.into_record(name);
+        check(&record)?;
         // The user first, his names after: a name never leads to nobody for longer than a crash.
         if !self.put(&ids::user_record(&id), None, &record).await? {
             return Err(VaultError::Contended);
@@ -113,32 +268,80 @@ impl Vault {
             .transpose()
     }
 
-    /// Every user, in no order a person would notice.
+    /// The user with this e-mail.
+    ///
+    /// # Errors
+    /// [`VaultError::NoUser`], or what keeps the record from being read.
+    pub async fn user_with_email(&self, email: &str) -> Result<User, VaultError> {
+        let nobody = || VaultError::NoUser(email.to_owned());
+        let index = ids::email_index(&self.reader.mac, email);
+        let entry = self.get(&index).await?.ok_or_else(nobody)?;
+        let owner: IndexRecord = opened("an index record", self.reader.open(&entry))?;
+        self.user_by_id(&owner.user).await?.ok_or_else(nobody)
+    }
+
+    /// At most `limit` users after `after`, in no order a person would notice. Fewer: there are no more.
     ///
     /// # Errors
     /// When the store or a record cannot be read.
-    pub async fn users(&self) -> Result<Vec<User>, VaultError> {
-        let mut users = Vec::new();
-        let mut pages = self.pages("u/");
-        while let Some(page) = pages.next().await? {
-            for record in &page {
-                let id = ids::user_id(&record.id).ok_or(VaultError::Open {
-                    what: "a user's record",
-                    why: super::OpenError::Form,
-                })?;
-                users.push(self.open_user(id, record)?);
-            }
+    pub async fn users(
+        &self,
+        after: Option<&UserId>,
+        limit: usize,
+    ) -> Result<Vec<User>, VaultError> {
+        let after = after.map(ids::user_record);
+        let page = self.store.page("u/", after.as_ref(), limit).await?;
+        let open = |record: &Record| {
+            let id = ids::user_id(&record.id).ok_or(VaultError::Open {
+                what: "a user's record",
+                why: super::OpenError::Form,
+            })?;
+            self.open_user(id, record)
+        };
+        page.iter().map(open).collect()
+    }
+
+    /// Changes a user.
+    ///
+    /// # Errors
+    /// When there is no such user, the e-mail is another's, or nothing could be written.
+    pub async fn update_user(
+        &self,
+        name: &UserName,
+        change: &UserChange,
+    ) -> Result<User, VaultError> {
+        let before = self.user(name).await?;
+        let mut tried = before.record.clone();
+        change.apply(&mut tried);
+        check(&tried)?;
+        let (old, new) = (self.email_id(&before.record), self.email_id(&tried));
+        let moves = old != new;
+        if let Some(index) = new.as_ref().filter(|_| moves)
+            && !self.claim(index, before.id).await?
+        {
+            return Err(VaultError::EmailTaken(tried.email.unwrap_or_default()));
         }
-        Ok(users)
+        let changed = self.change_user_by_id(&before.id, |record| {
+            change.apply(record);
+            check(record)
+        });
+        let changed = changed.await?;
+        if let Some(index) = old.filter(|_| moves) {
+            self.release(&index, before.id).await?;
+        }
+        Ok(changed)
     }
 
     /// Disables or enables a user. All his keys are refused while he is disabled.
     ///
     /// # Errors
     /// When there is no such user or nothing could be written.
-    pub async fn set_disabled(&self, name: &UserName, disabled: bool) -> Result<(), VaultError> {
-        self.change_user(name, |record| record.disabled = disabled)
-            .await
+    pub async fn set_disabled(&self, name: &UserName, disabled: bool) -> Result<User, VaultError> {
+        let change = UserChange {
+            disabled: Some(disabled),
+            ..UserChange::default()
+        };
+        self.update_user(name, &change).await
     }
 
     /// Deletes a user: first his secrets with their data keys, then his keys, then himself.
@@ -147,7 +350,7 @@ impl Vault {
     /// When there is no such user or something could not be deleted; calling it again goes on.
     pub async fn delete_user(&self, name: &UserName) -> Result<(), VaultError> {
         let user = self.user(name).await?;
-        self.delete_all(&ids::secrets_prefix(&user.id), |record| {
+        self.delete_all(&ids::secrets_prefix(user.id.into()), |record| {
             Some(record.id.clone())
         })
         .await?;
@@ -158,6 +361,10 @@ impl Vault {
         .await?;
         self.delete_all(&owned, |record| Some(record.id.clone()))
             .await?;
+        for group in &user.record.groups {
+            self.delete(&ids::membership(group, &user.id)).await?;
+        }
+        self.delete(&ids::usage(&user.id)).await?;
         self.delete(&ids::user_record(&user.id)).await?;
         if let Some(index) = self.email_id(&user.record) {
             self.release(&index, user.id).await?;
@@ -166,7 +373,7 @@ impl Vault {
     }
 
     /// Deletes what `target` names for each record that starts with `prefix`.
-    async fn delete_all(
+    pub(super) async fn delete_all(
         &self,
         prefix: &str,
         target: impl Fn(&Record) -> Option<RecordId>,
@@ -184,26 +391,34 @@ impl Vault {
     pub(super) async fn change_user(
         &self,
         name: &UserName,
-        change: impl Fn(&mut UserRecord),
-    ) -> Result<(), VaultError> {
+        change: impl Fn(&mut UserRecord) -> Result<(), VaultError>,
+    ) -> Result<User, VaultError> {
+        let user = self.user(name).await?;
+        self.change_user_by_id(&user.id, change).await
+    }
+
+    /// As [`Vault::change_user`], for one who may have another name by now.
+    pub(super) async fn change_user_by_id(
+        &self,
+        id: &UserId,
+        change: impl Fn(&mut UserRecord) -> Result<(), VaultError>,
+    ) -> Result<User, VaultError> {
+        let place = ids::user_record(id);
         for _ in 0..ATTEMPTS {
-            let mut user = self.user(name).await?;
-            change(&mut user.record);
-            let id = ids::user_record(&user.id);
-            if self.put(&id, Some(user.version), &user.record).await? {
-                return Ok(());
+            let found = self.get(&place).await?;
+            let found = found.ok_or_else(|| VaultError::NoUser(id.to_string()))?;
+            let mut user = self.open_user(*id, &found)?;
+            change(&mut user.record)?;
+            if self.put(&place, Some(found.version), &user.record).await? {
+                return Ok(user);
             }
         }
         Err(VaultError::Contended)
     }
 
-    fn open_user(&self, id: UserId, record: &Record) -> Result<User, VaultError> {
+    pub(super) fn open_user(&self, id: UserId, record: &Record) -> Result<User, VaultError> {
         let opened = opened("a user's record", self.reader.open_user(record))?;
-        Ok(User {
-            id,
-            record: opened,
-            version: record.version,
-        })
+        Ok(User { id, record: opened })
     }
 
     fn name_id(&self, record: &UserRecord) -> RecordId {
@@ -213,4 +428,23 @@ impl Vault {
     fn email_id(&self, record: &UserRecord) -> Option<RecordId> {
         Some(ids::email_index(&self.reader.mac, record.email.as_deref()?))
     }
+}
+
+fn check(record: &UserRecord) -> Result<(), VaultError> {
+    let long = |text: &Option<String>| text.as_ref().is_some_and(|text| text.len() > TEXT_MAX);
+    if long(&record.email) || long(&record.description) || long(&record.notes) {
+        return Err(VaultError::TooLong(
+            "a description, notes and an e-mail may have 4096 bytes",
+        ));
+    }
+    let metadata = Value::Object(record.metadata.clone()).to_string();
+    if metadata.len() > METADATA_MAX {
+        return Err(VaultError::TooLong("metadata may have 16 KiB of JSON"));
+    }
+    if !record.access.fits() || record.acts_for.len() > ACTS_FOR_MAX {
+        return Err(VaultError::TooLong(
+            "a list of patterns may have 256 of them",
+        ));
+    }
+    Ok(())
 }

@@ -133,10 +133,22 @@ async fn nowhere(
             .into_iter()
             .map(|bytes| ("an answer".to_owned(), bytes)),
     );
-    for file in std::fs::read_dir(proxy.folder.path()).unwrap() {
-        let path = file.unwrap().path();
-        places.push((path.display().to_string(), std::fs::read(&path).unwrap()));
+    let mut folders = vec![proxy.folder.path().to_owned()];
+    while let Some(folder) = folders.pop() {
+        for file in std::fs::read_dir(folder).unwrap() {
+            let path = file.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.is_file() {
+                places.push((path.display().to_string(), std::fs::read(&path).unwrap()));
+            }
+        }
     }
+    let trail = places
+        .iter()
+        .find(|(path, _)| path.ends_with("audit.jsonl"));
+    let (_, trail) = trail.expect("the audit trail was searched");
+    assert!(memmem::find(trail, b"\"event\":\"start\"").is_some());
     match place {
         Place::Sqlite => {
             for file in ["store.db", "store.db-wal", "store.db-shm"] {

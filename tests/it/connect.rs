@@ -1,7 +1,7 @@
 //! `cloakroom connect`: messages over standard input and output, and the server behind them.
 
 mod bridge;
-mod desk;
+pub(crate) mod desk;
 mod ends;
 mod passing;
 mod refusals;

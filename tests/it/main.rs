@@ -5,6 +5,8 @@
     reason = "a panic is how a test fails; and some say their figures"
 )]
 
+mod admin;
+mod audit;
 mod canary;
 mod cli;
 mod connect;
@@ -13,11 +15,13 @@ mod desync;
 mod examples;
 mod faults;
 mod launch;
+mod limits;
 mod mix_up;
 mod moving;
 mod overload;
 mod packages;
 mod pages;
+mod people;
 mod reload;
 mod replicas;
 mod revocation;
@@ -29,3 +33,4 @@ mod stopping;
 mod store_suite;
 mod support;
 mod telemetry;
+mod tool_call;

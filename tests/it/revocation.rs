@@ -163,7 +163,7 @@ async fn watch(
         let vault = &house.proxy.vault;
         match end {
             End::Revoked => drop(vault.revoke_key(&key.id).await.unwrap()),
-            End::UserDisabled => vault.set_disabled(&user(&name), true).await.unwrap(),
+            End::UserDisabled => drop(vault.set_disabled(&user(&name), true).await.unwrap()),
         }
         Instant::now()
     };

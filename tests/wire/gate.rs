@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use cloakroom::gate::{Door, Gate, Request};
+use cloakroom::gate::{Door, Gate, Request, Rules};
 use cloakroom::inject::Slots;
 use cloakroom::names::{ProfileName, SecretName, ServerName, UserName};
 use cloakroom::rejection::Kind;
 use cloakroom::resolve::{Resolver, Settings, Watch};
 use cloakroom::store::{
-    self, Event, Record, RecordId, Settled, Store, StoreError, StoreUrl, WriteError,
+    self, Ask, Event, Record, RecordId, Settled, Store, StoreError, StoreUrl, Taken, WriteError,
 };
-use cloakroom::vault::{KeyRequest, Keyring, Reader, SecretValue, Vault};
+use cloakroom::vault::{KeyRequest, Keyring, NewUser, Reader, SecretValue, Vault};
 use http::HeaderMap;
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -50,6 +50,10 @@ impl Store for Counting {
         self.inner.settle().await
     }
 
+    async fn take(&self, asks: &[Ask]) -> Result<Vec<Taken>, StoreError> {
+        self.inner.take(asks).await
+    }
+
     fn watch(&self) -> UnboundedReceiver<Event> {
         self.inner.watch()
     }
@@ -73,7 +77,7 @@ impl House {
         let store = Arc::new(Counting { inner, reads });
         let vault = Vault::new(store.clone(), ring.clone());
         let alice = UserName::parse("alice").unwrap();
-        vault.add_user(&alice, None).await.unwrap();
+        vault.add_user(&alice, NewUser::default()).await.unwrap();
         let issued = vault.issue_key(&alice, KeyRequest::default()).await;
         let mut headers = HeaderMap::new();
         let key = issued.unwrap().key.reveal().to_owned();
@@ -85,7 +89,7 @@ impl House {
         while resolver.watch() != Watch::Up {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        let gate = Gate::new(resolver, [door], Vec::new());
+        let gate = Gate::new(resolver, [door], Rules::default());
         Self {
             gate,
             vault,

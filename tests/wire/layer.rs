@@ -9,14 +9,14 @@ use axum::body::Body;
 use axum::extract::Extension;
 use axum::routing::post;
 use bytes::Bytes;
-use cloakroom::gate::{Door, Gate, NoServerKey};
+use cloakroom::gate::{Door, Gate, NoServerKey, Rules};
 use cloakroom::inject::Slots;
 use cloakroom::layer::{Affinity, Caller, CloakroomLayer, Failure, Limits, Routes, ServedBy};
 use cloakroom::names::{ProfileName, SecretName, ServerName, UserName};
 use cloakroom::rejection::{Kind, Rejection};
 use cloakroom::resolve::{Resolver, Settings};
 use cloakroom::store::{self, StoreUrl};
-use cloakroom::vault::{KeyRequest, Keyring, Reader, SecretValue, Vault};
+use cloakroom::vault::{KeyRequest, Keyring, NewUser, Reader, SecretValue, Vault};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use tower::{Layer as _, ServiceExt as _, service_fn};
@@ -33,7 +33,7 @@ async fn layer() -> (CloakroomLayer, [String; 2]) {
     let mut keys = ["alice", "bob"].map(str::to_owned);
     for key in &mut keys {
         let user = UserName::parse(key).unwrap();
-        vault.add_user(&user, None).await.unwrap();
+        vault.add_user(&user, NewUser::default()).await.unwrap();
         let issued = vault.issue_key(&user, KeyRequest::default()).await.unwrap();
         *key = issued.key.reveal().to_owned();
     }
@@ -50,7 +50,7 @@ async fn layer() -> (CloakroomLayer, [String; 2]) {
     let slots = Slots::parse([("Authorization", "Bearer ${NOTES}")]).unwrap();
     let door = Door::open(&ring, server.clone(), slots).unwrap();
     let resolver = Resolver::new(store, Reader::new(ring), &Settings::default());
-    let gate = Arc::new(Gate::new(resolver, [door], Vec::new()));
+    let gate = Arc::new(Gate::new(resolver, [door], Rules::default()));
     let limits = Limits {
         body: 1000,
         ..Limits::default()

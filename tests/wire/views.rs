@@ -5,13 +5,13 @@ use std::convert::Infallible;
 use std::sync::{Arc, Barrier, Mutex};
 
 use bytes::Bytes;
-use cloakroom::gate::{Door, Gate};
+use cloakroom::gate::{Door, Gate, Rules};
 use cloakroom::inject::{ArgumentSlot, Arguments, Slots, Template};
 use cloakroom::layer::{Caller, CloakroomLayer, Limits, Routes};
 use cloakroom::names::{ProfileName, SecretName, ServerName, UserName};
 use cloakroom::resolve::{Resolver, Settings};
 use cloakroom::store::{self, Store, StoreUrl};
-use cloakroom::vault::{KeyRequest, Keyring, Reader, SecretValue, Vault};
+use cloakroom::vault::{KeyRequest, Keyring, NewUser, Reader, SecretValue, Vault};
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
@@ -36,7 +36,7 @@ impl Installation {
         let vault = Arc::new(Vault::new(store.clone(), ring.clone()));
         for user in ["alice", "bob"] {
             let user = UserName::parse(user).unwrap();
-            vault.add_user(&user, None).await.unwrap();
+            vault.add_user(&user, NewUser::default()).await.unwrap();
         }
         Self { ring, store, vault }
     }
@@ -81,7 +81,7 @@ impl Installation {
         });
         let reader = Reader::new(self.ring.clone());
         let resolver = Resolver::new(self.store.clone(), reader, &Settings::default());
-        let gate = Arc::new(Gate::new(resolver, doors, Vec::new()));
+        let gate = Arc::new(Gate::new(resolver, doors, Rules::default()));
         let routes = Routes::ByPath {
             default_server: None,
         };
@@ -102,7 +102,7 @@ async fn set(vault: &Vault, (user, server, profile): Holder) {
 }
 
 async fn version(vault: &Vault, (user, server, profile): Holder) -> u64 {
-    let user = vault.user(&UserName::parse(user).unwrap()).await.unwrap();
+    let user = UserName::parse(user).unwrap();
     let server = ServerName::parse(server).unwrap();
     let profile = ProfileName::parse(profile).unwrap();
     let secrets = vault.secrets_for(&user, &server, &profile).await;

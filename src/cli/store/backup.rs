@@ -11,7 +11,11 @@ use super::stages::Stages;
 use super::tallies;
 use crate::store;
 
-pub(super) async fn backup(file: &Path, from: &Source, out: &Output) -> Result<(), Failure> {
+pub(in crate::cli) async fn backup(
+    file: &Path,
+    from: &Source,
+    out: &Output,
+) -> Result<(), Failure> {
     let settings = from.load_store()?;
     let sqlite = settings.url.is_sqlite();
     let stages = Stages::of(out, if sqlite { "pages" } else { "" });
@@ -36,7 +40,11 @@ pub(super) async fn backup(file: &Path, from: &Source, out: &Output) -> Result<(
     Ok(())
 }
 
-pub(super) async fn restore(file: &Path, from: &Source, out: &Output) -> Result<(), Failure> {
+pub(in crate::cli) async fn restore(
+    file: &Path,
+    from: &Source,
+    out: &Output,
+) -> Result<(), Failure> {
     let settings = from.load_store()?;
     let stages = Stages::new(out);
     let told = |stage, done, total| stages.at(stage, done, total);

@@ -7,6 +7,8 @@ mod stages;
 mod stats;
 mod tallies;
 
+pub(super) use backup::{backup, restore};
+
 use super::args::StoreCommand;
 use super::open::Source;
 use super::{Failure, Output};
@@ -38,8 +40,8 @@ pub(super) async fn run(
             };
             copy::run(&ends, rule, out).await
         }
-        StoreCommand::Backup { file } => backup::backup(file, from, out).await,
-        StoreCommand::Restore { file } => backup::restore(file, from, out).await,
+        StoreCommand::Backup { file } => backup(file, from, out).await,
+        StoreCommand::Restore { file } => restore(file, from, out).await,
         StoreCommand::Stats => stats::run(from, out).await,
     }
 }

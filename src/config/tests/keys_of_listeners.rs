@@ -226,3 +226,35 @@ fn a_server_may_be_behind_a_socket() {
         "{errors}"
     );
 }
+
+// Fails when the names of one listener are taken for those of the other, or need not be said.
+#[test]
+fn the_admin_listener_has_names_of_its_own() {
+    let config = good(&format!(
+        "admin_listen = 'unix:admin.sock'\nlisten_uids = [7]\n{GITHUB}"
+    ));
+    assert_eq!(config.admin_listen, Some(Listen::Unix("admin.sock".into())));
+    assert_eq!(
+        config.admin_allowed_hosts,
+        ["localhost", "127.0.0.1", "[::1]"]
+    );
+    assert!(config.admin_allowed_origins.is_empty());
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    let text = format!(
+        "admin_listen = '[::1]:8081'\nadmin_allowed_hosts = ['Admin.example:1']\n\
+         admin_allowed_origins = ['https://A.example']\n{GITHUB}"
+    );
+    let config = good(&text);
+    assert_eq!(config.admin_allowed_hosts, ["admin.example:1"]);
+    assert_eq!(config.admin_allowed_origins, ["https://a.example"]);
+    assert_eq!(config.allowed_hosts[0], "localhost");
+    let says = bad(&format!("admin_listen = '0.0.0.0:8081'\n{GITHUB}"));
+    assert!(
+        says.contains(
+            "admin_allowed_hosts: must be set, since `admin_listen` is not a loopback address"
+        ),
+        "{says}"
+    );
+    let says = bad(&format!("admin_allowed_hosts = []\n{GITHUB}"));
+    assert!(says.contains("admin_allowed_hosts: is empty"), "{says}");
+}

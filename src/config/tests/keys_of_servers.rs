@@ -313,13 +313,13 @@ fn a_ca_file_must_be_there_and_of_use() {
 
 #[test]
 fn what_is_probably_not_meant_is_warned_of() {
-    let text = "admin_listen = '127.0.0.1:1'\n[servers.a]\nurl = 'http://far/'\nheaders = { X-Api-Key = '${K}', Authorization = 'Bearer x' }";
+    let text = "admin_listen = '10.0.0.1:1'\nadmin_allowed_hosts = ['a']\n[servers.a]\nurl = 'http://far/'\nheaders = { X-Api-Key = '${K}', Authorization = 'Bearer x' }";
     assert_eq!(
         good(text).warnings,
         [
+            "admin_listen: administrators' keys and secrets travel unencrypted; put something in front that terminates TLS, or listen on loopback or a Unix socket",
             "servers.a.url: secrets travel unencrypted to far; use https:// unless that network is yours alone",
             "servers.a.headers.authorization: has no ${SECRET}, so every user is the same to this server",
-            "admin_listen: checked, but nothing listens there in this release",
         ]
     );
 }

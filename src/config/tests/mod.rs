@@ -1,3 +1,4 @@
+mod audit;
 mod keys_of_children;
 mod keys_of_listeners;
 mod keys_of_servers;
@@ -178,6 +179,7 @@ fn the_default_file_has_every_key_and_its_examples_are_the_defaults() {
         .chain(keys::LIMITS)
         .chain(keys::TLS)
         .chain(keys::TELEMETRY)
+        .chain(keys::AUDIT)
     {
         assert!(has(key), "{key} is not in config/default.toml");
     }
@@ -215,6 +217,12 @@ fn the_default_file_has_every_key_and_its_examples_are_the_defaults() {
     let defaults = good(GITHUB);
     assert_eq!(examples.allowed_hosts, defaults.allowed_hosts);
     assert_eq!(examples.allowed_origins, defaults.allowed_origins);
+    let default = folder.path().join(defaults.audit.file.as_ref().unwrap());
+    assert_eq!(examples.audit.file, Some(default));
+    assert_eq!(
+        examples.audit.anchors_for,
+        Duration::from_secs(400 * 24 * 3600)
+    );
     let (
         Backend::Http {
             connect_timeout: shown,
@@ -231,7 +239,7 @@ fn the_default_file_has_every_key_and_its_examples_are_the_defaults() {
         panic!("a URL")
     };
     assert_eq!(shown, connect_timeout);
-    assert!(examples.warnings.len() == 1, "{:?}", examples.warnings);
+    assert!(examples.warnings.is_empty(), "{:?}", examples.warnings);
 }
 
 #[test]

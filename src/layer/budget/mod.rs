@@ -154,13 +154,17 @@ impl Budget {
         self.0.limits.list
     }
 
-    /// Lets a request of this user begin, if it must after a wait in line.
+    /// Lets a request of this user begin, if it must after a wait in line. `most` is how many of his may
+    /// be under way, where that is not what everybody's may.
     ///
     /// # Errors
     /// Too much under way for too long.
-    pub(super) async fn enter(&self, user: UserId) -> Result<Turn, Rejection> {
-        let (limits, shares) = (&self.0.limits, &self.0.shares);
-        match shares.enter(&user, limits) {
+    pub(super) async fn enter(&self, user: UserId, most: Option<u32>) -> Result<Turn, Rejection> {
+        let (mut limits, shares) = (self.0.limits, &self.0.shares);
+        if let Some(most) = most {
+            limits.user_requests = most as usize;
+        }
+        match shares.enter(&user, &limits) {
             Ok(Entered::Now) => Ok(self.turn(user, None)),
             Ok(Entered::InLine(number, called)) => {
                 // Dropped before it is called, it leaves the line.
@@ -169,9 +173,9 @@ impl Budget {
                 let called = called.is_ok_and(|called| called.is_ok());
                 called
                     .then_some(turn)
-                    .ok_or_else(|| self.refuse(Over::Requests))
+                    .ok_or_else(|| self.refuse_within(Over::Requests, &limits))
             }
-            Err(over) => Err(self.refuse(over)),
+            Err(over) => Err(self.refuse_within(over, &limits)),
         }
     }
 
@@ -228,7 +232,11 @@ impl Budget {
 
     /// The refusal of what would be too much.
     fn refuse(&self, over: Over) -> Rejection {
-        let (limits, counts) = (&self.0.limits, &self.0.shares.counts);
+        self.refuse_within(over, &self.0.limits)
+    }
+
+    fn refuse_within(&self, over: Over, limits: &Limits) -> Rejection {
+        let counts = &self.0.shares.counts;
         let what = match over {
             Over::All(setting) => {
                 counts.overloaded.fetch_add(1, Ordering::Relaxed);
@@ -243,8 +251,8 @@ impl Budget {
                 limits.user_in_flight
             ),
             Over::Requests => format!(
-                "you have {} requests under way, the operator's `limits.user_requests`: wait for an \
-                 answer before you send more",
+                "you have {} requests under way, which is your limit (`limits.user_requests`, or your \
+                 own): wait for an answer before you send more",
                 limits.user_requests
             ),
             Over::Streams => format!(

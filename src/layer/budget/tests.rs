@@ -104,7 +104,7 @@ async fn a_user_above_his_share_waits_in_line_and_nobody_else_does() {
     let budget = small();
     let enter = |number| {
         let budget = budget.clone();
-        async move { budget.enter(user(number)).await }
+        async move { budget.enter(user(number), None).await }
     };
     let own = [enter(1).await.unwrap(), enter(1).await.unwrap()];
     let mut line: Vec<_> = (0..3).map(|_| tokio::spawn(enter(1))).collect();
@@ -133,14 +133,17 @@ async fn a_user_above_his_share_waits_in_line_and_nobody_else_does() {
 #[tokio::test(start_paused = true)]
 async fn the_line_is_bounded() {
     let budget = small();
-    let own = [budget.enter(user(1)).await, budget.enter(user(1)).await];
+    let own = [
+        budget.enter(user(1), None).await,
+        budget.enter(user(1), None).await,
+    ];
     let mut line = JoinSet::new();
     for _ in 0..32 {
         let budget = budget.clone();
-        line.spawn(async move { budget.enter(user(1)).await.map(drop) });
+        line.spawn(async move { budget.enter(user(1), None).await.map(drop) });
     }
     yield_now().await;
-    let refused = budget.enter(user(1)).now_or_never().expect("at once");
+    let refused = budget.enter(user(1), None).now_or_never().expect("at once");
     assert_eq!(refused.err().unwrap().kind(), Kind::TooManyRequests);
     drop(own);
     assert!(line.join_all().await.iter().all(Result::is_ok));
@@ -157,7 +160,7 @@ async fn however_many_gave_up_waiting_the_next_is_called_at_once() {
         user_requests: UNDER_WAY,
         ..Limits::default()
     });
-    let enter = || Box::pin(budget.enter(user(1)));
+    let enter = || Box::pin(budget.enter(user(1), None));
     let mut own = Vec::new();
     for _ in 0..UNDER_WAY {
         own.push(enter().now_or_never().expect("at once").unwrap());
@@ -190,7 +193,10 @@ async fn however_many_gave_up_waiting_the_next_is_called_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_lower_limit_takes_effect_though_the_line_never_ends() {
     let budget = small();
-    let own = [budget.enter(user(1)).await, budget.enter(user(1)).await];
+    let own = [
+        budget.enter(user(1), None).await,
+        budget.enter(user(1), None).await,
+    ];
     let stricter = budget.with_limits(Limits {
         user_requests: 1,
         ..small().0.limits
@@ -198,7 +204,7 @@ async fn a_lower_limit_takes_effect_though_the_line_never_ends() {
     let mut line: Vec<_> = (0..3)
         .map(|_| {
             let stricter = stricter.clone();
-            tokio::spawn(async move { stricter.enter(user(1)).await })
+            tokio::spawn(async move { stricter.enter(user(1), None).await })
         })
         .collect();
     yield_now().await;
@@ -242,13 +248,16 @@ fn streams_are_bounded_for_each_user_and_in_all() {
 #[tokio::test(start_paused = true)]
 async fn other_limits_hold_for_what_begins_then_over_the_same_counts() {
     let budget = small();
-    let own = [budget.enter(user(1)).await, budget.enter(user(1)).await];
+    let own = [
+        budget.enter(user(1), None).await,
+        budget.enter(user(1), None).await,
+    ];
     let stricter = budget.with_limits(Limits {
         user_requests: 1,
         ..small().0.limits
     });
     let waiting = stricter.clone();
-    let waiting = tokio::spawn(async move { waiting.enter(user(1)).await.map(drop) });
+    let waiting = tokio::spawn(async move { waiting.enter(user(1), None).await.map(drop) });
     yield_now().await;
     assert_eq!(stricter.figures().requests, 2);
     drop(own);
@@ -263,7 +272,7 @@ async fn request(budget: Budget, number: u8) -> Result<(), Rejection> {
         yield_now().await;
         Ok::<_, std::io::Error>(Frame::data(Bytes::from(piece)))
     };
-    let turn = budget.enter(user(number)).await?;
+    let turn = budget.enter(user(number), None).await?;
     let body = stream::iter(["a", "b"]).then(moment);
     let mut body = std::pin::pin!(body);
     let body = StreamBody::new(body.as_mut());

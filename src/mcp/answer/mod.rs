@@ -6,19 +6,23 @@
 //! Rules of this module:
 //!
 //! 1. Only these places change, in every message (or element of a batch) of the answer:
-//!    - tool lists (`result.tools`): of each tool, the arguments that [`Rules::hides`] names, as
-//!      members of `inputSchema.properties` and as elements of `inputSchema.required`;
+//!    - tool lists (`result.tools`): the tools that [`Rules::hides_tool`] names, each with the comma
+//!      before it and the white space between the two (of the first that stays, only that goes); of
+//!      the others, the arguments that [`Rules::hides`] names, as members of `inputSchema.properties`
+//!      and as elements of `inputSchema.required`;
 //!    - task ids: `taskId` of `result`, of `result.task`, of the elements of `result.tasks`, of
 //!      `params` and of `_meta["io.modelcontextprotocol/related-task"]` in either, and the elements
 //!      of `params.notifications.taskIds` and `params.notifications.tasksStatus`, sealed;
 //!    - `result.capabilities.tasks.list`, which goes: nobody may list the tasks of a shared backend
 //!      (MCP 2025-11-25, basic/utilities/tasks "Security Considerations");
+//!    - `result.cacheScope`, which becomes `"private"`: what one user is answered no cache may give to
+//!      another (MCP 2026-07-28, server/utilities/caching);
 //!    - event ids, sealed, and the `data` of `endpoint` events (MCP 2024-11-05, basic/transports).
 //! 2. A key is compared with its escapes decoded, and a member written twice is changed twice: the
-//!    client's parser may take either.
-//! 3. Nothing is held back but a value that may have to change, from its first byte to its last, an
-//!    `id` line, and the data of an event that may prove an `endpoint`. Each of these is bounded.
-//!    What passes leaves as slices of what came.
+//!    client's parser may take either. So a tool with two names goes if either has to.
+//! 3. Nothing is held back but a value that may have to change, from its first byte to its last (a
+//!    tool from the comma before it), an `id` line, and the data of an event that may prove an
+//!    `endpoint`. Each of these is bounded. What passes leaves as slices of what came.
 //! 4. What cannot be followed is an error, never a guess: a place not recognised would leave
 //!    unchanged. Scalars, which cannot hide such a place, may be anything (Python writes `NaN`).
 //! 5. Time is linear, nothing recurses, and nesting has a limit ([`MAX_DEPTH`]).
@@ -26,6 +30,7 @@
 //! After an error the client's side is to be reset: what that call appended to its output must not be
 //! sent, and nothing more pushed.
 
+mod capture;
 mod json;
 mod place;
 mod rewrite;
@@ -55,12 +60,17 @@ pub const MAX_DEPTH: usize = 512;
 
 /// What is to become of an answer of one server, to one user.
 pub trait Rules {
-    /// Whether [`hides`](Self::hides) is ever true. If not, tool lists pass as they come, of any
-    /// size. Asked once per answer.
+    /// Whether [`hides_tool`](Self::hides_tool) or [`hides`](Self::hides) is ever true. If not, tool
+    /// lists pass as they come, of any size. Asked once per answer.
     fn hides_any(&self) -> bool;
 
-    /// Whether the argument `argument` of the tool `tool` is the proxy's own business. A tool whose
-    /// name is no string is asked about as `""`.
+    /// Whether the tool `tool` is to be absent from tool lists. A tool without a name or with one that
+    /// is no string (or no text, as half a surrogate pair), and an element of a list that is no object,
+    /// are asked about as `""`: whoever hides some tools should hide what cannot be told from them.
+    fn hides_tool(&self, tool: &str) -> bool;
+
+    /// Whether the argument `argument` of the tool `tool` is the proxy's own business. A tool without a
+    /// name is asked about as for [`hides_tool`](Self::hides_tool).
     fn hides(&self, tool: &str, argument: &str) -> bool;
 
     /// The sealed form of an event id, which is 1 to [`MAX_EVENT_ID`] bytes without NUL, CR and LF.

@@ -31,6 +31,8 @@ pub(super) enum Place {
     Tool,
     Capabilities,
     TasksCapability,
+    /// Who may keep a result for others (MCP 2026-07-28, server/utilities/caching).
+    CacheScope,
     Meta,
     Notifications,
     /// Nothing here or below matters.
@@ -86,6 +88,7 @@ impl Place {
             (Self::Result, b"task") | (Self::Meta, RELATED) => Self::Task,
             (Self::Result, b"tasks") => Self::Tasks,
             (Self::Result, b"capabilities") => Self::Capabilities,
+            (Self::Result, b"cacheScope") => Self::CacheScope,
             (Self::Result | Self::Task, b"taskId") => Self::TaskId,
             (Self::Result | Self::Params, b"_meta") => Self::Meta,
             (Self::Params, b"taskId") => Self::ParamsTaskId,

@@ -8,18 +8,30 @@ use bytes::Bytes;
 use super::{AnswerError, MAX_TASK_ID, Rules};
 use crate::mcp::edit::{self, Edits, Member};
 
-/// A tool without the arguments that are hidden; `None` if it has none of them.
+/// What becomes of a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Change {
+    Nothing,
+    To(Bytes),
+    /// It goes. Only an element of a list may, for a member would leave its key behind.
+    Gone,
+}
+
+/// A tool: whether it goes, and if not, without the arguments that are hidden.
 ///
 /// # Errors
-/// [`AnswerError::NotJson`] if it cannot be read where arguments would stand.
-pub(super) fn tool<R: Rules>(rules: &R, text: &[u8]) -> Result<Option<Bytes>, AnswerError> {
+/// [`AnswerError::NotJson`] if it cannot be read where its name or arguments would stand.
+pub(super) fn tool<R: Rules>(rules: &R, text: &[u8]) -> Result<Change, AnswerError> {
     let text = str::from_utf8(text).map_err(|_| AnswerError::NotJson)?;
     let members = members(text, &(0..text.len()))?.unwrap_or_default();
     let mut names: Vec<_> = named(&members, "name")
-        .filter_map(|value| edit::unquoted(&text[value]))
+        .map(|value| edit::unquoted(&text[value]).unwrap_or_default())
         .collect();
     if names.is_empty() {
         names.push(Cow::Borrowed(""));
+    }
+    if names.iter().any(|name| rules.hides_tool(name)) {
+        return Ok(Change::Gone);
     }
     let hidden = |argument: &str| names.iter().any(|name| rules.hides(name, argument));
     let mut edits = Edits::default();
@@ -59,11 +71,11 @@ pub(super) fn task_id<R: Rules>(rules: &R, literal: &[u8]) -> Result<Bytes, Answ
     Ok(out.into())
 }
 
-/// The tasks capability without `list`; `None` if it has none.
+/// The tasks capability without `list`.
 ///
 /// # Errors
 /// [`AnswerError::NotJson`] if it cannot be read.
-pub(super) fn tasks_capability(text: &[u8]) -> Result<Option<Bytes>, AnswerError> {
+pub(super) fn tasks_capability(text: &[u8]) -> Result<Change, AnswerError> {
     let text = str::from_utf8(text).map_err(|_| AnswerError::NotJson)?;
     let all = members(text, &(0..text.len()))?.unwrap_or_default();
     let gone: Vec<_> = all.iter().map(|member| member.key == "list").collect();
@@ -71,6 +83,17 @@ pub(super) fn tasks_capability(text: &[u8]) -> Result<Option<Bytes>, AnswerError
     let mut edits = Edits::default();
     remove(&mut edits, &whole, &gone);
     Ok(changed(edits, text))
+}
+
+/// The literal of a cache scope: what is answered to one user is nobody else's, whatever the backend
+/// thinks who knows of one user only.
+pub(super) fn cache_scope(literal: &[u8]) -> Change {
+    const PRIVATE: &[u8] = b"\"private\"";
+    if literal == PRIVATE {
+        Change::Nothing
+    } else {
+        Change::To(Bytes::from_static(PRIVATE))
+    }
 }
 
 /// The values of the members `key`, however often it is written.
@@ -113,6 +136,10 @@ fn remove(edits: &mut Edits<'_>, whole: &[Range<usize>], gone: &[bool]) {
     }
 }
 
-fn changed(edits: Edits<'_>, text: &str) -> Option<Bytes> {
-    (!edits.is_empty()).then(|| edits.apply(text.as_bytes()))
+fn changed(edits: Edits<'_>, text: &str) -> Change {
+    if edits.is_empty() {
+        Change::Nothing
+    } else {
+        Change::To(edits.apply(text.as_bytes()))
+    }
 }

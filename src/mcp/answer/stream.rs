@@ -7,7 +7,7 @@
 //! Line by line, as WHATWG HTML 9.2.6 "Interpreting an event stream" has it: lines end with LF, CRLF
 //! or CR, one byte order mark may stand first, a line starting with a colon is a comment. The data
 //! lines of an event are one text. Where a value that changes goes over several of them, it moves
-//! into the last; the lines themselves stay.
+//! into the last, as does a tool's comma; the lines themselves stay.
 
 use bytes::{Bytes, BytesMut};
 use memchr::{memchr, memchr2};

@@ -2,15 +2,12 @@
 
 use std::ops::Range;
 
-use bytes::Bytes;
 use memchr::memchr2;
 
+use super::capture::{Capture, Held, List};
 use super::place::{MAX_TEXT, Place, asks_the_client};
 use super::sink::Sink;
-use super::{AnswerError, MAX_DEPTH, MAX_TASK_ID, MAX_TASKS_CAPABILITY, Rules, rewrite};
-
-/// Bytes the literal of a task id may have: every byte escaped, and the quotes.
-const MAX_TASK_LITERAL: usize = 6 * MAX_TASK_ID + 2;
+use super::{AnswerError, MAX_DEPTH, Rules};
 
 /// One text, from its first bracket on.
 pub(super) struct Tracker {
@@ -62,25 +59,6 @@ struct Text {
     from: usize,
 }
 
-/// A value held back until its end.
-struct Capture {
-    what: Place,
-    /// How many arrays and objects are open around it.
-    depth: usize,
-    /// What of it came in earlier pieces.
-    earlier: Vec<u8>,
-    /// Where it goes on in this piece.
-    from: usize,
-}
-
-/// A tool list under way.
-struct List {
-    depth: usize,
-    /// Bytes it may still have, from `from` on.
-    left: usize,
-    from: usize,
-}
-
 impl Tracker {
     pub(super) fn new(list_max: Option<usize>) -> Self {
         Self {
@@ -120,7 +98,7 @@ impl Tracker {
         while at < piece.len() {
             at = match self.state {
                 State::InString | State::InKey => self.string(rules, sink, piece, at)?,
-                State::InWord => self.word(piece, at),
+                State::InWord => self.word(sink, piece, at),
                 _ => self.token(rules, sink, piece, at)?,
             };
         }
@@ -131,14 +109,14 @@ impl Tracker {
     pub(super) fn line_end(&mut self) -> Result<(), AnswerError> {
         match self.state {
             State::InString | State::InKey => return Err(AnswerError::NotJson),
-            State::InWord => self.state = State::AfterValue,
+            State::InWord => drop(self.word_ended()),
             _ => {}
         }
         if let Some(list) = &mut self.list {
             list.take(1)?;
         }
         if let Some(capture) = &mut self.capture {
-            capture.earlier.push(b' ');
+            capture.line_end();
         }
         Ok(())
     }
@@ -160,11 +138,7 @@ impl Tracker {
             list.take(piece.len() - list.from)?;
         }
         if let Some(capture) = &mut self.capture {
-            let part = &piece[capture.from..];
-            capture.check(part)?;
-            capture.earlier.extend_from_slice(part);
-            sink.pass_to(capture.from);
-            sink.drop_to(piece.len());
+            capture.put_aside(sink, piece)?;
         }
         Ok(())
     }
@@ -213,15 +187,23 @@ impl Tracker {
     }
 
     /// Goes on in a word, to its end or that of the piece.
-    fn word(&mut self, piece: &[u8], at: usize) -> usize {
+    fn word(&mut self, sink: &mut Sink<'_>, piece: &[u8], at: usize) -> usize {
         let rest = &piece[at..];
-        match rest.iter().position(|&byte| !may_be_in_word(byte)) {
-            Some(length) => {
-                self.state = State::AfterValue;
-                at + length
-            }
-            None => piece.len(),
+        let Some(length) = rest.iter().position(|&byte| !may_be_in_word(byte)) else {
+            return piece.len();
+        };
+        let end = at + length;
+        if let Some(hidden) = self.word_ended() {
+            hidden.goes(sink, end);
         }
+        end
+    }
+
+    /// What was held of the word; words are held only to go.
+    fn word_ended(&mut self) -> Option<Capture> {
+        self.state = State::AfterValue;
+        let depth = self.open.len();
+        self.capture.take_if(|capture| capture.depth == depth)
     }
 
     /// Between strings and words, at the byte at `at`.
@@ -244,11 +226,11 @@ impl Tracker {
                 }
             }
             (State::Colon, b':') => self.state = State::Value,
-            (State::Value | State::FirstElement, b'"') => self.open_string(at),
+            (State::Value | State::FirstElement, b'"') => self.open_string(rules, sink, at),
             (State::Value | State::FirstElement, b'{' | b'[') => {
-                self.open_bracket(at, piece[at] == b'{')?;
+                self.open_bracket(rules, sink, at, piece[at] == b'{')?;
             }
-            (State::AfterValue, b',') => self.next()?,
+            (State::AfterValue, b',') => self.next(at)?,
             (State::FirstKey, b'}')
             | (State::FirstElement, b']')
             | (State::AfterValue, b'}' | b']') => {
@@ -257,53 +239,64 @@ impl Tracker {
             }
             (State::Value | State::FirstElement, byte) if may_be_in_word(byte) => {
                 self.state = State::InWord;
+                if self.place == Place::Tool {
+                    self.no_tool(rules, sink, at);
+                }
             }
             _ => return Err(AnswerError::NotJson),
         }
         Ok(at + 1)
     }
 
-    /// After a comma.
-    fn next(&mut self) -> Result<(), AnswerError> {
+    /// After the comma at `at`.
+    fn next(&mut self, at: usize) -> Result<(), AnswerError> {
         let frame = self.open.last().ok_or(AnswerError::NotJson)?;
         if frame.object {
             self.state = State::NextKey;
         } else {
             self.state = State::Value;
             self.place = frame.inside.element();
+            if self.place == Place::Tool {
+                self.capture(Held::Tool, at);
+            }
         }
         Ok(())
     }
 
-    fn open_string(&mut self, at: usize) {
+    fn open_string<R: Rules>(&mut self, rules: &R, sink: &mut Sink<'_>, at: usize) {
         self.state = State::InString;
         match self.place {
             Place::Method => {
                 self.clients_task = false;
                 self.text.begin(at + 1);
             }
-            Place::TaskId => self.capture(at),
-            Place::ParamsTaskId if !self.clients_task => self.capture(at),
+            Place::TaskId => self.capture(Held::TaskId, at),
+            Place::ParamsTaskId if !self.clients_task => self.capture(Held::TaskId, at),
+            Place::CacheScope => self.capture(Held::CacheScope, at),
+            Place::Tool => self.no_tool(rules, sink, at),
             _ => {}
         }
     }
 
-    fn open_bracket(&mut self, at: usize, object: bool) -> Result<(), AnswerError> {
+    fn open_bracket<R: Rules>(
+        &mut self,
+        rules: &R,
+        sink: &mut Sink<'_>,
+        at: usize,
+        object: bool,
+    ) -> Result<(), AnswerError> {
         if self.open.len() == MAX_DEPTH {
             return Err(AnswerError::TooDeep);
         }
         let mut inside = self.place.opened(object);
         match (self.place, object) {
             (Place::Body | Place::Message, true) => self.clients_task = false,
-            (Place::Tool | Place::TasksCapability, true) => self.capture(at),
+            (Place::TasksCapability, true) => self.capture(Held::TasksCapability, at),
+            // All but the first have been held since the comma before them.
+            (Place::Tool, true) if self.capture.is_none() => self.capture(Held::Tool, at),
+            (Place::Tool, false) => self.no_tool(rules, sink, at),
             (Place::Tools, false) => match self.list_max {
-                Some(left) => {
-                    self.list = Some(List {
-                        depth: self.open.len(),
-                        left,
-                        from: at,
-                    });
-                }
+                Some(max) => self.list = Some(List::new(self.open.len(), at, max)),
                 None => inside = Place::Other,
             },
             _ => {}
@@ -329,14 +322,22 @@ impl Tracker {
         Ok(())
     }
 
-    /// Holds the value back that begins at `at`.
-    fn capture(&mut self, at: usize) {
-        self.capture = Some(Capture {
-            what: self.place,
-            depth: self.open.len(),
-            earlier: Vec::new(),
-            from: at,
-        });
+    /// Holds back what begins at `at`.
+    fn capture(&mut self, what: Held, at: usize) {
+        self.capture = Some(Capture::new(what, self.open.len(), at));
+    }
+
+    /// An element of a tool list begins at `at` that is no object. It has no name to wait for.
+    fn no_tool<R: Rules>(&mut self, rules: &R, sink: &mut Sink<'_>, at: usize) {
+        let hidden = rules.hides_tool("");
+        let list = self.list.as_mut();
+        let comma_stays = list.is_none_or(|list| list.goes_on(!hidden));
+        if let Some(comma) = self.capture.take() {
+            comma.comma_ended(sink, at, comma_stays);
+        }
+        if hidden {
+            self.capture(Held::Hidden, at);
+        }
     }
 
     /// A string, array or object ended before `end`.
@@ -349,64 +350,9 @@ impl Tracker {
         self.state = State::AfterValue;
         let depth = self.open.len();
         match self.capture.take_if(|capture| capture.depth == depth) {
-            Some(capture) => capture.end(rules, sink, end),
+            Some(capture) => capture.end(rules, sink, end, self.list.as_mut()),
             None => Ok(()),
         }
-    }
-}
-
-impl Capture {
-    /// Changes the value, which ends before `end`, and lets it go.
-    fn end<R: Rules>(
-        mut self,
-        rules: &R,
-        sink: &mut Sink<'_>,
-        end: usize,
-    ) -> Result<(), AnswerError> {
-        let part = &sink.chunk[self.from..end];
-        self.check(part)?;
-        let in_one_piece = self.earlier.is_empty();
-        let whole = if in_one_piece {
-            part
-        } else {
-            self.earlier.extend_from_slice(part);
-            &self.earlier
-        };
-        let changed = match self.what {
-            Place::Tool => rewrite::tool(rules, whole)?,
-            Place::TasksCapability => rewrite::tasks_capability(whole)?,
-            _ => Some(rewrite::task_id(rules, whole)?),
-        };
-        if changed.is_none() && in_one_piece {
-            return Ok(());
-        }
-        sink.pass_to(self.from);
-        sink.push(changed.unwrap_or_else(|| Bytes::from(self.earlier)));
-        sink.drop_to(end);
-        Ok(())
-    }
-
-    /// Whether it may go on with `part`. Tools have the limit of their list.
-    fn check(&self, part: &[u8]) -> Result<(), AnswerError> {
-        let (max, error) = match self.what {
-            Place::Tool => return Ok(()),
-            Place::TasksCapability => (MAX_TASKS_CAPABILITY, AnswerError::TasksTooLarge),
-            _ => (MAX_TASK_LITERAL, AnswerError::TaskIdTooLong),
-        };
-        if self.earlier.len() + part.len() > max {
-            return Err(error);
-        }
-        Ok(())
-    }
-}
-
-impl List {
-    fn take(&mut self, bytes: usize) -> Result<(), AnswerError> {
-        self.left = self
-            .left
-            .checked_sub(bytes)
-            .ok_or(AnswerError::ListTooLarge)?;
-        Ok(())
     }
 }
 

@@ -159,17 +159,32 @@ pub fn scan(body: &[u8]) -> Result<Body<'_>, ScanError> {
 /// # Errors
 /// Those of [`scan`].
 pub fn scan_text(body: &[u8]) -> Result<(&str, Body<'_>), ScanError> {
-    if body.len() > MAX_BODY {
-        return Err(ScanError::new(ScanErrorKind::TooLarge, MAX_BODY));
-    }
-    let text = simdutf8::compat::from_utf8(body)
-        .map_err(|error| ScanError::new(ScanErrorKind::NotUtf8, error.valid_up_to()))?;
+    let text = text_of(body)?;
     let mut walker = walk::Walker::new(text);
-    walker.run()?;
+    walker.run(envelope::Slot::Body)?;
     match walker.collector.into_parts() {
         (_, Some(batch)) => Ok((text, Body::Batch(batch))),
         (Some(message), None) => Ok((text, Body::One(message))),
         // The walker ends after one value; one that is no message was refused when it ended.
         (None, None) => Err(ScanError::new(ScanErrorKind::NotAMessage, 0)),
     }
+}
+
+/// Judges a whole body that need be no message: the rules above but the third. Gives it as the text it
+/// proved to be.
+///
+/// # Errors
+/// When the body is not valid JSON under those rules.
+pub fn check_json(body: &[u8]) -> Result<&str, ScanError> {
+    let text = text_of(body)?;
+    walk::Walker::new(text).run(envelope::Slot::Other)?;
+    Ok(text)
+}
+
+fn text_of(body: &[u8]) -> Result<&str, ScanError> {
+    if body.len() > MAX_BODY {
+        return Err(ScanError::new(ScanErrorKind::TooLarge, MAX_BODY));
+    }
+    simdutf8::compat::from_utf8(body)
+        .map_err(|error| ScanError::new(ScanErrorKind::NotUtf8, error.valid_up_to()))
 }

@@ -395,3 +395,26 @@ fn an_error_says_where_and_shows_nothing_of_the_body() {
     assert!(!error.to_string().contains("hunter2") && error.to_string().contains("byte 30"));
     assert!(!error.is_parse_error() && scan(b"{").unwrap_err().is_parse_error());
 }
+
+// Fails when a body that is no message is judged by other rules.
+#[test]
+fn any_json_is_judged_by_the_same_rules() {
+    for good in ["7", " [] ", r#"{"Params":1,"params":{"a":[{}]}}"#] {
+        assert_eq!(super::check_json(good.as_bytes()), Ok(good));
+    }
+    let deep = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
+    assert!(super::check_json(deep(super::MAX_DEPTH).as_bytes()).is_ok());
+    for (bad, kind) in [
+        (deep(super::MAX_DEPTH + 1), ScanErrorKind::TooDeep),
+        (
+            r#"{"a":{"b":1,"\u0062":2}}"#.to_owned(),
+            ScanErrorKind::DuplicateKey,
+        ),
+        (r#""\ud800""#.to_owned(), ScanErrorKind::LoneSurrogate),
+        ("{}{}".to_owned(), ScanErrorKind::NotJson),
+        (String::new(), ScanErrorKind::NotJson),
+    ] {
+        let judged = super::check_json(bad.as_bytes());
+        assert_eq!(judged.map_err(|error| error.kind()), Err(kind), "{bad}");
+    }
+}

@@ -54,8 +54,9 @@ impl<'a> Walker<'a> {
         }
     }
 
-    pub(super) fn run(&mut self) -> Result<(), ScanError> {
-        let mut next = Next::Value(Slot::Body);
+    /// Walks the whole text, which is what `slot` says.
+    pub(super) fn run(&mut self, slot: Slot) -> Result<(), ScanError> {
+        let mut next = Next::Value(slot);
         loop {
             next = match next {
                 Next::Value(slot) => self.value(slot)?,

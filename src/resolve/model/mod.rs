@@ -31,8 +31,8 @@ use self::script::{Belief, RETRY, Script};
 use self::step::{Pushed, Step, step};
 use super::*;
 use crate::names::UserName;
-use crate::store::RecordId;
-use crate::vault::{KeyRequest, Keyring, Vault, key_record, user_record};
+use crate::store::{Event, RecordId};
+use crate::vault::{KeyRequest, Keyring, NewUser, Vault, key_record, user_record};
 
 /// `stale_for` of the model.
 const STALE_FOR: Duration = Duration::from_secs(10);
@@ -101,7 +101,11 @@ impl World {
         let mut players = Vec::new();
         for n in 0..USERS {
             let name = UserName::parse(&format!("user-{n}")).unwrap();
-            vault.add_user(&name, None).await.ok().unwrap();
+            vault
+                .add_user(&name, NewUser::default())
+                .await
+                .ok()
+                .unwrap();
             let key = vault.issue_key(&name, KeyRequest::default()).await;
             let digest = key.ok().unwrap().key.digest();
             let id = vault.user(&name).await.ok().unwrap().id;
@@ -192,7 +196,7 @@ impl World {
                 let identity = resolver.identify(digest, wants).await?;
                 Ok(Served {
                     allowed: !identity.disabled() && identity.key().revoked.is_none(),
-                    versions: identity.entries().each_ref().map(|entry| entry.version),
+                    versions: [1, 0].map(|at| identity.entries()[at].entry.version),
                 })
             }),
         });

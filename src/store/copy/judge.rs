@@ -23,6 +23,16 @@ pub(super) enum Verdict {
     Differs,
 }
 
+impl Verdict {
+    /// Nothing but what brings the destination forward.
+    pub(super) fn only_forward(self) -> Self {
+        match self {
+            Self::Missing | Self::Older(_) => self,
+            Self::Equal | Self::Extra(_) | Self::Newer | Self::Differs => Self::Equal,
+        }
+    }
+}
+
 pub(super) fn judge(source: Option<&Record>, destination: Option<&Record>) -> Verdict {
     match (source, destination) {
         (None, None) => Verdict::Equal,

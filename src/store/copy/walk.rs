@@ -8,6 +8,9 @@ use crate::store::{Pages, Record, RecordId, Store, StoreError};
 
 /// Heartbeats of proxies: they say who uses this store, not what is in it.
 pub(super) const NOT_COPIED: char = 'h';
+/// What proxies write while they serve, usage and anchors of the audit trail: brought over as it is at one
+/// moment, and no reason to say that two stores differ.
+pub(super) const MEANWHILE: [char; 2] = ['r', 't'];
 /// Users and keys: a store with either is not taken for an empty one that a proxy may begin.
 const FIRST: [char; 2] = ['u', 'k'];
 /// Check values: without them no proxy starts on a copy that is not whole.

@@ -32,6 +32,8 @@ mod sentinel;
 mod servers;
 mod settle;
 mod slots;
+mod stream;
+mod take;
 mod watch;
 mod way;
 
@@ -54,8 +56,8 @@ use self::servers::Servers;
 use self::slots::slot_of;
 use super::url::{Address, RedisUrl};
 use super::{
-    Event, OpenError, Record, RecordId, Settings, Settled, Store, StoreError, WriteError,
-    check_size,
+    Ask, Event, OpenError, Record, RecordId, Settings, Settled, Store, StoreError, Taken,
+    WriteError, check_size,
 };
 use crate::tls;
 
@@ -168,6 +170,22 @@ impl Store for Redis {
 
     async fn remarks(&self) -> Result<Vec<String>, StoreError> {
         self.at_home(|inner| async move { inner.remarks().await })
+            .await?
+    }
+
+    async fn take(&self, asks: &[Ask]) -> Result<Vec<Taken>, StoreError> {
+        let asks = asks.to_vec();
+        self.at_home(|inner| async move { inner.take(&asks).await })
+            .await?
+    }
+
+    fn has_streams(&self) -> bool {
+        true
+    }
+
+    async fn append(&self, stream: &str, keep: u64, lines: &[Bytes]) -> Result<(), StoreError> {
+        let (stream, lines) = (stream.to_owned(), lines.to_vec());
+        self.at_home(|inner| async move { inner.append(&stream, keep, &lines).await })
             .await?
     }
 

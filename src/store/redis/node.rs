@@ -16,13 +16,16 @@ pub(super) enum Purpose {
     List,
     /// They change something.
     Write,
+    /// Somebody waits for permits. Taken twice, some are lost, and nobody has one too many.
+    Take,
 }
 
 /// A server that keeps records.
 pub(super) struct Node {
     /// To it as a master, for a connection of one's own.
     pub(super) own: Way,
-    /// For [`crate::store::Store::get_many`] alone: nothing slow stands before somebody's login.
+    /// For [`crate::store::Store::get_many`] and [`crate::store::Store::take`]: nothing slow stands before
+    /// somebody's request.
     pub(super) reads: Line,
     /// For writes and listings.
     pub(super) writes: Line,
@@ -49,7 +52,7 @@ impl Node {
 
     pub(super) fn line(&self, purpose: Purpose) -> &Line {
         match purpose {
-            Purpose::Login => &self.reads,
+            Purpose::Login | Purpose::Take => &self.reads,
             Purpose::List | Purpose::Write => &self.writes,
         }
     }

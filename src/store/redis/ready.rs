@@ -11,6 +11,7 @@ use super::ask::{Question, read};
 use super::link::ConnectError;
 use super::node::Purpose;
 use super::settle::Share;
+use super::take::{TAKE, TAKE_HASH};
 use super::{Inner, READ_TIMEOUT, SWAP, SWAP_HASH};
 use crate::store::settings::SCHEMA;
 use crate::store::{OpenError, StoreError};
@@ -137,6 +138,19 @@ impl Inner {
             all.cmd(command).arg(script).arg(2).arg(&record).arg(&index);
             all.arg(&[0_u8; 8]).arg("").arg("");
         }
+        // Takes nothing of a meter that does not exist.
+        for (command, script) in [("EVAL", TAKE), ("EVALSHA", &TAKE_HASH)] {
+            all.cmd(command).arg(script).arg(1).arg(&record);
+            all.arg(0).arg("rate").arg(1).arg(1);
+        }
+        all.cmd("XADD").arg(&record).arg("NOMKSTREAM");
+        all.arg("MAXLEN")
+            .arg("~")
+            .arg(1)
+            .arg("*")
+            .arg("line")
+            .arg("");
+        all.cmd("TIME");
         all.cmd("WAIT").arg(0).arg(1);
         all.cmd("PING");
         if self.servers.are_many() {

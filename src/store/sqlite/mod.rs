@@ -9,6 +9,7 @@
 //! connections have open.
 
 mod file;
+mod meters;
 pub(super) mod online;
 mod watch;
 
@@ -24,7 +25,8 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use self::file::Link;
 use super::{
-    Event, OpenError, Record, RecordId, Settled, Store, StoreError, WriteError, check_size,
+    Ask, Event, OpenError, Record, RecordId, Settled, Store, StoreError, Taken, WriteError,
+    check_size,
 };
 
 /// Readers block on disk reads alone; four keep a small machine busy.
@@ -38,6 +40,8 @@ pub(super) struct Sqlite {
     home: Handle,
     path: Arc<Path>,
     writer: Arc<Mutex<Link>>,
+    /// A connection of its own, for it does not wait for the disk.
+    meters: Arc<Mutex<Link>>,
     readers: [Arc<Mutex<Link>>; READERS],
     turn: AtomicUsize,
 }
@@ -67,6 +71,7 @@ impl Sqlite {
         Ok(Self {
             home,
             writer: Arc::new(Mutex::new(writer)),
+            meters: reader(),
             readers: std::array::from_fn(|_| reader()),
             path,
             turn: AtomicUsize::new(0),
@@ -134,6 +139,14 @@ impl Store for Sqlite {
     /// One file has no copies.
     async fn settle(&self) -> Result<Settled, StoreError> {
         Ok(Settled::Everywhere)
+    }
+
+    async fn take(&self, asks: &[Ask]) -> Result<Vec<Taken>, StoreError> {
+        let asks = asks.to_vec();
+        self.run(&self.meters, move |connection| {
+            meters::take(connection, &asks)
+        })
+        .await
     }
 
     fn watch(&self) -> UnboundedReceiver<Event> {
@@ -236,15 +249,23 @@ fn write(
         return Err(WriteError::Conflict);
     }
     let result = swap(&transaction).and_then(|_| {
-        transaction
-            .prepare_cached("INSERT INTO changes (id) VALUES (?1)")?
-            .execute([id.as_str()])?;
-        transaction
-            .prepare_cached("DELETE FROM changes WHERE seq <= ?1")?
-            .execute([transaction.last_insert_rowid() - CHANGES_KEPT])?;
+        if !id.is_quiet() {
+            tell(&transaction, id)?;
+        }
         transaction.commit()
     });
     Ok(result.map_err(failed)?)
+}
+
+/// Tells the watchers of all processes.
+fn tell(transaction: &Connection, id: &RecordId) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("INSERT INTO changes (id) VALUES (?1)")?
+        .execute([id.as_str()])?;
+    transaction
+        .prepare_cached("DELETE FROM changes WHERE seq <= ?1")?
+        .execute([transaction.last_insert_rowid() - CHANGES_KEPT])?;
+    Ok(())
 }
 
 fn version_and_blob(row: &Row<'_>) -> rusqlite::Result<(i64, Vec<u8>)> {

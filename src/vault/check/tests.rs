@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::store::Store;
 use crate::vault::tests::{github, memory, user};
-use crate::vault::{Keyring, KeyringText};
+use crate::vault::{Keyring, KeyringText, NewUser};
 
 struct Files {
     store: Arc<dyn Store>,
@@ -37,7 +37,11 @@ impl Files {
         };
         let vault = files.vault(&files.before);
         vault.check_keyring().await.unwrap();
-        vault.add_user(&user("alice"), None).await.ok().unwrap();
+        vault
+            .add_user(&user("alice"), NewUser::default())
+            .await
+            .ok()
+            .unwrap();
         files.vault(&files.made).note_keys().await.unwrap();
         files.vault(&files.done).rotate(&|_| {}).await.unwrap();
         files

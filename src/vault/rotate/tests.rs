@@ -7,7 +7,8 @@ use crate::store::{RecordId, Store};
 use crate::vault::secret::SecretSet;
 use crate::vault::tests::{github, main_profile, memory, read, set, user};
 use crate::vault::{
-    CheckError, KeyKind, KeyRequest, KeyringText, key_record, needed, now_seconds, survey,
+    Anchor, CheckError, KeyKind, KeyRequest, KeyringText, NewUser, UserId, WriterId, key_record,
+    needed, now_seconds, survey,
 };
 
 /// A store and the text of its keyring.
@@ -70,7 +71,7 @@ async fn rotated(vault: &Vault) -> Rotation {
 
 async fn set_of(vault: &Vault, name: &str) -> (UserId, RecordId) {
     let id = vault.user(&user(name)).await.unwrap().id;
-    (id, vault.reader.secrets_record(&id, "github", "default"))
+    (id, vault.reader.secrets_record(id, "github", "default"))
 }
 
 /// Puts a record back as somebody who can write to the store would.
@@ -85,8 +86,8 @@ async fn put_back(vault: &Vault, old: Record) {
 async fn everything_is_sealed_again_and_opens_without_the_old_keys() {
     let mut house = House::new().await;
     let vault = house.vault();
-    let email = Some("a@x.org");
-    vault.add_user(&user("alice"), email).await.ok().unwrap();
+    let new = NewUser::with_email("a@x.org");
+    vault.add_user(&user("alice"), new).await.ok().unwrap();
     set(&vault, "T", "one").await.unwrap();
     let key = vault.issue_key(&user("alice"), KeyRequest::default()).await;
     let key = key.ok().unwrap();
@@ -118,7 +119,11 @@ async fn everything_is_sealed_again_and_opens_without_the_old_keys() {
 async fn a_rotation_of_one_kind_leaves_the_others() {
     let mut house = House::new().await;
     let vault = house.vault();
-    vault.add_user(&user("alice"), None).await.ok().unwrap();
+    vault
+        .add_user(&user("alice"), NewUser::default())
+        .await
+        .ok()
+        .unwrap();
     set(&vault, "T", "one").await.unwrap();
     for (kind, resealed) in [
         (KeyKind::Server, 1),
@@ -138,7 +143,11 @@ async fn a_rotation_of_one_kind_leaves_the_others() {
 async fn a_key_revoked_after_it_was_read_stays_revoked() {
     let mut house = House::new().await;
     let vault = house.vault();
-    vault.add_user(&user("alice"), None).await.ok().unwrap();
+    vault
+        .add_user(&user("alice"), NewUser::default())
+        .await
+        .ok()
+        .unwrap();
     let key = vault.issue_key(&user("alice"), KeyRequest::default()).await;
     let key = key.ok().unwrap();
     let id = key_record(&key.key.digest());
@@ -161,7 +170,11 @@ async fn a_key_revoked_after_it_was_read_stays_revoked() {
 async fn an_old_set_that_was_put_back_is_not_made_new() {
     let mut house = House::new().await;
     let vault = house.vault();
-    vault.add_user(&user("alice"), None).await.ok().unwrap();
+    vault
+        .add_user(&user("alice"), NewUser::default())
+        .await
+        .ok()
+        .unwrap();
     set(&vault, "T", "leaked").await.unwrap();
     let (_, id) = set_of(&vault, "alice").await;
     let old = vault.get(&id).await.unwrap().unwrap();
@@ -177,8 +190,9 @@ async fn an_old_set_that_was_put_back_is_not_made_new() {
     );
     assert!(vault.get(&id).await.unwrap() == Some(old));
     assert!(house.needs_old_keys().await);
-    let alice = vault.user(&user("alice")).await.ok().unwrap();
-    let refused = vault.secrets_for(&alice, &github(), &main_profile()).await;
+    let refused = vault
+        .secrets_for(&user("alice"), &github(), &main_profile())
+        .await;
     assert!(matches!(refused, Err(VaultError::PutBack { .. })));
     // The remedy the report names.
     vault
@@ -194,7 +208,11 @@ async fn an_old_set_that_was_put_back_is_not_made_new() {
 async fn a_set_put_back_between_reading_and_writing_is_not_made_new() {
     let mut house = House::new().await;
     let vault = house.vault();
-    vault.add_user(&user("alice"), None).await.ok().unwrap();
+    vault
+        .add_user(&user("alice"), NewUser::default())
+        .await
+        .ok()
+        .unwrap();
     set(&vault, "T", "leaked").await.unwrap();
     let (_, id) = set_of(&vault, "alice").await;
     let old = vault.get(&id).await.unwrap().unwrap();
@@ -221,7 +239,11 @@ async fn a_set_put_back_between_reading_and_writing_is_not_made_new() {
 async fn a_set_changed_after_its_list_was_read_is_not_taken_for_one_put_back() {
     let mut house = House::new().await;
     let vault = house.vault();
-    vault.add_user(&user("alice"), None).await.ok().unwrap();
+    vault
+        .add_user(&user("alice"), NewUser::default())
+        .await
+        .ok()
+        .unwrap();
     set(&vault, "T", "one").await.unwrap();
     let (_, id) = set_of(&vault, "alice").await;
     let read_first = vault.get(&id).await.unwrap().unwrap();
@@ -241,12 +263,16 @@ async fn a_set_changed_after_its_list_was_read_is_not_taken_for_one_put_back() {
 async fn what_nobody_lists_goes_when_it_is_old_and_is_reported_while_it_is_young() {
     let mut house = House::new().await;
     let vault = house.vault();
-    vault.add_user(&user("alice"), None).await.ok().unwrap();
+    vault
+        .add_user(&user("alice"), NewUser::default())
+        .await
+        .ok()
+        .unwrap();
     let (alice, id) = set_of(&vault, "alice").await;
-    let elsewhere = vault.reader.secrets_record(&alice, "jira", "default");
+    let elsewhere = vault.reader.secrets_record(alice, "jira", "default");
     let nobodys = vault
         .reader
-        .secrets_record(&UserId::generate(), "github", "default");
+        .secrets_record(UserId::generate(), "github", "default");
     let now = next_version(None);
     let minute = 60_000_000;
     for (id, age) in [(&id, 59), (&elsewhere, 61), (&nobodys, 61)] {
@@ -268,7 +294,11 @@ async fn what_nobody_lists_goes_when_it_is_old_and_is_reported_while_it_is_young
 async fn what_cannot_be_sealed_again_is_reported_and_keeps_its_key() {
     let mut house = House::new().await;
     let vault = house.vault();
-    vault.add_user(&user("alice"), None).await.ok().unwrap();
+    vault
+        .add_user(&user("alice"), NewUser::default())
+        .await
+        .ok()
+        .unwrap();
     set(&vault, "T", "one").await.unwrap();
     let (_, id) = set_of(&vault, "alice").await;
     // A record that was changed in the store.
@@ -307,7 +337,10 @@ async fn what_cannot_be_sealed_again_is_reported_and_keeps_its_key() {
 async fn who_lacks_the_new_keys_is_told_so_at_start() {
     let mut house = House::new().await;
     let old = house.vault();
-    old.add_user(&user("alice"), None).await.ok().unwrap();
+    old.add_user(&user("alice"), NewUser::default())
+        .await
+        .ok()
+        .unwrap();
     let first = KeyringText::new(house.text.expose_text());
     house.renew();
     let vault = house.vault();
@@ -397,4 +430,28 @@ async fn replicas_are_seen_while_they_live_and_with_what_they_lack() {
         .unwrap();
     beacon.sweep().await.unwrap();
     assert!(vault.replicas().await.unwrap().is_empty());
+}
+
+// Fails when a rotation leaves out what only the realm key seals: it would be gone with the old key.
+#[tokio::test]
+async fn anchors_of_the_audit_trail_are_sealed_again() {
+    let mut house = House::new().await;
+    let writer = WriterId::generate();
+    let anchor = Anchor {
+        seq: 17,
+        mac: "00".repeat(32),
+        at: now_seconds(),
+        host: "host-1".to_owned(),
+        sink: "file".to_owned(),
+        file: None,
+        ended: true,
+    };
+    house.vault().anchor(&writer, &anchor).await.unwrap();
+    house.renew();
+    house.vault().note_keys().await.unwrap();
+    assert!(house.needs_old_keys().await);
+    assert!(rotated(&house.vault()).await.left.is_empty());
+    assert!(!house.needs_old_keys().await);
+    let found = house.retired().anchors().await.unwrap();
+    assert_eq!(found, [(writer, Ok(anchor))]);
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use cloakroom::cli::open;
 use cloakroom::names::UserName;
-use cloakroom::vault::{KeyKind, KeyringText, Vault};
+use cloakroom::vault::{KeyKind, KeyringText, NewUser, Vault};
 
 use super::{CONFIG, House};
 
@@ -303,7 +303,9 @@ fn what_is_written_while_a_key_is_retired_keeps_it() {
         }
         // The store says that it is retired; who had started before does not know.
         let bob = UserName::parse("bob").unwrap();
-        runtime.block_on(command.add_user(&bob, None)).unwrap();
+        runtime
+            .block_on(command.add_user(&bob, NewUser::default()))
+            .unwrap();
         retire.join().unwrap()
     });
     assert_eq!(kept.code, 1, "{}", kept.err);

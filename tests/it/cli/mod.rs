@@ -1,7 +1,10 @@
 //! The commands, through the real binary on SQLite in a folder of their own.
 
+mod admin;
 mod check;
 mod explain;
+mod export;
+mod import;
 mod init;
 mod keyring;
 mod keyring_sources;
@@ -19,7 +22,10 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
+// Without a trail: these tests count the records in the store, where each command that writes one leaves an anchor.
 const CONFIG: &str = r#"
+[audit]
+file = ""
 [servers.github]
 url = "http://127.0.0.1:9/mcp"
 [servers.github.headers]

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use cloakroom::store::{Event, Record, RecordId, Settled, Store, StoreError, WriteError};
+use cloakroom::store::{
+    Ask, Event, Record, RecordId, Settled, Store, StoreError, Taken, WriteError,
+};
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -57,6 +59,10 @@ impl Store for Meddled {
 
     async fn settle(&self) -> Result<Settled, StoreError> {
         self.inner.settle().await
+    }
+
+    async fn take(&self, asks: &[Ask]) -> Result<Vec<Taken>, StoreError> {
+        self.inner.take(asks).await
     }
 
     fn watch(&self) -> UnboundedReceiver<Event> {

@@ -17,7 +17,9 @@ use cloakroom::resolve::{self, Resolver};
 use cloakroom::store::{
     self, Copied, CopyError, Record, RecordId, Rule, Settings, Store, StoreUrl, Tally,
 };
-use cloakroom::vault::{KeyRequest, Keyring, Reader, SecretOpener, SecretSet, SecretValue, Vault};
+use cloakroom::vault::{
+    KeyRequest, Keyring, NewUser, Reader, SecretOpener, SecretSet, SecretValue, Vault,
+};
 
 const SERVER: &str = "github";
 const SECRET: &str = "TOKEN";
@@ -84,7 +86,7 @@ impl Town {
             assert_eq!(identity.user_name(), person.name.as_str());
             standing(identity.key(), identity.disabled(), now()).unwrap();
             let sealed = resolver.secrets(&identity, at.0, at.1).await.unwrap();
-            let set: SecretSet = opener.open(&sealed.unwrap()).ok().unwrap();
+            let set: SecretSet = opener.open(&sealed[0].record).ok().unwrap();
             let value = set.expose(&secret_name()).map(<[u8]>::to_vec);
             assert_eq!(value, Some(person.secret().into_bytes()));
             let revoked = resolver.identify(person.revoked.digest(), None).await;
@@ -98,8 +100,8 @@ impl Town {
 /// Adds a user with a secret, a key, and a key that is revoked.
 async fn arrives(vault: &Vault, name: &str) -> Person {
     let name = UserName::parse(name).unwrap();
-    let email = format!("{name}@mail.example");
-    vault.add_user(&name, Some(&email)).await.unwrap();
+    let new = NewUser::with_email(&format!("{name}@mail.example"));
+    vault.add_user(&name, new).await.unwrap();
     let issue = || vault.issue_key(&name, KeyRequest::default());
     let key = issue().await.unwrap().key;
     let revoked = issue().await.unwrap();

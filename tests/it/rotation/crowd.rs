@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
 use cloakroom::names::{ProfileName, SecretName, ServerName};
-use cloakroom::vault::{IssuedKey, KeyRequest, SecretValue, Vault};
+use cloakroom::vault::{IssuedKey, KeyRequest, NewUser, SecretValue, Vault};
 use tokio::sync::RwLock as AsyncRwLock;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
@@ -82,7 +82,7 @@ impl Crowd {
                 let mut made = Vec::new();
                 for n in (maker..users).step_by(MAKERS) {
                     let name = user(&name(n));
-                    vault.add_user(&name, None).await.unwrap();
+                    vault.add_user(&name, NewUser::default()).await.unwrap();
                     set(&vault, n, 0).await;
                     let issued = vault.issue_key(&name, KeyRequest::default()).await;
                     made.push((n, issued.unwrap()));

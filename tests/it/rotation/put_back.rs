@@ -81,7 +81,7 @@ async fn alices(proxy: &Proxy) -> Record {
     let reader = Reader::new(Arc::new(
         cloakroom::cli::open::keyring(&file.into()).unwrap(),
     ));
-    let place = reader.secrets_record(&id, SERVER, "default");
+    let place = reader.secrets_record(id, SERVER, "default");
     proxy
         .store
         .get_many(&[place])

@@ -1,6 +1,7 @@
 //! The rules of `cloakroom::store`, run unchanged against every kind of store; then what is special
 //! to each kind.
 
+mod meters;
 mod places;
 mod redis;
 mod rules;

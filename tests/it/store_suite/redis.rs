@@ -1,6 +1,7 @@
 //! What only a server can do: be away, refuse, be replicated.
 
 mod login;
+mod meters;
 
 use std::time::{Duration, Instant};
 

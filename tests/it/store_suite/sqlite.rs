@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cloakroom::store::{Event, OpenError, Settings, Store, StoreUrl, open};
+use cloakroom::store::{Ask, Event, Meter, MeterId, OpenError, Settings, Store, StoreUrl, open};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -324,5 +324,41 @@ async fn watching_costs_next_to_nothing() {
         process.status.success(),
         "{}",
         String::from_utf8_lossy(&process.stdout)
+    );
+}
+
+// Fails when nothing is swept, or the table is only made with the file.
+#[tokio::test]
+async fn meters_nobody_needs_are_swept_from_any_file() {
+    let (_folder, path, settings) = place();
+    let store = open(&settings).await.unwrap();
+    let take = async |sort: &str, interval| {
+        let meter = Meter::Rate { interval, burst: 1 };
+        let asks: Vec<_> = (0..40)
+            .map(|n| Ask {
+                id: MeterId::parse(&format!("{sort}/{n:02x}")).unwrap(),
+                meter,
+                want: 1,
+            })
+            .collect();
+        store.take(&asks).await.unwrap();
+    };
+    let rows = || {
+        let file = Connection::open(&path).unwrap();
+        file.query_row("SELECT count(*) FROM meters", [], |row| {
+            row.get::<_, u32>(0)
+        })
+        .unwrap()
+    };
+    take("u", Duration::from_millis(1)).await;
+    sql(&path, "DROP TABLE meters");
+    take("u", Duration::from_millis(1)).await;
+    assert_eq!(rows(), 40);
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    take("k", LONG).await;
+    assert_eq!(
+        rows(),
+        40,
+        "what is full again is gone, the others are there"
     );
 }

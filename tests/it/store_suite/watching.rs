@@ -46,6 +46,24 @@ pub(super) async fn hears_every_change_in_time(place: &Place) {
     }
 }
 
+/// Fails when `is_quiet` is always false, or in Redis when `tracking_on` names every letter.
+pub(super) async fn quiet_records_are_not_heard_of(place: &Place) {
+    let (one, other) = (place.open().await, place.open().await);
+    let mut events = one.watch();
+    assert_eq!(news(&mut events, LONG).await, Event::Up);
+    for round in 0..3_u64 {
+        other.put_if(record("r/ab", 1, "x"), None).await.unwrap();
+        other.put_if(record("r/ab", 2, "y"), Some(1)).await.unwrap();
+        assert!(one.get_many(&[id("r/ab")]).await.unwrap() == [Some(record("r/ab", 2, "y"))]);
+        assert_eq!(one.page("r/", None, 9).await.unwrap().len(), 1);
+        other.delete_if(&id("r/ab"), 2).await.unwrap();
+        // Of the same shard, so that it is heard of after what came before.
+        let loud = ["k/ab", "q/ab", "s/abcd/ef"][round as usize];
+        other.put_if(record(loud, 1, "x"), None).await.unwrap();
+        assert_eq!(news(&mut events, LONG).await, Event::Changed(id(loud)));
+    }
+}
+
 pub(super) async fn says_it_is_alive(place: &Place) {
     let store = place.open().await;
     let mut events = store.watch();

@@ -11,7 +11,7 @@ use cloakroom::cli::open;
 use cloakroom::identity::KeyDigest;
 use cloakroom::names::{ProfileName, SecretName, ServerName, UserName};
 use cloakroom::store::Store;
-use cloakroom::vault::{IssuedKey, KeyRequest, SecretValue, Vault};
+use cloakroom::vault::{IssuedKey, KeyRequest, NewUser, SecretValue, Vault};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -169,7 +169,10 @@ impl Proxy {
     }
 
     pub(crate) async fn add_user(&self, name: &str) {
-        self.vault.add_user(&user(name), None).await.unwrap();
+        self.vault
+            .add_user(&user(name), NewUser::default())
+            .await
+            .unwrap();
     }
 
     /// Sets the secret the usual slot takes.

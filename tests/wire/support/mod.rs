@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use cloakroom::cli::open;
 use cloakroom::names::{ProfileName, SecretName, ServerName, UserName};
-use cloakroom::vault::{KeyRequest, SecretValue, Vault};
+use cloakroom::vault::{KeyRequest, NewUser, SecretValue, Vault};
 use zeroize::Zeroizing;
 
 pub(crate) use backend::{Backend, Next, json_answer, plain_answer, read_request, stream_head};
@@ -202,7 +202,7 @@ impl Drop for House {
 
 async fn add_user(vault: &Vault, name: &str, servers: &[&str]) -> String {
     let user = UserName::parse(name).unwrap();
-    vault.add_user(&user, None).await.unwrap();
+    vault.add_user(&user, NewUser::default()).await.unwrap();
     for server in servers {
         let server = ServerName::parse(server).unwrap();
         let value = Zeroizing::new(format!("token of {name}").into_bytes());

@@ -317,10 +317,11 @@ fn only_a_value_that_may_change_is_held_back() {
     for (chunk, passed) in [
         ("{\"res", "{\"res"),
         ("ult\":{\"to", "ult\":{\"to"),
-        ("ols\":[7, {\"na", "ols\":[7, "),
+        ("ols\":[7, {\"na", "ols\":[7"),
         ("me\":\"x\"", ""),
-        ("} , {", "{\"name\":\"x\"} , "),
-        ("}], \"taskId\":\"a", "{}], \"taskId\":"),
+        ("} , ", ", {\"name\":\"x\"} "),
+        ("{", ""),
+        ("}], \"taskId\":\"a", ", {}], \"taskId\":"),
         ("b", ""),
         ("\",\"x\":\"", "\"<ab>\",\"x\":\""),
         ("long \\", "long \\"),
@@ -353,4 +354,30 @@ fn if_nothing_is_hidden_tools_pass_as_they_come() {
         .push(Bytes::copy_from_slice(&text.as_bytes()[..50]), &mut out)
         .unwrap();
     assert_eq!(out.concat(), &text.as_bytes()[..50], "nothing is held");
+}
+
+// Mutation: in `rewrite::cache_scope`, pass what the backend says.
+#[test]
+fn what_one_user_is_answered_is_for_no_shared_cache() {
+    let list = |scope: &str| {
+        format!(r#"{{"id":1,"result":{{"tools":[],"cacheScope" : {scope},"ttlMs":1000}}}}"#)
+    };
+    for scope in [
+        r#""public""#,
+        r#""p\u0075blic""#,
+        r#""""#,
+        r#""else""#,
+        r#""private""#,
+    ] {
+        becomes(&list(scope), &list(r#""private""#));
+    }
+    becomes(
+        r#"{"id":1,"result":{"cache\u0053cope":"public"}}"#,
+        r#"{"id":1,"result":{"cache\u0053cope":"private"}}"#,
+    );
+    // Elsewhere it is anybody's word.
+    stays(r#"{"id":1,"result":{"structuredContent":{"cacheScope":"public"}}}"#);
+    stays(r#"{"id":1,"params":{"cacheScope":"public"},"method":"x"}"#);
+    let long = format!("\"{}\"", "a".repeat(1000));
+    fails(list(&long).as_bytes(), AnswerError::NotJson);
 }

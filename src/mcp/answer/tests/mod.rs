@@ -4,42 +4,57 @@ mod documents;
 mod events;
 mod limits;
 mod messages;
+mod tools;
 
 use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
 
-/// Hides `key` of every tool, `only_t1` of `t1`, `é` of tools without a name.
-#[derive(Clone, Copy)]
+/// Hides the tools named, and of the others `key` of every tool, `only_t1` of `t1`, `é` of tools
+/// without a name.
+#[derive(Debug, Clone, Copy)]
 struct Marks {
+    tools: &'static [&'static str],
     hides: bool,
     legacy: bool,
     seals: bool,
 }
 
 const ALL: Marks = Marks {
+    tools: &[],
     hides: true,
     legacy: true,
     seals: true,
 };
 
 const MODERN: Marks = Marks {
-    hides: true,
     legacy: false,
-    seals: true,
+    ..ALL
+};
+
+/// Hides `t2` and what has no name, as the layer does where there are rules for tools.
+const FEWER: Marks = Marks {
+    tools: &["", "t2"],
+    ..ALL
 };
 
 impl Rules for Marks {
     fn hides_any(&self) -> bool {
-        self.hides
+        self.hides || !self.tools.is_empty()
+    }
+
+    fn hides_tool(&self, tool: &str) -> bool {
+        assert!(self.hides_any(), "nobody asks if nothing is hidden");
+        self.tools.contains(&tool)
     }
 
     fn hides(&self, tool: &str, argument: &str) -> bool {
-        assert!(self.hides, "nobody asks if nothing is hidden");
-        argument == "key"
-            || (argument == "only_t1" && tool == "t1")
-            || (argument == "é" && tool.is_empty())
+        assert!(self.hides_any(), "nobody asks if nothing is hidden");
+        self.hides
+            && (argument == "key"
+                || (argument == "only_t1" && tool == "t1")
+                || (argument == "é" && tool.is_empty()))
     }
 
     fn seal_event(&self, id: &[u8]) -> Vec<u8> {

@@ -6,19 +6,19 @@ use memchr::memchr2;
 /// One event. Those without data count too: a server says by them where to go on (MCP 2025-11-25,
 /// basic/transports "Sending Messages to the Server").
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Event {
+pub struct Event {
     /// `event`; empty for a message.
-    pub(super) kind: String,
+    pub kind: String,
     /// `data`, its lines joined.
-    pub(super) data: Bytes,
+    pub data: Bytes,
 }
 
 /// An event is longer than allowed.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct TooLong;
+pub struct TooLong;
 
 /// Reads one stream.
-pub(super) struct Events {
+pub struct Events {
     longest: usize,
     /// A line of which the end has not come.
     line: Vec<u8>,
@@ -36,7 +36,8 @@ pub(super) struct Events {
 
 impl Events {
     /// A new stream, each event of which may have so many bytes of data and of a line.
-    pub(super) fn new(longest: usize) -> Self {
+    #[must_use]
+    pub fn new(longest: usize) -> Self {
         Self {
             longest,
             line: Vec::new(),
@@ -53,12 +54,14 @@ impl Events {
     }
 
     /// The id of the last event that had one, for `Last-Event-ID`.
-    pub(super) fn last_id(&self) -> Option<&str> {
+    #[must_use]
+    pub fn last_id(&self) -> Option<&str> {
         self.last_id.as_deref()
     }
 
     /// Milliseconds to wait before asking again, if the server said so.
-    pub(super) fn retry(&self) -> Option<u64> {
+    #[must_use]
+    pub fn retry(&self) -> Option<u64> {
         self.retry
     }
 
@@ -66,7 +69,7 @@ impl Events {
     ///
     /// # Errors
     /// An event is too long; nothing more is to be pushed then.
-    pub(super) fn push(&mut self, mut chunk: &[u8], found: &mut Vec<Event>) -> Result<(), TooLong> {
+    pub fn push(&mut self, mut chunk: &[u8], found: &mut Vec<Event>) -> Result<(), TooLong> {
         while !chunk.is_empty() {
             if std::mem::take(&mut self.after_cr) && chunk[0] == b'\n' {
                 chunk = &chunk[1..];

@@ -1,10 +1,14 @@
-//! The words of the design as types: names of servers, users, profiles and secrets.
+//! The words of the design as types: names of servers, users, groups, profiles and secrets.
 //!
 //! A leaf: knows no other module. A value of one of these types has been checked, so the rest of
 //! the house never asks again (parse, don't validate).
 
+mod pattern;
+
 use std::fmt;
 use std::sync::Arc;
+
+pub use pattern::{Pattern, PatternError};
 
 /// Why a text is not a name; says which characters are allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -13,6 +17,14 @@ pub struct NameError {
     what: &'static str,
     rule: &'static str,
     text: String,
+}
+
+impl NameError {
+    /// What is allowed, without the text that is not.
+    #[must_use]
+    pub fn rule(&self) -> String {
+        format!("not a {}: {}", self.what, self.rule)
+    }
 }
 
 macro_rules! name {
@@ -83,6 +95,14 @@ name!(
 );
 
 name!(
+    /// Users who share access or secrets: `[a-z0-9._-]{1,63}`.
+    GroupName,
+    "group name",
+    "write 1 to 63 of a-z 0-9 . _ -",
+    |t| within(t, 63, |b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))
+);
+
+name!(
     /// A named set of secrets of one user for one server: `[a-z0-9._-]{1,63}`.
     ProfileName,
     "profile name",
@@ -96,6 +116,24 @@ name!(
     "secret name",
     "write 1 to 64 of A-Z a-z 0-9 _, not starting with a digit",
     |t| within(t, 64, |b| b.is_ascii_alphanumeric() || b == b'_') && !t.as_bytes()[0].is_ascii_digit()
+);
+
+name!(
+    /// An e-mail address, as far as it matters for finding somebody by it.
+    Email,
+    "mail address",
+    "write one such as alice@example.com",
+    |t| t.len() <= 254
+        && t.split_once('@').is_some_and(|(who, at)| !who.is_empty() && !at.is_empty())
+        && !t.chars().any(|c| c.is_whitespace() || c.is_control())
+);
+
+name!(
+    /// What the owner of a key calls it.
+    Label,
+    "label",
+    "write 1 to 128 bytes without control characters",
+    |t| !t.is_empty() && t.len() <= 128 && !t.chars().any(char::is_control)
 );
 
 impl ProfileName {

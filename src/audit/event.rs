@@ -1,0 +1,308 @@
+//! What is recorded: requests, and what administrators do.
+//!
+//! Names, ids, versions and counts only. No type here holds, or can be made from, a secret or a key.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+use super::line::MARK;
+use crate::identity::KeyId;
+use crate::names::{ProfileName, SecretName, ServerName};
+use crate::vault::UserId;
+
+/// Bytes kept of a text somebody chose.
+const TEXT_MAX: usize = 256;
+/// Methods and tools listed of one request.
+const LISTED: usize = 32;
+/// Bytes an administrative act may tell of itself.
+const DETAIL_MAX: usize = 8 << 10;
+
+/// One thing to be recorded.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A request that is about to be forwarded.
+    Start(Start),
+    /// What became of it.
+    End(End),
+    /// What an administrator did.
+    Admin(Admin),
+}
+
+/// A request that is about to be forwarded.
+#[derive(Debug, Clone, Serialize)]
+pub struct Start {
+    /// Its number, from [`super::Trail::next_request`]; that of its end is the same.
+    pub request: u64,
+    /// Whose key it carries.
+    pub user: Text,
+    /// The same for good: a name may be somebody else's later.
+    #[serde(serialize_with = "shown")]
+    pub user_id: UserId,
+    /// Who called, where that was somebody who may act for the user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<Text>,
+    /// The key; none for a default user.
+    #[serde(serialize_with = "shown_if_any")]
+    pub key: Option<KeyId>,
+    /// The server it is for.
+    #[serde(serialize_with = "shown")]
+    pub server: ServerName,
+    /// Whose set of secrets is used.
+    #[serde(serialize_with = "shown")]
+    pub profile: ProfileName,
+    /// What it asks of the server.
+    #[serde(flatten)]
+    pub called: Called,
+    /// The secrets that were put into it.
+    pub secrets: Vec<SecretUsed>,
+    /// Where it came from, if that is known.
+    pub address: Option<IpAddr>,
+    /// What the client calls itself.
+    pub client: Option<Text>,
+}
+
+/// What a request asks of a server: methods and tools, of a batch all of them, as far as there is room.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Called {
+    methods: Vec<Text>,
+    tools: Vec<Text>,
+    /// How many more there were.
+    #[serde(skip_serializing_if = "is_zero")]
+    unlisted: usize,
+}
+
+impl Called {
+    /// The first 32 of each are listed, and the others counted.
+    #[must_use]
+    pub fn new<'a>(
+        methods: impl IntoIterator<Item = &'a str>,
+        tools: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        let mut called = Self::default();
+        let mut unlisted = 0;
+        let mut list = |texts: &mut dyn Iterator<Item = &'a str>| -> Vec<Text> {
+            let listed = texts.take(LISTED).map(Text::from).collect();
+            unlisted += texts.count();
+            listed
+        };
+        called.methods = list(&mut methods.into_iter());
+        called.tools = list(&mut tools.into_iter());
+        called.unlisted = unlisted;
+        called
+    }
+}
+
+/// A secret that was put into a request; never its value.
+#[derive(Debug, Clone, Serialize)]
+pub struct SecretUsed {
+    /// Its name.
+    #[serde(serialize_with = "shown")]
+    pub name: SecretName,
+    /// The version of the set it is in.
+    pub version: u64,
+    /// Whose it is.
+    pub from: Owner,
+}
+
+/// Whose a secret is.
+#[derive(Debug, Clone)]
+pub enum Owner {
+    /// The user's own.
+    User,
+    /// Shared by the group of this name.
+    Group(Text),
+}
+
+impl Serialize for Owner {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::User => to.serialize_str("user"),
+            Self::Group(name) => to.collect_str(&format_args!("group:{name}")),
+        }
+    }
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, Serialize)]
+pub struct End {
+    /// That of its start.
+    pub request: u64,
+    /// The status its client was sent; none when there was nobody to send it to.
+    pub status: Option<u16>,
+    /// Why it was refused, if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rejection: Option<&'static str>,
+    /// Bytes of the answer's body that were passed on.
+    pub bytes_out: u64,
+    /// From its start to its end, in microseconds.
+    pub duration_us: u64,
+    /// Whether the answer was passed on to its last byte.
+    pub complete: bool,
+}
+
+/// What an administrator does: recorded when it begins, and when it ended.
+#[derive(Debug, Clone, Serialize)]
+pub struct Admin {
+    /// Its number, from [`super::Trail::next_request`]; both records have the same.
+    pub request: u64,
+    /// Who.
+    pub actor: Actor,
+    /// What: `user.add`, `key.issue`, …
+    pub act: &'static str,
+    /// To whom or what.
+    pub target: Text,
+    /// What else is to be known of it; nothing that is secret.
+    pub detail: Detail,
+    /// Whether it lets the actor, or whom he gives it, pass for somebody else.
+    pub impersonation: bool,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Where it came from, if it came over the network.
+    pub address: Option<IpAddr>,
+}
+
+/// Who did something.
+#[derive(Debug, Clone, Serialize)]
+pub struct Actor {
+    /// By which way.
+    pub kind: ActorKind,
+    /// The name of the admin key, or of the user of this machine.
+    pub name: Text,
+    /// The key's role.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<&'static str>,
+    /// The admin key.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "shown_if_any"
+    )]
+    pub key: Option<KeyId>,
+}
+
+/// By which way something was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum ActorKind {
+    /// Over the admin API.
+    #[serde(rename = "admin key")]
+    AdminKey,
+    /// By a command on the machine.
+    #[serde(rename = "command line")]
+    CommandLine,
+}
+
+/// What came of an administrative act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// None yet: it begins.
+    Begun,
+    /// It was done.
+    Done,
+    /// The actor may not, or it made no sense.
+    Refused,
+    /// It should have been done, and was not, or not for certain.
+    Failed,
+}
+
+/// A text somebody chose, cut to 256 bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Text(Box<str>);
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        const CUT: &str = "…";
+        if text.len() <= TEXT_MAX {
+            return Self(text.into());
+        }
+        let mut end = TEXT_MAX - CUT.len();
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        Self(format!("{}{CUT}", &text[..end]).into())
+    }
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        text.as_str().into()
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Facts of an administrative act, 8 KiB of JSON at most; of more only the length is kept.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Detail(Value);
+
+impl From<Value> for Detail {
+    fn from(facts: Value) -> Self {
+        let text = facts.to_string();
+        if text.len() > DETAIL_MAX {
+            return Self(serde_json::json!({ "left_out": text.len() }));
+        }
+        // What begins a record begins nothing else, so that a line in which two were joined can be parted.
+        if text.contains(MARK) {
+            return Self(Value::String(text));
+        }
+        Self(facts)
+    }
+}
+
+fn shown<T: fmt::Display, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(value)
+}
+
+fn shown_if_any<T: fmt::Display, S: Serializer>(
+    value: &Option<T>,
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => to.collect_str(value),
+        None => to.serialize_none(),
+    }
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    // Fails when a list or a text is as long as its sender likes.
+    #[test]
+    fn what_a_client_chose_is_bounded() {
+        let long = "ä".repeat(5000);
+        let text = Text::from(&*long);
+        assert!(text.0.len() <= TEXT_MAX && text.0.ends_with('…'));
+        assert_eq!(&*Text::from("x".repeat(256)).0, "x".repeat(256));
+        let many = Called::new(std::iter::repeat_n("tools/call", 40), ["t"]);
+        let json = serde_json::to_value(&many).unwrap();
+        assert_eq!(json["methods"].as_array().unwrap().len(), 32);
+        assert_eq!(
+            (&json["tools"], &json["unlisted"]),
+            (&json!(["t"]), &json!(8))
+        );
+        let detail = Detail::from(json!({ "note": "x".repeat(9000) }));
+        assert_eq!(detail.0, json!({ "left_out": 9011 }));
+    }
+
+    #[test]
+    fn what_begins_a_record_stands_in_no_detail() {
+        let nested = json!({ "metadata": { "v": 1, "writer": "0".repeat(32), "seq": 1 } });
+        assert!(nested.to_string().contains(MARK));
+        let detail = serde_json::to_string(&Detail::from(nested)).unwrap();
+        assert!(!detail.contains(MARK), "{detail}");
+    }
+}

@@ -1,0 +1,161 @@
+//! `import` of what `export` wrote: read twice, so that nothing is done before all of it was found whole.
+
+use std::io::{BufReader, Seek as _, SeekFrom};
+
+use super::super::{Failure, Output, export, input};
+use super::report::Report;
+use super::{ImportArgs, Work, how, opened, unreadable};
+use crate::config::Config;
+use crate::moving::{self, Coming, Entry, FileError, GroupDraft, Refusal, Refused, Summary};
+use crate::names::GroupName;
+use crate::vault::{AccessChange, GroupChange, PassphraseReader, Vault, VaultError};
+
+/// Entries read ahead of what is being done.
+const AHEAD: usize = 64;
+
+pub(super) async fn run(
+    args: &ImportArgs,
+    config: &Config,
+    vault: &Vault,
+    report: &mut Report,
+    out: &Output,
+) -> Result<(), Failure> {
+    let mut file = opened(&args.file)?;
+    let passphrase = input::hidden("Passphrase of the file (not shown): ")?;
+    let bad = |error: FileError| Failure::new(format!("{}: {error}", args.file.display()));
+    let mut coming = Coming::new();
+    let mut servers = std::collections::BTreeSet::new();
+    let mut total = 0;
+    moving::read(
+        BufReader::new(PassphraseReader::new(&file, &passphrase)?),
+        |entry| {
+            let sets = match &entry {
+                Entry::Group(group) => {
+                    coming.insert(group.name.clone());
+                    &group.sets
+                }
+                Entry::User(draft) => &draft.sets,
+            };
+            servers.extend(sets.iter().map(|set| set.server.clone()));
+            total += 1;
+            Ok(())
+        },
+    )
+    .map_err(bad)?;
+    for server in servers
+        .iter()
+        .filter(|server| !config.servers.contains_key(*server))
+    {
+        report.note(format!(
+            "no server of the configuration is called `{server}`: its secrets are kept, and go nowhere yet"
+        ));
+    }
+    report.note(export::NOT_INSIDE);
+    file.seek(SeekFrom::Start(0))
+        .map_err(|why| unreadable(&args.file, &why))?;
+    let again = PassphraseReader::new(file, &passphrase)?;
+    let (to, mut entries) = tokio::sync::mpsc::channel(AHEAD);
+    let reading = tokio::task::spawn_blocking(move || {
+        moving::read(BufReader::new(again), |entry| {
+            let gone = |_| FileError::from(std::io::ErrorKind::BrokenPipe);
+            to.blocking_send(entry).map_err(gone)
+        })
+    });
+    let work = Work {
+        vault,
+        how: how(args),
+        dry_run: args.dry_run,
+        clients: None,
+        coming: &coming,
+    };
+    let progress = super::Progress::new(out, "importing");
+    let mut done = 0;
+    while let Some(entry) = entries.recv().await {
+        match entry {
+            Entry::Group(group) => take_group(&work, group, report).await,
+            Entry::User(draft) => work.take(*draft, report).await,
+        }
+        done += 1;
+        progress.at(done, total);
+    }
+    progress.end();
+    let read = reading
+        .await
+        .map_err(|_| Failure::new("this process is ending"))?;
+    // It was whole a moment ago.
+    read.map_err(bad)
+}
+
+async fn take_group(work: &Work<'_>, group: GroupDraft, report: &mut Report) {
+    let (at, name) = (group.at.clone(), format!("group {}", group.name));
+    match group_tried(work, group).await {
+        Ok(summary) => report.done(&at, &name, summary, None),
+        Err(why) => report.refused(Refused { at, name, why }),
+    }
+}
+
+async fn group_tried(work: &Work<'_>, group: GroupDraft) -> Result<Summary, Refusal> {
+    let vault = work.vault;
+    let exists = match vault.group(&group.name).await {
+        Ok(_) if !work.how.merge => {
+            let why = VaultError::GroupExists(group.name);
+            return Err(Refusal(format!("{why}: add --merge to keep it as it is")));
+        }
+        Ok(_) => true,
+        Err(VaultError::NoGroup(_)) => false,
+        Err(error) => return Err(error.into()),
+    };
+    if let Some(set) = group.sets.iter().find(|set| !vault.covers(&set.server)) {
+        return Err(VaultError::NoServerKey(set.server.clone()).into());
+    }
+    let names = group.sets.iter().flat_map(|set| {
+        let name = move |name| format!("{}.{name}", set.server);
+        set.values.iter().map(move |(secret, _)| name(secret))
+    });
+    let names = names.collect::<Vec<_>>();
+    let summary = Summary {
+        result: if exists { "unchanged" } else { "added" },
+        keys: Vec::new(),
+        secrets: if exists { Vec::new() } else { names.clone() },
+        kept: if exists { names } else { Vec::new() },
+        groups: Vec::new(),
+        fields: Vec::new(),
+        issues: false,
+    };
+    if !exists && !work.dry_run {
+        vault
+            .add_group(&group.name, group.description.clone())
+            .await?;
+        if let Err(error) = fill_group(vault, &group).await {
+            return Err(taken_back(vault, &group.name, error).await);
+        }
+    }
+    Ok(summary)
+}
+
+async fn fill_group(vault: &Vault, group: &GroupDraft) -> Result<(), VaultError> {
+    let access = AccessChange {
+        allowed_servers: Some(group.access.allowed_servers.clone()),
+        blocked_servers: Some(group.access.blocked_servers.clone()),
+        allowed_tools: Some(group.access.allowed_tools.clone()),
+        blocked_tools: Some(group.access.blocked_tools.clone()),
+    };
+    let change = GroupChange {
+        access: Some(access),
+        ..GroupChange::default()
+    };
+    vault.update_group(&group.name, &change).await?;
+    for set in &group.sets {
+        vault
+            .set_secrets(&group.name, &set.server, &set.profile, &set.values)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn taken_back(vault: &Vault, name: &GroupName, error: VaultError) -> Refusal {
+    match vault.delete_group(name).await {
+        Ok(()) => error.into(),
+        Err(left) => Refusal(format!("{error}; and it could not be undone: {left}")),
+    }
+}

@@ -1,0 +1,119 @@
+//! `POST /mcp/tool/call`: a tool called with plain JSON and a key, by whoever has no client of MCP.
+//!
+//! What a client would do is done here: a session is begun, the tool called, the session ended. Each of
+//! those is a request of its own through the same layer as everybody's, with the key that came, so that
+//! access, bounds, secrets, revocation and the audit trail are the layer's. The call alone is told to
+//! whoever keeps an account, and the first request alone costs of what its sender may ask for over time:
+//! who may ask for nothing more reaches no server.
+
+mod asked;
+mod heard;
+mod talk;
+mod through;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body::Body;
+use http_body_util::Full;
+use serde_json::json;
+
+use super::body::BackendBody;
+use super::serving::Core;
+use crate::layer::{AnswerBody, Endpoint};
+use crate::names::ServerName;
+use crate::rejection::{Kind, Rejection};
+use asked::Asked;
+use heard::Outcome;
+use talk::Talk;
+use through::Through;
+
+/// Where it is. No server is called `mcp`, so nothing else can be.
+pub(super) const PATH: &str = "/mcp/tool/call";
+
+/// The server a tool call turned out to be for, in the extensions of its request: its path does not say.
+#[derive(Clone, Default)]
+pub(super) struct Destination(pub(super) Arc<OnceLock<ServerName>>);
+
+type Answer = Response<AnswerBody<BackendBody>>;
+
+/// Answers a request that the guard let pass.
+pub(super) async fn answer<B: Body>(core: &Core, request: Request<B>) -> Answer {
+    let answered = match called(core, request).await {
+        Ok(outcome) => outcome,
+        Err(rejection) => return refused(rejection),
+    };
+    let (status, body) = match answered {
+        Outcome::Result(result) => (StatusCode::OK, format!(r#"{{"result":{result}}}"#)),
+        Outcome::Error { code, message } => {
+            let error = json!({"error": {"code": code, "message": message}});
+            (StatusCode::BAD_GATEWAY, error.to_string())
+        }
+    };
+    let mut response = Response::new(AnswerBody::own(Full::from(body)));
+    *response.status_mut() = status;
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
+}
+
+fn refused(rejection: Rejection) -> Answer {
+    tracing::debug!(kind = ?rejection.kind(), "a tool call is refused");
+    let kind = rejection.kind();
+    let mut response = rejection.into_plain_response().map(AnswerBody::own);
+    if kind == Kind::MethodNotAllowed {
+        let post = HeaderValue::from_static("POST");
+        response.headers_mut().insert(ALLOW, post);
+    }
+    response
+}
+
+async fn called<B: Body>(core: &Core, request: Request<B>) -> Result<Outcome, Rejection> {
+    if *request.method() != Method::POST {
+        let text = "tools are called by POST".to_owned();
+        return Err(Rejection::with_text(Kind::MethodNotAllowed, text));
+    }
+    let (mut parts, body) = request.into_parts();
+    let layer = &core.serving.layer;
+    let aside = layer.aside(&parts, body).await?;
+    let asked = Asked::parse(aside.text())?;
+    if let Some(Destination(server)) = parts.extensions.get() {
+        let _ = server.set(asked.server.clone());
+    }
+    let over_sse = layer.endpoint(&asked.server) == Some(Endpoint::Sse);
+    let observed = parts.extensions.remove();
+    let other = asked.user.clone();
+    let through = Through::new(
+        core,
+        &parts,
+        &asked,
+        other.filter(|name| name.as_str() != aside.caller()),
+    );
+    let mut talk = Talk::new(Arc::new(through), aside);
+    if over_sse {
+        talk.open_stream().await?;
+    }
+    talk.call(&asked, observed).await
+}
+
+/// How long one request to `server` and its answer may take.
+fn patience(core: &Core, server: &ServerName) -> Duration {
+    let serving = &core.serving;
+    if let Some(backend) = serving.backends.get(server) {
+        return backend.answer_timeout;
+    }
+    let commands = serving.commands.as_ref();
+    let settings = commands.and_then(|commands| commands.servers.get(server));
+    // Of a server that is not there the layer says so at once.
+    settings.map_or(Duration::from_secs(30), |settings| {
+        settings.start_timeout + settings.answer_timeout
+    })
+}
+
+/// One of JSON-RPC.
+fn message(id: u64, method: &str, params: &str) -> Bytes {
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#).into()
+}
