@@ -100,10 +100,12 @@ impl Vault {
     /// When they do not belong together, or the store does not answer.
     pub async fn check_before_rotation(&self) -> Result<(), CheckError> {
         if self.known_keys().await? == 0 {
-            if !self.is_empty().await? {
+            if self.is_empty().await? {
+                self.note_keys().await?;
+            } else if self.known_keys().await? == 0 {
+                // Looked for again: another process may have begun the store between the two looks.
                 return Err(CheckError::UnknownKeyring);
             }
-            self.note_keys().await?;
         }
         let active = self.standings(self.ring.active()).await?;
         match active.into_iter().find(|(_, is)| *is == Standing::Retired) {

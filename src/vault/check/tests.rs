@@ -1,9 +1,12 @@
 //! Which keyrings a store lets write.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::*;
-use crate::store::Store;
+use crate::store::{Event, RecordId, Settled, Store};
 use crate::vault::tests::{github, memory, user};
 use crate::vault::{Keyring, KeyringText, NewUser};
 
@@ -173,5 +176,66 @@ async fn who_comes_while_another_begins_the_store_starts_too() {
     for name in ["index:i1", "server:s1", "verify:g1"] {
         vault.delete(&ids::key_check(name)).await.unwrap();
         vault.check_keyring().await.unwrap();
+    }
+}
+
+/// A store that another process begins once it is asked whether it is empty.
+struct Begun {
+    inner: Arc<dyn Store>,
+    other: Mutex<Option<Vault>>,
+}
+
+#[async_trait]
+impl Store for Begun {
+    async fn get_many(&self, ids: &[RecordId]) -> Result<Vec<Option<Record>>, StoreError> {
+        self.inner.get_many(ids).await
+    }
+
+    async fn put_if(&self, record: Record, expected: Option<u64>) -> Result<(), WriteError> {
+        self.inner.put_if(record, expected).await
+    }
+
+    async fn delete_if(&self, id: &RecordId, expected: u64) -> Result<(), WriteError> {
+        self.inner.delete_if(id, expected).await
+    }
+
+    async fn page(
+        &self,
+        prefix: &str,
+        after: Option<&RecordId>,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        let other = self.other.lock().unwrap().take();
+        if let Some(other) = other {
+            other.note_keys().await.unwrap();
+        }
+        self.inner.page(prefix, after, limit).await
+    }
+
+    async fn settle(&self) -> Result<Settled, StoreError> {
+        self.inner.settle().await
+    }
+
+    fn watch(&self) -> UnboundedReceiver<Event> {
+        self.inner.watch()
+    }
+}
+
+/// Fails when a store that was begun after its keys were looked for counts as another keyring's.
+#[tokio::test]
+async fn who_finds_the_store_begun_a_moment_later_starts_if_the_keyring_is_the_same() {
+    let ring = || Arc::new(Keyring::generate());
+    let mine = ring();
+    for (other, same) in [(mine.clone(), true), (ring(), false)] {
+        let inner = memory().await;
+        let other = Vault::new(inner.clone(), other);
+        let store = Begun {
+            inner,
+            other: Mutex::new(Some(other)),
+        };
+        let checked = Vault::new(Arc::new(store), mine.clone())
+            .check_keyring()
+            .await;
+        assert_eq!(checked.is_ok(), same, "{checked:?}");
     }
 }
