@@ -80,8 +80,8 @@ impl<'a> ToolPattern<'a> {
         let Some((of, tool)) = pattern.as_str().split_once('/') else {
             return Some(Self(pattern.as_str()));
         };
-        // No two servers differ in the case of their letters alone: names have small ones only.
-        Pattern::text_matches(of, server).then_some(Self(tool))
+        // Servers have small letters only: one in capitals is meant to be that server, and no other.
+        Pattern::text_matches_in_any_case(of, server).then_some(Self(tool))
     }
 
     fn matches(&self, tool: &str) -> bool {
