@@ -144,12 +144,12 @@ impl Inner {
         Some(entry)
     }
 
-    /// Reads `key`, whatever the cache holds.
-    pub(super) async fn load_one(
+    /// Reads `keys` in one round trip, whatever the cache holds, and gives the entry of the first.
+    pub(super) async fn load_anew(
         self: &Arc<Self>,
-        key: RecordKey,
+        keys: &[RecordKey],
     ) -> Result<Arc<Entry>, StoreError> {
-        self.load(&[key], || None).await
+        self.load(keys, || None).await
     }
 
     fn may_be_stale(&self, entry: &Entry) -> bool {
@@ -220,6 +220,12 @@ impl Inner {
     fn remember(&self, keys: &[RecordKey], read: Vec<Entry>, dirty: bool) -> Arc<[Arc<Entry>]> {
         let entries = keys.iter().zip(read).map(|(key, read)| {
             let known = self.entries.known(key);
+            if let Some(known) = &known
+                && !dirty
+                && self.says_nothing_new(&read, known)
+            {
+                return known.clone();
+            }
             let lag = known.as_ref().and_then(|known| known.dropped_after(&read));
             self.counts.tell_lag(lag);
             let entry = Arc::new(believed(read, known.as_deref()));
@@ -244,6 +250,13 @@ impl Inner {
             entry
         });
         entries.collect()
+    }
+
+    /// Whether what was read is what is cached and served already. Who watches it is not told then: else one
+    /// member of a group who makes it be read wakes the streams of all.
+    fn says_nothing_new(&self, read: &Entry, known: &Entry) -> bool {
+        let same = read.version.is_some() && read.version == known.version && !known.kept;
+        same && !known.is_outdated() && self.freshness.judge(known.stamp) == Verdict::Fresh
     }
 
     /// What is cached under `key` is no longer served. What it tells of the record's past stays.
