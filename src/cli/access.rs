@@ -117,7 +117,8 @@ async fn show(
 }
 
 const GONE: &str = "a group the user is in is gone from the store: somebody deleted it there; every request \
-                    of the user is refused until `cloakroom user update` takes it away or it is put back";
+                    of the user is refused until it is put back, or he leaves it: cloakroom user update NAME \
+                    --leave-lost-groups";
 
 async fn change(vault: &Vault, set: &AccessSet, out: &Output) -> Result<(), Failure> {
     let list = |texts: &[String]| patterns(texts).map_err(Failure::usage);

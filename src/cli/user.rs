@@ -117,6 +117,10 @@ async fn change(vault: &Vault, update: &UserUpdate, out: &Output) -> Result<(), 
         disabled: None,
     };
     let user = vault.update_user(&update.name, &change).await?;
+    if update.leave_lost_groups {
+        let left = vault.leave_lost_groups(&update.name).await?;
+        out.note(&format!("left {left} groups that are gone"));
+    }
     out.answer(&document(&user), &format!("changed {}\n", update.name))
 }
 

@@ -165,6 +165,8 @@ impl Vault {
         self.delete_all(&sets, |record| Some(record.id.clone()))
             .await?;
         self.delete(&ids::group_record(&group.id)).await?;
+        // Who joined meanwhile: from now on whoever does finds it gone.
+        self.remove_all_members(&group).await?;
         let index = self.group_index(name);
         let Some(entry) = self.get(&index).await? else {
             return Ok(());

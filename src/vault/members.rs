@@ -16,11 +16,7 @@ impl Vault {
     /// When there is no such user or group, or nothing could be written.
     pub async fn add_member(&self, group: &GroupName, user: &UserName) -> Result<(), VaultError> {
         let (group, user) = (self.group(group).await?, self.user(user).await?);
-        let entry = ids::membership(&group.id, &user.id);
-        if self.get(&entry).await?.is_none() {
-            // A conflict means that somebody else did just this.
-            self.put(&entry, None, &()).await?;
-        }
+        self.note_member(&group, &user.id).await?;
         // By the id: were the name given to somebody else meanwhile, he would be in the group.
         let changed = self.change_user_by_id(&user.id, |record| {
             if record.groups.contains(&group.id) {
@@ -33,6 +29,8 @@ impl Vault {
             Ok(())
         });
         changed.await?;
+        // Who left at the same moment may have taken the entry away after that.
+        self.note_member(&group, &user.id).await?;
         // Deleted meanwhile: who was asked to leave then may have come back here.
         if self.group_by_id(&group.id).await?.is_none() {
             self.leave(&group, &user.id).await?;
@@ -111,6 +109,132 @@ impl Vault {
             Ok(_) | Err(VaultError::NoUser(_)) => {}
             Err(error) => return Err(error),
         }
-        self.delete(&ids::membership(&group.id, user)).await
+        self.delete(&ids::membership(&group.id, user)).await?;
+        // Who came back at the same moment may have counted on the entry.
+        match self.user_by_id(user).await? {
+            Some(found) if found.record.groups.contains(&group.id) => {
+                self.note_member(group, user).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Has the entry there.
+    async fn note_member(&self, group: &Group, user: &UserId) -> Result<(), VaultError> {
+        let entry = ids::membership(&group.id, user);
+        if self.get(&entry).await?.is_none() {
+            // A conflict means that somebody else did just this.
+            self.put(&entry, None, &()).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes a user out of groups whose records are gone, as after somebody deleted them in the store: every
+    /// request of his is refused until then, for nobody can tell what they blocked. Gives how many these were.
+    ///
+    /// # Errors
+    /// When there is no such user, or nothing could be written.
+    pub async fn leave_lost_groups(&self, name: &UserName) -> Result<usize, VaultError> {
+        let user = self.user(name).await?;
+        let mut lost = Vec::new();
+        for id in &user.record.groups {
+            if self.group_by_id(id).await?.is_none() {
+                lost.push(*id);
+            }
+        }
+        let changed = self.change_user_by_id(&user.id, |record| {
+            record.groups.retain(|id| !lost.contains(id));
+            Ok(())
+        });
+        if !lost.is_empty() {
+            changed.await?;
+        }
+        for group in &lost {
+            self.delete(&ids::membership(group, &user.id)).await?;
+        }
+        Ok(lost.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::vault::tests::{memory, user};
+    use crate::vault::{Keyring, NewUser};
+
+    async fn vault() -> Arc<Vault> {
+        let vault = Vault::new(memory().await, Arc::new(Keyring::generate()));
+        let alice = vault.add_user(&user("alice"), NewUser::default()).await;
+        alice.ok().unwrap();
+        Arc::new(vault)
+    }
+
+    fn team() -> GroupName {
+        GroupName::parse("team").unwrap()
+    }
+
+    // Fails when who joins or leaves does not look again, or a deleted group is swept once: every request
+    // of the user would be refused for ever.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+    async fn nobody_is_left_in_a_group_that_was_deleted_meanwhile() {
+        let vault = vault().await;
+        for round in 0..300 {
+            vault.add_group(&team(), None).await.ok().unwrap();
+            let doing = |act: u8| {
+                let vault = vault.clone();
+                tokio::spawn(async move {
+                    let (group, alice) = (team(), user("alice"));
+                    let done = match act {
+                        0 => vault.add_member(&group, &alice).await,
+                        1 => vault.remove_member(&group, &alice).await,
+                        _ => vault.delete_group(&group).await,
+                    };
+                    done.or_else(|error| match error {
+                        VaultError::NoGroup(_) => Ok(()),
+                        error => Err(error),
+                    })
+                })
+            };
+            let acts = match round % 2 {
+                0 => [0, 1, 2],
+                _ => [0, 1, 0],
+            };
+            for act in acts.map(doing) {
+                act.await.unwrap().ok().unwrap();
+            }
+            // Also by way of the entries alone.
+            match vault.delete_group(&team()).await {
+                Ok(()) | Err(VaultError::NoGroup(_)) => {}
+                Err(error) => panic!("{error}"),
+            }
+            let alice = vault.user(&user("alice")).await.ok().unwrap();
+            assert!(alice.record.groups.is_empty(), "round {round}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_is_in_a_group_that_is_gone_can_leave_it() {
+        let vault = vault().await;
+        let kept = GroupName::parse("kept").unwrap();
+        for name in [&team(), &kept] {
+            vault.add_group(name, None).await.ok().unwrap();
+            let joined = vault.add_member(name, &user("alice")).await;
+            joined.ok().unwrap();
+        }
+        let lost = vault.group(&team()).await.ok().unwrap();
+        vault
+            .delete(&ids::group_record(&lost.id))
+            .await
+            .ok()
+            .unwrap();
+        for left in [1, 0] {
+            let done = vault.leave_lost_groups(&user("alice")).await;
+            assert_eq!(done.ok().unwrap(), left);
+        }
+        let alice = vault.user(&user("alice")).await.ok().unwrap();
+        let kept = vault.group(&kept).await.ok().unwrap();
+        assert_eq!(alice.record.groups, [kept.id]);
     }
 }

@@ -151,6 +151,9 @@ pub struct UserUpdate {
     /// The users in whose name this one may call tools, such as '*' or team-*; several times
     #[arg(long, value_name = "PATTERN")]
     pub acts_for: Vec<String>,
+    /// Leave groups that are gone from the store, whatever they blocked
+    #[arg(long)]
+    pub leave_lost_groups: bool,
     /// Bounds.
     #[command(flatten)]
     pub limits: LimitArgs,
