@@ -39,8 +39,10 @@ struct Shared {
 /// All secrets of a user for a server, his own and those he shares.
 pub(super) struct Unsealed {
     pub(super) secrets: SecretSet,
-    /// Another number whenever anything in it is another.
+    /// Another number whenever anything in it is another, or in another order; a greater one when a set in it
+    /// was written anew.
     version: u64,
+    sets: u64,
     own: u64,
     shared: BTreeMap<String, Shared>,
 }
@@ -50,6 +52,7 @@ impl Default for Unsealed {
         Self {
             secrets: SecretSet::empty(),
             version: 0,
+            sets: 0,
             own: 0,
             shared: BTreeMap::new(),
         }
@@ -59,8 +62,12 @@ impl Default for Unsealed {
 impl Unsealed {
     /// Adds a set. What is there already counts before what comes later.
     pub(super) fn add(&mut self, set: SecretSet, version: u64, group: Option<String>) {
-        // Versions are moments, and there are at most some dozens of sets.
-        self.version = self.version.saturating_add(version);
+        // Versions are moments of 51 bits, and there are at most 33 sets: the sum stays below 2^61. Each counts
+        // by its place, for in another order another of two sets decides.
+        self.sets += 1;
+        self.version = self
+            .version
+            .saturating_add(version.saturating_mul(self.sets));
         let Some(group) = group else {
             (self.secrets, self.own) = (set, version);
             return;

@@ -17,7 +17,7 @@ use http::HeaderMap;
 
 pub use door::{Discovery, Door, NoServerKey};
 pub use grant::{Grant, Used};
-pub use permits::Permits;
+pub use permits::{DefaultInForce, Permits};
 pub use spending::Rates;
 
 use crate::identity::{CredentialError, KeyDigest, credential};
@@ -37,7 +37,7 @@ pub struct Rules {
     /// What keys begin with that are looked up besides our own.
     pub key_prefixes: Vec<String>,
     /// Which servers may be used by whom no list allows any.
-    pub default_access: DefaultAccess,
+    pub default_access: DefaultInForce,
     /// How much may be asked for over time; nothing is bounded without.
     pub rates: Option<Rates>,
 }
@@ -105,7 +105,8 @@ impl Gate {
                     return identity.map_err(unresolved);
                 }
             },
-            Err(CredentialError::Missing) => resolver.default_user(),
+            Err(CredentialError::Missing) if !was_passed_on(headers) => resolver.default_user(),
+            Err(CredentialError::Missing) => None,
             Err(CredentialError::Malformed) => None,
         };
         let identity = resolver.identify_static(known.ok_or_else(unknown)?).await;
@@ -139,7 +140,7 @@ impl Gate {
     /// # Errors
     /// That he may not use it at all.
     pub fn permits(&self, identity: &Identity, door: &Door) -> Result<Permits, Rejection> {
-        let default = self.rules.default_access;
+        let default = self.rules.default_access.now();
         let permits = Permits::of(identity, default, &door.name);
         permits.ok_or_else(|| {
             let text = format!(
@@ -201,11 +202,22 @@ impl Gate {
         // Who was told to set a secret tries again at once, sooner than the store's word gets here.
         match self.resolver.reread(identity).await {
             Ok(fresh) => {
-                stands(&fresh)?;
+                self.still_allows(&fresh, door, request)?;
                 self.plan(&fresh, door, profile, request).await
             }
             Err(_) => Err(missing),
         }
+    }
+
+    /// Whether the request is still allowed, for records that were read after it was.
+    fn still_allows(
+        &self,
+        identity: &Identity,
+        door: &Door,
+        request: &Request<'_>,
+    ) -> Result<(), Rejection> {
+        stands(identity)?;
+        self.permits(identity, door)?.check_tools(request.tools)
     }
 
     async fn plan<'d>(
@@ -256,6 +268,7 @@ impl Gate {
             }
             self.resolver.changed(&identity, left).await;
             identity = self.again(&identity).await?;
+            self.still_allows(&identity, door, request)?;
             // Not `admit`: what it reads again would count as a change, and the store be asked all the
             // time.
             admitted = self.plan(&identity, door, profile, request).await;
@@ -273,24 +286,32 @@ impl Gate {
     }
 
     /// Resolves when a stream that was opened with these permits is to end: the key no longer stands
-    /// (revoked, expired, its user disabled or gone), the server or other tools of it may be used now, or
-    /// nothing can be found out for longer than the rule allows.
+    /// (revoked, expired, its user disabled or gone), the server may not be used or other tools of it, a
+    /// group no longer shares its secrets with him, or nothing can be found out for longer than the rule
+    /// allows.
     pub async fn until_denied(&self, mut identity: Identity, permits: Permits) {
         const LONGEST: u64 = 3600;
-        let default = self.rules.default_access;
+        let mut default = self.rules.default_access.changes();
+        // It may have changed since the permits were made.
+        default.mark_changed();
         loop {
             let left = identity
                 .key()
                 .expires
                 .map(|at| at.saturating_sub(now_seconds()));
             let wait = Duration::from_secs(left.unwrap_or(LONGEST).clamp(1, LONGEST));
-            self.resolver.changed(&identity, wait).await;
+            tokio::select! {
+                () = self.resolver.changed(&identity, wait) => {}
+                // Its sender is this gate's too.
+                _ = default.changed() => {}
+            }
             identity = match self.resolver.again(&identity).await {
                 Ok(identity) if stands(&identity).is_ok() => identity,
                 _ => return,
             };
+            let default = self.rules.default_access.now();
             let now = Permits::of(&identity, default, permits.server());
-            if !now.is_some_and(|now| now.lists_the_same(&permits)) {
+            if !now.is_some_and(|now| now.go_on_from(&permits)) {
                 return;
             }
         }
@@ -317,4 +338,18 @@ impl Gate {
         }
         Ok(unsealed)
     }
+}
+
+/// Whether a proxy says that it passed the request on. Then it may be anybody's, also where only this machine
+/// can connect: the user of requests without a key is for who sits at it.
+fn was_passed_on(headers: &HeaderMap) -> bool {
+    const SAID_BY: [&str; 6] = [
+        "forwarded",
+        "via",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+        "x-real-ip",
+    ];
+    SAID_BY.iter().any(|name| headers.contains_key(*name))
 }

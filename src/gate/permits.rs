@@ -1,8 +1,46 @@
 //! What one user may use of one server.
 
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
 use crate::names::ServerName;
 use crate::policy::{self, DefaultAccess};
+use crate::rejection::{Kind, Rejection};
 use crate::resolve::Identity;
+use crate::vault::GroupId;
+
+/// Which servers may be used by whom no list allows any, as the configuration in force says it. Gates of
+/// one configuration after another share it: what is served since an earlier one hears of it too.
+#[derive(Clone)]
+pub struct DefaultInForce(Arc<watch::Sender<DefaultAccess>>);
+
+impl Default for DefaultInForce {
+    fn default() -> Self {
+        Self::new(DefaultAccess::default())
+    }
+}
+
+impl DefaultInForce {
+    /// One that begins as `access`.
+    #[must_use]
+    pub fn new(access: DefaultAccess) -> Self {
+        Self(Arc::new(watch::Sender::new(access)))
+    }
+
+    /// From now on it is this.
+    pub fn set(&self, access: DefaultAccess) {
+        self.0.send_replace(access);
+    }
+
+    pub(super) fn now(&self) -> DefaultAccess {
+        *self.0.borrow()
+    }
+
+    pub(super) fn changes(&self) -> watch::Receiver<DefaultAccess> {
+        self.0.subscribe()
+    }
+}
 
 /// What a user may use of a server he may use. Cheap to clone.
 #[derive(Clone)]
@@ -47,9 +85,30 @@ impl Permits {
             || policy::tool_allowed(self.identity.access(), self.server.as_str(), tool)
     }
 
-    /// Whether he is shown the same tools as before: no tool is limited, or by the same lists.
-    pub(super) fn lists_the_same(&self, before: &Self) -> bool {
+    /// Whether he may call all of these tools.
+    ///
+    /// # Errors
+    /// That he may not.
+    pub fn check_tools(&self, tools: &[&str]) -> Result<(), Rejection> {
+        match tools.iter().all(|tool| self.allows_tool(tool)) {
+            true => Ok(()),
+            false => Err(Rejection::new(Kind::ToolBlocked)),
+        }
+    }
+
+    /// Whether what was begun `before` may go on as it is: he is shown the same tools, for none is limited
+    /// or by the same lists, and shares what groups shared with him for this server.
+    pub(super) fn go_on_from(&self, before: &Self) -> bool {
         let unlimited = !self.limits_tools && !before.limits_tools;
-        unlimited || self.identity.access().eq(before.identity.access())
+        let lists_the_same = unlimited || self.identity.access().eq(before.identity.access());
+        lists_the_same
+            && before
+                .shares()
+                .all(|group| self.shares().any(|id| id == group))
+    }
+
+    /// The groups that share secrets for the server with him.
+    fn shares(&self) -> impl Iterator<Item = GroupId> {
+        self.identity.groups_sharing(self.server.as_str())
     }
 }

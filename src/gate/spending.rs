@@ -43,10 +43,13 @@ impl Gate {
         admitted.map_err(|refused| refusal(&refused, &buckets))
     }
 
-    /// How many requests of the user may be under way at one moment, where his record says it.
+    /// How many requests of the user may be under way at one moment for another to begin, where his record
+    /// or that of the key says it: the fewer of both.
     #[must_use]
     pub fn concurrent(&self, identity: &Identity) -> Option<u32> {
-        identity.user().limits.concurrent.filter(|most| *most > 0)
+        let bounds = [&identity.user().limits, &identity.key().limits];
+        let bounds = bounds.into_iter().filter_map(|limits| limits.concurrent);
+        bounds.filter(|most| *most > 0).min()
     }
 }
 

@@ -196,9 +196,7 @@ impl Exchange<'_> {
         reply: Reply,
     ) -> Result<Grant<'d>, Rejection> {
         let tools = self.judged.tools()?;
-        if !tools.iter().all(|tool| self.permits.allows_tool(tool)) {
-            return Err(Rejection::new(Kind::ToolBlocked));
-        }
+        self.permits.check_tools(&tools)?;
         let asked = Asked {
             tools: &tools,
             optional: door.discovery() == Discovery::Omit && self.judged.only_discovers(),

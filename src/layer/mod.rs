@@ -48,7 +48,7 @@ use http::uri::PathAndQuery;
 use tower_layer::Layer;
 
 pub use answer::is_stream;
-pub use aside::Aside;
+pub use aside::{Aside, ToolCall};
 pub use body::AnswerBody;
 pub use budget::{Budget, Limits, Usage};
 pub use failure::{BoxError, Failure};

@@ -304,9 +304,9 @@ impl Watched {
         facts.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn note(&self, note: impl FnOnce(&mut Facts)) {
+    fn note<T>(&self, note: impl FnOnce(&mut Facts) -> T) -> T {
         let facts = self.facts.lock();
-        note(&mut facts.unwrap_or_else(PoisonError::into_inner));
+        note(&mut facts.unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -330,7 +330,8 @@ impl Observer for Watched {
     }
 
     fn records(&self) -> bool {
-        self.trail.is_some()
+        // A tool call was recorded before the requests that are made for it.
+        self.trail.is_some() && self.note(|facts| facts.recorded.is_none())
     }
 
     fn forwarding(&self, forwarded: &Forwarded<'_>) -> Option<Recorded> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::entry::{Content, Held, LoadedGroup, LoadedUser};
 use super::statics::StaticKey;
 use crate::identity::{KeyDigest, KeyId};
-use crate::vault::{Access, GroupRecord, KeyRecord, UserId, UserRecord};
+use crate::vault::{Access, GroupId, GroupRecord, KeyRecord, UserId, UserRecord};
 
 /// A key's owner, as the vault's records say. Only [`super::Resolver`] makes one, from a key that
 /// was presented with this very request, or, where there is a default user, from none. Cheap to clone.
@@ -145,6 +145,16 @@ impl Identity {
                 .any(|group| group.sets.get(server, profile).is_some())
         };
         self.user().sets.get(server, profile).is_some() || shared()
+    }
+
+    /// The groups of the user that have secrets for a server.
+    pub fn groups_sharing(&self, server: &str) -> impl Iterator<Item = GroupId> {
+        let groups = self.0.groups.iter();
+        let shares = move |group: &&Arc<LoadedGroup>| {
+            let mut sets = group.record.sets.secrets.iter();
+            sets.any(|set| set.server == server)
+        };
+        groups.filter(shares).map(|group| group.id)
     }
 
     /// The name of the key.

@@ -258,7 +258,7 @@ impl Resolver {
         let mut found = self.0.entry(key.clone()).await?;
         // The two records are cached apart: one may have been read before a change and one after.
         if !matches!(&found.content, Content::Secrets(record) if record.version >= listed.version) {
-            found = self.0.load_one(key).await?;
+            found = self.0.load_anew(&[key]).await?;
         }
         match &found.content {
             Content::Secrets(record) if record.version < listed.version => {
@@ -325,10 +325,10 @@ impl Resolver {
     pub async fn reread(&self, identity: &Identity) -> Result<Identity, ResolveError> {
         let inner = &self.0;
         let key = RecordKey::User(identity.user_id());
-        let entry = inner.load_one(key.clone()).await?;
-        for group in identity.loaded_groups() {
-            inner.load_one(RecordKey::Group(group.id)).await?;
-        }
+        let groups = identity.loaded_groups().iter();
+        let groups = groups.map(|group| RecordKey::Group(group.id));
+        let keys: Vec<_> = [key.clone()].into_iter().chain(groups).collect();
+        let entry = inner.load_anew(&keys).await?;
         if identity.is_acted_for() {
             return self.again(identity).await;
         }
@@ -385,7 +385,11 @@ impl Resolver {
         };
         let gone = match identity.credential() {
             Credential::Issued(_) => false,
-            Credential::Static(key) => self.0.statics.again(key).is_none(),
+            // Also the same key for another user, or by another profile.
+            Credential::Static(key) => {
+                let now = self.0.statics.again(key);
+                !now.is_some_and(|now| Arc::ptr_eq(&now, key))
+            }
         };
         gone || identity.entries().iter().any(is_outdated)
     }

@@ -51,10 +51,7 @@ pub(super) fn serving(
         doors,
         gate::Rules {
             key_prefixes: config.key_prefixes,
-            default_access: match config.people.default_access {
-                config::DefaultAccess::All => DefaultAccess::All,
-                config::DefaultAccess::None => DefaultAccess::None,
-            },
+            default_access: house.default_access.clone(),
             rates: Some(rates(&config.rates, house)),
         },
     ));
@@ -126,8 +123,17 @@ fn rates(rates: &config::Rates, house: &House) -> gate::Rates {
     }
 }
 
+/// Puts in force what a configuration says of people, also for what is served already.
+pub(super) fn put_in_force(people: &config::People, house: &House) {
+    house.resolver.set_static_keys(static_keys(people));
+    house.default_access.set(match people.default_access {
+        config::DefaultAccess::All => DefaultAccess::All,
+        config::DefaultAccess::None => DefaultAccess::None,
+    });
+}
+
 /// The keys of a configuration, in the words of who looks for them.
-pub(super) fn static_keys(people: &config::People) -> StaticKeys {
+fn static_keys(people: &config::People) -> StaticKeys {
     let keys = people.static_keys.iter().map(|key| StaticKey {
         digest: key.digest,
         label: key.label.clone(),

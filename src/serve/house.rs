@@ -9,6 +9,7 @@ use crate::admin::Known;
 use crate::audit::Trail;
 use crate::cli::{Failure, open, trail};
 use crate::config::Config;
+use crate::gate::DefaultInForce;
 use crate::limits::Limiter;
 use crate::proxy::Keepers;
 use crate::resolve::{Resolver, Settings};
@@ -26,6 +27,7 @@ pub(super) struct House {
     pub(super) store: Arc<dyn Store>,
     pub(super) resolver: Resolver,
     pub(super) limiter: Limiter,
+    pub(super) default_access: DefaultInForce,
     /// What the admin API knows of the configuration in force.
     pub(super) known: Arc<Known>,
     /// The listener's.
@@ -75,6 +77,7 @@ impl House {
             usage,
             ring,
             limiter: Limiter::new(store.clone()),
+            default_access: DefaultInForce::default(),
             store,
             resolver,
             known: Arc::new(Known::new(admin::in_force(config))),

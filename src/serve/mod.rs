@@ -219,9 +219,7 @@ async fn listen(
     let connections = house.descriptors.connections;
     let commands = house.commands(&config, source.as_ref()).await;
     let commands = commands.map_err(Failure::new)?;
-    house
-        .resolver
-        .set_static_keys(assemble::static_keys(&config.people));
+    assemble::put_in_force(&config.people, &house);
     let serving = assemble::serving(config, &house, None, commands);
     let options = Options {
         listen,

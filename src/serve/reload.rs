@@ -153,13 +153,14 @@ impl Reloader {
         let before = self.served.listener.serving();
         let commands = self.house.commands(&config, Some(source)).await;
         let commands = commands.map_err(Failure::new)?;
-        let static_keys = assemble::static_keys(&config.people);
+        let people = config.people.clone();
         let serving = assemble::serving(config, &self.house, Some(&before), commands);
         let serving = serving.map_err(Failure::new)?;
         // Before the first request to a new server: a rotation must not pass by who serves it.
         let presence = Presence::start(beacon).await;
+        // First, so that no server is there before the rules it came with.
+        assemble::put_in_force(&people, &self.house);
         self.served.listener.swap(serving);
-        self.house.resolver.set_static_keys(static_keys);
         self.house.known.replace(known);
         let before = std::mem::replace(&mut self.served.presence, presence);
         before.withdraw().await;

@@ -114,6 +114,8 @@ pub(super) struct Open {
 pub(super) enum Counted {
     /// An answer: its request is under way still.
     Request(#[expect(dead_code, reason = "counts while it is there")] Turn),
+    /// What is held of it alone: no request is under way for it.
+    Held(#[expect(dead_code, reason = "counts while it is there")] Held),
     /// A stream.
     Stream(#[expect(dead_code, reason = "counts while it is there")] Open),
 }

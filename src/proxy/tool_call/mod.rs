@@ -2,9 +2,9 @@
 //!
 //! What a client would do is done here: a session is begun, the tool called, the session ended. Each of
 //! those is a request of its own through the same layer as everybody's, with the key that came, so that
-//! access, bounds, secrets, revocation and the audit trail are the layer's. The call alone is told to
-//! whoever keeps an account, and the first request alone costs of what its sender may ask for over time:
-//! who may ask for nothing more reaches no server.
+//! access, bounds, secrets and revocation are the layer's. The call is judged, paid for and recorded before
+//! the first of them: who may not make it, or may ask for nothing more, reaches no server, and nothing that
+//! carries a secret goes unrecorded.
 
 mod asked;
 mod heard;
@@ -18,12 +18,11 @@ use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
-use http_body_util::Full;
 use serde_json::json;
 
 use super::body::BackendBody;
 use super::serving::Core;
-use crate::layer::{AnswerBody, Endpoint};
+use crate::layer::{AnswerBody, Aside, Endpoint, Observed, ToolCall};
 use crate::names::ServerName;
 use crate::rejection::{Kind, Rejection};
 use asked::Asked;
@@ -43,17 +42,18 @@ type Answer = Response<AnswerBody<BackendBody>>;
 /// Answers a request that the guard let pass.
 pub(super) async fn answer<B: Body>(core: &Core, request: Request<B>) -> Answer {
     let answered = match called(core, request).await {
-        Ok(outcome) => outcome,
+        Ok(answered) => answered,
         Err(rejection) => return refused(rejection),
     };
-    let (status, body) = match answered {
+    let (outcome, aside) = answered;
+    let (status, body) = match outcome {
         Outcome::Result(result) => (StatusCode::OK, format!(r#"{{"result":{result}}}"#)),
         Outcome::Error { code, message } => {
             let error = json!({"error": {"code": code, "message": message}});
             (StatusCode::BAD_GATEWAY, error.to_string())
         }
     };
-    let mut response = Response::new(AnswerBody::own(Full::from(body)));
+    let mut response = Response::new(aside.answer(body));
     *response.status_mut() = status;
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, json);
@@ -71,7 +71,7 @@ fn refused(rejection: Rejection) -> Answer {
     response
 }
 
-async fn called<B: Body>(core: &Core, request: Request<B>) -> Result<Outcome, Rejection> {
+async fn called<B: Body>(core: &Core, request: Request<B>) -> Result<(Outcome, Aside), Rejection> {
     if *request.method() != Method::POST {
         let text = "tools are called by POST".to_owned();
         return Err(Rejection::with_text(Kind::MethodNotAllowed, text));
@@ -83,15 +83,18 @@ async fn called<B: Body>(core: &Core, request: Request<B>) -> Result<Outcome, Re
     if let Some(Destination(server)) = parts.extensions.get() {
         let _ = server.set(asked.server.clone());
     }
-    let over_sse = layer.endpoint(&asked.server) == Some(Endpoint::Sse);
-    let observed = parts.extensions.remove();
+    let observed = parts.extensions.remove::<Observed>();
     let other = asked.user.clone();
-    let through = Through::new(
-        core,
-        &parts,
-        &asked,
-        other.filter(|name| name.as_str() != aside.caller()),
-    );
+    let other = other.filter(|name| name.as_str() != aside.caller());
+    let call = ToolCall {
+        server: &asked.server,
+        profile: asked.profile.clone(),
+        tool: &asked.tool,
+        user: other.as_ref(),
+    };
+    aside.admit(&call, observed.as_ref()).await?;
+    let over_sse = layer.endpoint(&asked.server) == Some(Endpoint::Sse);
+    let through = Through::new(core, &parts, &asked, other);
     let mut talk = Talk::new(Arc::new(through), aside);
     if over_sse {
         talk.open_stream().await?;

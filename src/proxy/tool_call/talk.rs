@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 use super::asked::Asked;
 use super::heard::{Coming, Heard, Outcome, Stopped, heard};
 use super::message;
-use super::through::{Part, Sent, Through};
+use super::through::{Sent, Through};
 use crate::layer::{Aside, Endpoint, Observed};
 use crate::mcp::headers::{
     LAST_EVENT_ID, MCP_METHOD, MCP_NAME, MCP_PROTOCOL_VERSION, MCP_SESSION_ID, mirrored,
@@ -84,7 +84,7 @@ impl Talk {
             path: through.path(Endpoint::Sse.name()),
             headers: HeaderMap::new(),
             body: Bytes::new(),
-            part: Part::Other,
+            observed: None,
         });
         through
             .in_time(async {
@@ -99,7 +99,7 @@ impl Talk {
             .await
     }
 
-    /// Begins a session, and calls the tool that is asked for.
+    /// Begins a session, and calls the tool that is asked for. Gives back what is held for it.
     ///
     /// # Errors
     /// The layer's; or the server gives no answer that can be used.
@@ -107,35 +107,30 @@ impl Talk {
         mut self,
         asked: &Asked,
         observed: Option<Observed>,
-    ) -> Result<Outcome, Rejection> {
+    ) -> Result<(Outcome, Aside), Rejection> {
         let client = client_info();
         let version = Revision::V2025_11_25.to_string();
         let params = json!({"protocolVersion": version, "capabilities": {}, "clientInfo": client});
         let begun = self
-            .ask(
-                "initialize",
-                &params.to_string(),
-                HeaderMap::new(),
-                Part::First,
-            )
+            .ask("initialize", &params.to_string(), HeaderMap::new(), None)
             .await?;
-        match &begun {
+        let answered = match &begun {
             Some(Outcome::Result(result)) => {
                 self.begun(result).await?;
                 let params = params_of(asked, "");
                 let headers = HeaderMap::new();
-                let answered = self.ask("tools/call", &params, headers, Part::Call(observed));
-                answered.await?.ok_or_else(|| self.nothing())
+                self.ask("tools/call", &params, headers, observed).await?
             }
             _ if self.messages.is_none()
                 && let Some(headers) = self.listed(asked).await? =>
             {
                 let params = params_of(asked, &format!(r#","_meta":{}"#, meta()));
-                let answered = self.ask("tools/call", &params, headers, Part::Call(observed));
-                answered.await?.ok_or_else(|| self.nothing())
+                self.ask("tools/call", &params, headers, observed).await?
             }
-            _ => begun.ok_or_else(|| self.nothing()),
-        }
+            _ => begun,
+        };
+        let answered = answered.ok_or_else(|| self.nothing())?;
+        Ok((answered, self.aside))
     }
 
     /// The session has begun: by the revision the server answered with.
@@ -148,11 +143,7 @@ impl Talk {
             self.session.headers.insert(MCP_PROTOCOL_VERSION, value);
         }
         let body = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
-        let sent = self.posted(
-            Bytes::from_static(body.as_bytes()),
-            HeaderMap::new(),
-            Part::Other,
-        );
+        let sent = self.posted(Bytes::from_static(body.as_bytes()), HeaderMap::new(), None);
         // A server that has no use for it may say so.
         self.through
             .in_time(self.through.send(sent))
@@ -171,7 +162,7 @@ impl Talk {
                 format!(r#""cursor":{cursor},"#)
             });
             let params = format!(r#"{{{cursor_member}"_meta":{}}}"#, meta());
-            let asking = self.ask("tools/list", &params, modern("tools/list"), Part::Other);
+            let asking = self.ask("tools/list", &params, modern("tools/list"), None);
             let Some(Outcome::Result(list)) = asking.await? else {
                 return Ok((page > 0).then_some(headers));
             };
@@ -200,10 +191,10 @@ impl Talk {
         method: &str,
         params: &str,
         headers: HeaderMap,
-        part: Part,
+        observed: Option<Observed>,
     ) -> Result<Option<Outcome>, Rejection> {
         self.last_id += 1;
-        let sent = self.posted(message(self.last_id, method, params), headers, part);
+        let sent = self.posted(message(self.last_id, method, params), headers, observed);
         let through = self.through.clone();
         let answered = match self.stream.take() {
             Some(stream) => through.in_time(self.on_stream(sent, stream)).await?,
@@ -246,7 +237,7 @@ impl Talk {
                 path: through.path(Endpoint::Mcp.name()),
                 headers,
                 body: Bytes::new(),
-                part: Part::Other,
+                observed: None,
             });
             coming = Coming::new(again.await?);
         }
@@ -321,12 +312,12 @@ impl Talk {
             false => r#""error":{"code":-32601,"message":"Method not found"}"#,
         };
         let body = format!(r#"{{"jsonrpc":"2.0","id":{id},{said}}}"#);
-        let sent = self.posted(body.into(), HeaderMap::new(), Part::Other);
+        let sent = self.posted(body.into(), HeaderMap::new(), None);
         let _ = timeout(FAREWELL, self.through.send(sent)).await;
     }
 
     /// A message on its way.
-    fn posted(&self, body: Bytes, mut headers: HeaderMap, part: Part) -> Sent {
+    fn posted(&self, body: Bytes, mut headers: HeaderMap, observed: Option<Observed>) -> Sent {
         let path = match &self.messages {
             Some(path) => path.clone(),
             None => self.through.path(Endpoint::Mcp.name()),
@@ -337,7 +328,7 @@ impl Talk {
             path,
             headers,
             body,
-            part,
+            observed,
         }
     }
 
@@ -362,7 +353,7 @@ impl Drop for Session {
                 path: through.path(Endpoint::Mcp.name()),
                 headers,
                 body: Bytes::new(),
-                part: Part::Other,
+                observed: None,
             });
             let _ = timeout(FAREWELL, ending).await;
         });

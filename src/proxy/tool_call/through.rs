@@ -38,23 +38,14 @@ pub(super) struct Through {
     pub(super) patience: Duration,
 }
 
-/// Which of the requests made for a call it is.
-pub(super) enum Part {
-    /// The first.
-    First,
-    /// The call itself, and who is to be told of it.
-    Call(Option<Observed>),
-    /// Any other.
-    Other,
-}
-
 /// A request.
 pub(super) struct Sent {
     pub(super) method: Method,
     pub(super) path: String,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
-    pub(super) part: Part,
+    /// Who is to be told of it: of the call itself alone.
+    pub(super) observed: Option<Observed>,
 }
 
 impl Through {
@@ -104,7 +95,7 @@ impl Through {
             let json = HeaderValue::from_static("application/json");
             request.headers_mut().insert(CONTENT_TYPE, json);
         }
-        self.mark(request.extensions_mut(), sent.part);
+        self.mark(request.extensions_mut(), sent.observed);
         let Ok(mut answer) = self.cloakroom.clone().call(request).await;
         match answer.extensions_mut().remove::<Rejection>() {
             Some(rejection) => Err(rejection),
@@ -112,14 +103,13 @@ impl Through {
         }
     }
 
-    fn mark(&self, extensions: &mut Extensions, part: Part) {
+    fn mark(&self, extensions: &mut Extensions, observed: Option<Observed>) {
+        // The call was paid for before.
+        extensions.insert(Unmetered);
         if let Some(user) = &self.on_behalf {
             extensions.insert(user.clone());
         }
-        if !matches!(part, Part::First) {
-            extensions.insert(Unmetered);
-        }
-        if let Part::Call(Some(observed)) = part {
+        if let Some(observed) = observed {
             extensions.insert(observed);
         }
     }
