@@ -49,6 +49,7 @@ pub(super) fn config(root: &Section<'_>, folder: &Path) -> Option<Config> {
         listen: listen.as_ref(),
         proxy_protocol,
         trusted_proxies: trusted_proxies.as_ref(),
+        hosts: names.as_ref().map_or(&[], |names| &names.hosts),
     };
     let people = people::read(root, &reach);
     let servers = server::read_all(root, folder, &mut warnings);

@@ -1,9 +1,9 @@
 //! Who may call, and what, where no record says it: `default_access`, `default_user`, `[static_keys.NAME]`.
 
 use super::document::Value;
-use super::keys;
 use super::listen::{Listen, TrustedProxies};
 use super::reader::{Section, optional, text};
+use super::{is_loopback_name, keys};
 use crate::identity::KeyDigest;
 use crate::names::{ProfileName, UserName};
 
@@ -45,6 +45,8 @@ pub(super) struct Reach<'a> {
     pub(super) listen: Option<&'a Listen>,
     pub(super) proxy_protocol: Option<bool>,
     pub(super) trusted_proxies: Option<&'a TrustedProxies>,
+    /// The names by which it may be called.
+    pub(super) hosts: &'a [String],
 }
 
 pub(super) fn read(root: &Section<'_>, reach: &Reach<'_>) -> Option<People> {
@@ -68,6 +70,8 @@ pub(super) fn read(root: &Section<'_>, reach: &Reach<'_>) -> Option<People> {
 impl Reach<'_> {
     /// Why whoever can connect must not be taken for a user.
     fn refuses_default_user(&self) -> Option<&'static str> {
+        const NAMED: &str = "allowed_hosts has a name that is not this machine's own, so others are passed on \
+                             here, who would all be this user; issue keys instead";
         const PROXY: &str = "a proxy in front lets others connect (proxy_protocol, trusted_proxies), who \
                              would all be this user; issue keys instead";
         let loopback = matches!(self.listen?, Listen::Tcp(address) if address.ip().is_loopback());
@@ -81,7 +85,11 @@ impl Reach<'_> {
             || self
                 .trusted_proxies
                 .is_some_and(|trusted| *trusted != TrustedProxies::default());
-        proxied.then_some(PROXY)
+        if proxied {
+            return Some(PROXY);
+        }
+        let named = self.hosts.iter().any(|host| !is_loopback_name(host));
+        named.then_some(NAMED)
     }
 }
 

@@ -140,6 +140,11 @@ async fn who_brings_no_key_is_the_default_user_and_who_brings_a_wrong_one_is_nob
                 answer.status
             );
         }
+        // Nor is who came by way of a proxy that nobody told us of.
+        for passed_on in ["x-forwarded-for", "forwarded", "via", "x-real-ip"] {
+            let answer = client.exchange(bare(Some((passed_on, "192.0.2.7")))).await;
+            assert_eq!(answer.unwrap().status, 401, "{passed_on}");
+        }
         let reached = house.backend.reached();
         assert!(reached.is_empty(), "{reached:?}");
         let revoked = post(JSON, &bob, call(1, "get_one").to_string());
@@ -173,6 +178,7 @@ fn a_default_user_is_refused_where_others_can_connect() {
             "listen = \"127.0.0.1:0\"\nproxy_protocol = \"required\"\n",
             "a proxy in front lets others connect",
         ),
+        ("listen = \"127.0.0.1:0\"\n", "not this machine's own"),
     ] {
         let text = format!("{line}{hosts}default_user = \"alice\"\n{server}");
         fs::write(folder.path().join("cloakroom.toml"), text).unwrap();
