@@ -63,16 +63,27 @@ impl Vault {
         after: Option<&UserId>,
         limit: usize,
     ) -> Result<Vec<User>, VaultError> {
-        let after = after.map(|user| ids::membership(&group.id, user));
         let prefix = ids::members_prefix(&group.id);
-        let page = self.store.page(&prefix, after.as_ref(), limit).await?;
-        let ids: Vec<_> = page.iter().filter_map(|r| ids::member(&r.id)).collect();
-        let records: Vec<_> = ids.iter().map(ids::user_record).collect();
-        let found = self.store.get_many(&records).await?;
-        let users = ids.iter().zip(found);
-        users
-            .filter_map(|(id, record)| Some(self.open_user(*id, &record?)))
-            .collect()
+        let mut last = after.map(|user| ids::membership(&group.id, user));
+        let mut members = Vec::new();
+        loop {
+            let wanted = limit - members.len();
+            let page = self.store.page(&prefix, last.as_ref(), wanted).await?;
+            let users: Vec<_> = page.iter().filter_map(|r| ids::member(&r.id)).collect();
+            let records: Vec<_> = users.iter().map(ids::user_record).collect();
+            for (id, record) in users.iter().zip(self.store.get_many(&records).await?) {
+                let Some(record) = record else { continue };
+                let user = self.open_user(*id, &record)?;
+                // An entry alone makes nobody a member.
+                if user.record.groups.contains(&group.id) {
+                    members.push(user);
+                }
+            }
+            last = page.last().map(|record| record.id.clone());
+            if page.len() < wanted || members.len() == limit {
+                return Ok(members);
+            }
+        }
     }
 
     /// The groups of a user by their ids, for showing their names; those that are gone are not there.
@@ -211,6 +222,26 @@ mod tests {
             }
             let alice = vault.user(&user("alice")).await.ok().unwrap();
             assert!(alice.record.groups.is_empty(), "round {round}");
+        }
+    }
+
+    // Fails when an entry that is no membership counts as one, or makes a page shorter than it is long.
+    #[tokio::test]
+    async fn members_are_listed_past_entries_that_mean_nothing() {
+        let vault = vault().await;
+        vault.add_group(&team(), None).await.ok().unwrap();
+        let group = vault.group(&team()).await.ok().unwrap();
+        let joined = vault.add_member(&team(), &user("alice")).await;
+        joined.ok().unwrap();
+        let bob = vault.add_user(&user("bob"), NewUser::default()).await;
+        let bob = bob.ok().unwrap();
+        for stray in [bob.id, UserId::generate(), UserId::generate()] {
+            vault.note_member(&group, &stray).await.ok().unwrap();
+        }
+        for limit in 1..5 {
+            let listed = vault.members(&group, None, limit).await.ok().unwrap();
+            let names: Vec<_> = listed.iter().map(|user| &*user.record.name).collect();
+            assert_eq!(names, ["alice"], "{limit} at most");
         }
     }
 
