@@ -1,17 +1,11 @@
 //! Limits over replicas: limiters, each with its own way to one store.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use cloakroom::limits::{Bucket, Limiter, Refused, WhenDown};
-use cloakroom::store::{
-    Ask, Event, Meter, MeterId, Record, RecordId, Settings, Settled, Store, StoreError, StoreUrl,
-    Taken, WriteError, open,
-};
-use tokio::sync::mpsc::UnboundedReceiver;
+use cloakroom::store::{Meter, MeterId, Settings, StoreUrl, open};
 
+use crate::support::counted::Counted;
 use crate::support::folder_in_memory;
 use crate::support::redis::Server;
 
@@ -31,66 +25,6 @@ fn bucket(id: &str) -> Bucket {
             interval: INTERVAL,
             burst: BURST,
         },
-    }
-}
-
-/// A store that counts how often it is asked anything.
-struct Counted {
-    inner: Arc<dyn Store>,
-    asked: AtomicUsize,
-}
-
-impl Counted {
-    async fn open(settings: &Settings) -> Arc<Self> {
-        Arc::new(Self {
-            inner: open(settings).await.unwrap(),
-            asked: AtomicUsize::new(0),
-        })
-    }
-
-    fn asked(&self) -> usize {
-        self.asked.load(Ordering::SeqCst)
-    }
-
-    fn store(&self) -> &dyn Store {
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        &*self.inner
-    }
-}
-
-#[async_trait]
-impl Store for Counted {
-    async fn get_many(&self, ids: &[RecordId]) -> Result<Vec<Option<Record>>, StoreError> {
-        self.store().get_many(ids).await
-    }
-
-    async fn put_if(&self, record: Record, expected: Option<u64>) -> Result<(), WriteError> {
-        self.store().put_if(record, expected).await
-    }
-
-    async fn delete_if(&self, id: &RecordId, expected: u64) -> Result<(), WriteError> {
-        self.store().delete_if(id, expected).await
-    }
-
-    async fn page(
-        &self,
-        prefix: &str,
-        after: Option<&RecordId>,
-        limit: usize,
-    ) -> Result<Vec<Record>, StoreError> {
-        self.store().page(prefix, after, limit).await
-    }
-
-    async fn settle(&self) -> Result<Settled, StoreError> {
-        self.store().settle().await
-    }
-
-    async fn take(&self, asks: &[Ask]) -> Result<Vec<Taken>, StoreError> {
-        self.store().take(asks).await
-    }
-
-    fn watch(&self) -> UnboundedReceiver<Event> {
-        self.store().watch()
     }
 }
 

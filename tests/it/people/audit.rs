@@ -369,6 +369,12 @@ async fn where_the_trail_is_required_nothing_goes_without_it() {
             assert!(since.elapsed() < BOUND, "{:?}", since.elapsed());
             assert!(answer.header("retry-after").is_some());
         }
+        // Nor does a session begin for a call without a client of MCP.
+        let call = json!({"serverName": JSON, "methodName": "get_one"});
+        let mut request = post(JSON, &alice, call.to_string());
+        *request.uri_mut() = "/mcp/tool/call".parse().unwrap();
+        let answer = client.exchange(request).await.unwrap();
+        assert_eq!((answer.status, code(&answer)), (503, 5034.into()));
         let reached = house.backend.reached();
         assert!(reached.is_empty(), "{reached:?}");
         let done = house.run("user add carol", "").await;

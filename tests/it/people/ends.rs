@@ -75,10 +75,11 @@ enum End {
     NoLongerAllowed,
     GroupBlocks,
     JoinsWhatBlocks,
+    LeavesWhatShares,
     StaticKeyGone,
 }
 
-const ENDS: [End; 9] = [
+const ENDS: [End; 10] = [
     End::Revoked,
     End::Disabled,
     End::Expired,
@@ -87,6 +88,7 @@ const ENDS: [End; 9] = [
     End::NoLongerAllowed,
     End::GroupBlocks,
     End::JoinsWhatBlocks,
+    End::LeavesWhatShares,
     End::StaticKeyGone,
 ];
 
@@ -107,6 +109,7 @@ impl House {
                 self.group_access(&group_of(name), blocks).await;
             }
             End::JoinsWhatBlocks => self.join("barred", name).await,
+            End::LeavesWhatShares => self.leave(&group_of(name), name).await,
             End::StaticKeyGone => {
                 let path = self.proxy.folder.path().join("cloakroom.toml");
                 let text = std::fs::read_to_string(&path).unwrap();
@@ -131,8 +134,9 @@ fn group_of(name: &str) -> String {
 }
 
 // Each end fails with a mutation of its own: `stands` in `Gate::until_denied` always Ok (revoked, disabled,
-// deleted); `left` there always LONGEST (expired); `lists_the_same` not asked (all that block); groups left out
-// of `Identity::access`, or of `Resolver::changed` (the two of groups); `set_static_keys` not called on a reload.
+// deleted); `left` there always LONGEST (expired); `go_on_from` not asked (all that block), or without `shares`
+// (leaves); groups left out of `Identity::access`, or of `Resolver::changed` (the two of groups);
+// `set_static_keys` not called on a reload.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_end_reaches_every_replica_and_ends_open_streams() {
     let _few = beside_few().await;
@@ -160,6 +164,14 @@ async fn every_end_reaches_every_replica_and_ends_open_streams() {
                 End::GroupBlocks => {
                     let group = group_of(&name);
                     house.add_group(&group, Default::default()).await;
+                    house.join(&group, &name).await;
+                }
+                End::LeavesWhatShares => {
+                    let group = group_of(&name);
+                    house.add_group(&group, Default::default()).await;
+                    for server in [JSON, OLD] {
+                        house.share(&group, server, "TEAM", "shared").await;
+                    }
                     house.join(&group, &name).await;
                 }
                 End::StaticKeyGone => key = STATIC.to_owned(),
@@ -196,6 +208,8 @@ async fn every_end_reaches_every_replica_and_ends_open_streams() {
                 End::Blocked | End::NoLongerAllowed | End::GroupBlocks | End::JoinsWhatBlocks => {
                     403
                 }
+                // He may go on, with what is his own.
+                End::LeavesWhatShares => 200,
                 _ => 401,
             };
             for replica in replicas {
@@ -210,4 +224,25 @@ async fn every_end_reaches_every_replica_and_ends_open_streams() {
             assert!(open.goes_on().await, "another user's stream");
         }
     }
+}
+
+// Fails when the default of the configuration before counts for streams that were opened under it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_no_longer_by_default_is_cut_off_and_nobody_else() {
+    let house = House::start(&Place::Sqlite).await;
+    let (alice, bob) = (house.settle_in("alice").await, house.settle_in("bob").await);
+    house.access("bob", allows_servers(&[JSON])).await;
+    let open = |key| Open::open(house.proxy.client(), JSON, key);
+    let (alices, bobs) = (open(&alice).await, open(&bob).await);
+    assert!(alices.goes_on().await && bobs.goes_on().await);
+    let path = house.proxy.folder.path().join("cloakroom.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, format!("default_access = \"none\"\n{text}")).unwrap();
+    house.proxy.serving.signal(Signal::HUP);
+    let since = Instant::now();
+    while !alices.has_ended() {
+        assert!(since.elapsed() < BOUND, "the stream goes on");
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert!(bobs.goes_on().await, "he is allowed by name");
 }

@@ -28,10 +28,10 @@ fn is_unreadable(answer: &Answer) -> bool {
 }
 
 impl House {
-    async fn share(&self, name: &str, secret: &str, value: &str) {
+    pub(super) async fn share(&self, name: &str, server: &str, secret: &str, value: &str) {
         let value = SecretValue::new(value.as_bytes().to_vec().into()).unwrap();
         let (server, secret) = (
-            ServerName::parse(JSON).unwrap(),
+            ServerName::parse(server).unwrap(),
             SecretName::parse(secret).unwrap(),
         );
         let profile = ProfileName::default_profile();
@@ -43,8 +43,8 @@ impl House {
     /// A group that shares both secrets of the server.
     async fn sharing(&self) {
         self.add_group(GROUP, nothing()).await;
-        self.share(GROUP, "TOKEN", "shared-token").await;
-        self.share(GROUP, "TEAM", "shared-team").await;
+        self.share(GROUP, JSON, "TOKEN", "shared-token").await;
+        self.share(GROUP, JSON, "TEAM", "shared-team").await;
     }
 
     /// A user without any secret, and his key.
@@ -126,7 +126,7 @@ async fn a_member_gets_what_the_group_shares_where_he_has_nothing_himself() {
         house.until_sent(&alice, "her-own", "shared-team").await;
         let explained = house.explained("alice").await;
         assert_eq!(owners(&explained), [("TOKEN", "user"), ("TEAM", GROUP)]);
-        house.share(GROUP, "TEAM", "shared-anew").await;
+        house.share(GROUP, JSON, "TEAM", "shared-anew").await;
         house.until_sent(&alice, "her-own", "shared-anew").await;
         house
             .ok(&format!("secret delete alice {JSON} --all"), "")
@@ -137,7 +137,7 @@ async fn a_member_gets_what_the_group_shares_where_he_has_nothing_himself() {
 
         // The next one counts after the first.
         house.add_group("later", nothing()).await;
-        house.share("later", "TOKEN", "later-token").await;
+        house.share("later", JSON, "TOKEN", "later-token").await;
         house.join("later", "alice").await;
         house
             .until_sent(&alice, "shared-token", "shared-anew")
@@ -167,7 +167,7 @@ async fn what_a_group_shares_and_cannot_be_read_is_an_error_and_nothing_in_its_p
         house.proxy.set_secret("bob", JSON, "his-own").await;
         house.add_group("later", nothing()).await;
         for secret in ["TOKEN", "TEAM"] {
-            house.share("later", secret, "later").await;
+            house.share("later", JSON, secret, "later").await;
         }
         for who in ["alice", "bob"] {
             house.join(GROUP, who).await;

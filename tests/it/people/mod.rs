@@ -7,6 +7,7 @@ mod backend;
 mod ends;
 mod groups;
 mod limits;
+mod many;
 mod static_keys;
 mod usage;
 

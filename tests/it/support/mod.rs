@@ -3,6 +3,7 @@ pub(crate) mod backend;
 pub(crate) mod chaos;
 pub(crate) mod client;
 pub(crate) mod collector;
+pub(crate) mod counted;
 pub(crate) mod echo;
 pub(crate) mod health;
 pub(crate) mod load;
