@@ -15,29 +15,50 @@ impl Vault {
     /// # Errors
     /// When there is no such user or group, or nothing could be written.
     pub async fn add_member(&self, group: &GroupName, user: &UserName) -> Result<(), VaultError> {
-        let (group, user) = (self.group(group).await?, self.user(user).await?);
-        let entry = ids::membership(&group.id, &user.id);
-        if self.get(&entry).await?.is_none() {
-            // A conflict means that somebody else did just this.
-            self.put(&entry, None, &()).await?;
+        self.add_to_groups(std::slice::from_ref(group), user).await
+    }
+
+    /// Puts a user into several groups at once: he never has what one allows without what another blocks.
+    ///
+    /// # Errors
+    /// Those of [`Vault::add_member`]; he is in none of them then, but where one was deleted meanwhile.
+    pub async fn add_to_groups(
+        &self,
+        names: &[GroupName],
+        user: &UserName,
+    ) -> Result<(), VaultError> {
+        let user = self.user(user).await?;
+        let mut groups = Vec::with_capacity(names.len());
+        for name in names {
+            groups.push(self.group(name).await?);
         }
-        // By the id: were the name given to somebody else meanwhile, he would be in the group.
-        let changed = self.change_user_by_id(&user.id, |record| {
-            if record.groups.contains(&group.id) {
-                return Ok(());
+        for group in &groups {
+            let entry = ids::membership(&group.id, &user.id);
+            if self.get(&entry).await?.is_none() {
+                // A conflict means that somebody else did just this.
+                self.put(&entry, None, &()).await?;
             }
-            if record.groups.len() >= GROUPS_MAX {
+        }
+        // By the id: were the name given to somebody else meanwhile, he would be in the groups.
+        let changed = self.change_user_by_id(&user.id, |record| {
+            for group in &groups {
+                if !record.groups.contains(&group.id) {
+                    record.groups.push(group.id);
+                }
+            }
+            if record.groups.len() > GROUPS_MAX {
                 return Err(VaultError::TooManyGroups);
             }
-            record.groups.push(group.id);
             Ok(())
         });
         changed.await?;
-        // Deleted meanwhile: who was asked to leave then may have come back here.
-        if self.group_by_id(&group.id).await?.is_none() {
-            self.leave(&group, &user.id).await?;
-            let name = GroupName::parse(&group.record.name);
-            return Err(name.map_or(VaultError::Contended, VaultError::NoGroup));
+        for group in &groups {
+            // Deleted meanwhile: who was asked to leave then may have come back here.
+            if self.group_by_id(&group.id).await?.is_none() {
+                self.leave(group, &user.id).await?;
+                let name = GroupName::parse(&group.record.name);
+                return Err(name.map_or(VaultError::Contended, VaultError::NoGroup));
+            }
         }
         Ok(())
     }
