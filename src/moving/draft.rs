@@ -53,23 +53,44 @@ pub struct NewSet {
 
 /// Why a row is not done, and what to do. Never a value of a credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal(pub String);
+pub struct Refusal {
+    words: String,
+    is_partly: bool,
+}
 
 impl Refusal {
-    pub(super) fn new(words: impl Into<String>) -> Self {
-        Self(words.into())
+    /// Nothing of the row is done.
+    pub fn new(words: impl Into<String>) -> Self {
+        Self {
+            words: words.into(),
+            is_partly: false,
+        }
+    }
+
+    /// A part of the row is done, or may be.
+    pub fn partly(words: impl Into<String>) -> Self {
+        Self {
+            is_partly: true,
+            ..Self::new(words)
+        }
+    }
+
+    /// Whether a part of the row may be done.
+    #[must_use]
+    pub fn is_partly(&self) -> bool {
+        self.is_partly
     }
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.words)
     }
 }
 
 impl From<VaultError> for Refusal {
     fn from(error: VaultError) -> Self {
-        Self(error.to_string())
+        Self::new(error.to_string())
     }
 }
 

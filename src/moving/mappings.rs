@@ -91,7 +91,9 @@ pub fn parse(
     }
     let mut places = Vec::with_capacity(maps.len());
     for map in maps {
-        let place = servers.place(&map.place).map_err(|why| FileError(why.0))?;
+        let place = servers
+            .place(&map.place)
+            .map_err(|why| FileError::new(why.to_string()))?;
         if places.iter().any(|(other, _)| *other == place) {
             let twice = format!("--map names {} twice", map.place);
             return Err(FileError(twice));

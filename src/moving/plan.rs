@@ -1,15 +1,14 @@
-//! What is to be done for one user, and doing it: all of it, or nothing.
+//! What is to be done for one user.
 
 use std::collections::BTreeSet;
 
 use serde::Serialize;
 
 use super::draft::{Draft, Refusal};
+use super::merge::{self, Narrows};
 use crate::identity::KeyId;
-use crate::names::{GroupName, UserName};
-use crate::vault::{
-    AccessChange, IssuedKey, KeyInfo, KeyRequest, User, UserChange, Vault, VaultError, now_seconds,
-};
+use crate::names::GroupName;
+use crate::vault::{KeyInfo, KeyRequest, User, UserChange, Vault, VaultError, now_seconds};
 
 /// What becomes of users who are there already.
 #[derive(Clone, Copy, Default)]
@@ -18,18 +17,33 @@ pub struct How {
     pub merge: bool,
     /// Secrets they have are replaced.
     pub overwrite_secrets: bool,
+    /// Whether one for whom no list allows a server may use every one.
+    pub allows_all: bool,
 }
 
-/// Groups that are not there yet, but will be before the user is.
-pub type Coming = BTreeSet<GroupName>;
+/// Which groups users may be put into.
+pub enum Groups {
+    /// Those that are there: whoever wrote the file knows them.
+    Here,
+    /// Those that came with the file and were not refused. One that is only called the same may share other
+    /// secrets.
+    Brought(BTreeSet<GroupName>),
+}
 
 /// What is to be done for one user.
 pub struct Plan {
     /// What is to be added, and nothing that is there.
-    draft: Draft,
-    existing: Option<User>,
-    change: Option<UserChange>,
+    pub(super) draft: Draft,
+    pub(super) existing: Option<Existing>,
     summary: Summary,
+}
+
+/// One who is there already.
+pub(super) struct Existing {
+    pub(super) user: User,
+    pub(super) narrows: Narrows,
+    /// Keys that are to be revoked.
+    pub(super) revoked: Vec<KeyId>,
 }
 
 /// What is done for one user, in names.
@@ -41,22 +55,16 @@ pub struct Summary {
     pub keys: Vec<String>,
     /// Secrets that are set: `SERVER.NAME`, and the profile unless it is the usual one.
     pub secrets: Vec<String>,
-    /// Secrets that were there and stay as they are.
+    /// What was there and stays as it is: secrets, revoked keys, lists of what is allowed, being disabled.
     pub kept: Vec<String>,
     /// Groups that are joined.
     pub groups: Vec<String>,
-    /// What else is added to one who was there.
+    /// What else is changed about one who was there.
     pub fields: Vec<&'static str>,
+    /// Ids of his keys that are revoked, because they are in the file.
+    pub revoked: Vec<String>,
     /// Whether a key is made.
     pub issues: bool,
-}
-
-/// What was done.
-pub struct Done {
-    name: UserName,
-    is_new: bool,
-    /// The key that was made.
-    pub issued: Option<IssuedKey>,
 }
 
 /// Finds out what is to be done; changes nothing.
@@ -67,10 +75,10 @@ pub async fn plan(
     vault: &Vault,
     mut draft: Draft,
     how: How,
-    coming: &Coming,
+    groups: &Groups,
 ) -> Result<Plan, Refusal> {
     draft.user.check(&draft.name)?;
-    let existing = match vault.user(&draft.name).await {
+    let found = match vault.user(&draft.name).await {
         Ok(user) if how.merge => Some(user),
         Ok(_) => {
             let why = VaultError::UserExists(draft.name.clone());
@@ -81,22 +89,37 @@ pub async fn plan(
         Err(VaultError::NoUser(_)) => None,
         Err(error) => return Err(error.into()),
     };
-    check_email(vault, &draft, existing.as_ref()).await?;
-    check_keys(vault, &mut draft, existing.as_ref()).await?;
-    check_groups(vault, &mut draft, existing.as_ref(), coming).await?;
-    let kept = check_secrets(vault, &mut draft, existing.as_ref(), how).await?;
-    if let (Some(request), Some(_)) = (&draft.issue, &existing) {
-        let keys = vault.keys(&draft.name).await?;
-        if keys.iter().any(|key| answers(key, request)) {
+    check_email(vault, &draft, found.as_ref()).await?;
+    let mut kept = Vec::new();
+    let revoked = check_keys(vault, &mut draft, found.as_ref(), &mut kept).await?;
+    check_groups(vault, &mut draft, found.as_ref(), groups).await?;
+    check_secrets(vault, &mut draft, found.as_ref(), how, &mut kept).await?;
+    let mut change = UserChange::default();
+    let mut existing = None;
+    if let Some(user) = found {
+        if let Some(request) = &draft.issue
+            && vault
+                .keys(&draft.name)
+                .await?
+                .iter()
+                .any(|key| answers(key, request))
+        {
             draft.issue = None;
         }
+        let narrows = Narrows::of(vault, &user, how.allows_all).await?;
+        change = merge::change(&draft, &user.record, narrows);
+        change.tried(&user.record)?;
+        kept.extend(merge::kept(&draft, &user.record, narrows));
+        existing = Some(Existing {
+            user,
+            narrows,
+            revoked,
+        });
     }
-    let change = existing.as_ref().and_then(|user| change(&draft, user));
-    let summary = summary(&draft, existing.is_some(), change.as_ref(), kept);
+    let summary = summary(&draft, existing.as_ref(), &change, kept);
     Ok(Plan {
         draft,
         existing,
-        change,
         summary,
     })
 }
@@ -106,89 +129,6 @@ impl Plan {
     #[must_use]
     pub fn summary(&self) -> &Summary {
         &self.summary
-    }
-
-    /// Does it. Where it fails, a user who was made for it is taken back; of one who was there what was added
-    /// stays, and another run goes on.
-    ///
-    /// # Errors
-    /// What went wrong, and what is left.
-    pub async fn carry_out(self, vault: &Vault) -> Result<Done, Refusal> {
-        let mut done = Done {
-            name: self.draft.name.clone(),
-            is_new: self.existing.is_none(),
-            issued: None,
-        };
-        let Self {
-            draft,
-            existing,
-            change,
-            ..
-        } = self;
-        let user = match existing {
-            Some(user) => user,
-            None => vault.add_user(&draft.name, draft.user.clone()).await?,
-        };
-        match fill(vault, &user, draft, change).await {
-            Ok(issued) => {
-                done.issued = issued;
-                Ok(done)
-            }
-            Err(error) if done.is_new => Err(done.take_back(vault, error.into()).await),
-            Err(error) => Err(Refusal::new(format!(
-                "{error}; what was added until then stays: run the same import again"
-            ))),
-        }
-    }
-}
-
-impl Done {
-    /// Undoes it, because of `why`: deletes a new user, revokes a new key.
-    pub async fn take_back(self, vault: &Vault, why: Refusal) -> Refusal {
-        let undone = match (self.is_new, &self.issued) {
-            (true, _) => vault.delete_user(&self.name).await,
-            (false, Some(key)) => vault.revoke_key(&key.id).await.map(drop),
-            (false, None) => Ok(()),
-        };
-        match undone {
-            Ok(()) => why,
-            Err(error) => Refusal::new(format!(
-                "{why}; and it could not be undone ({error}): cloakroom user delete {}",
-                self.name
-            )),
-        }
-    }
-}
-
-async fn fill(
-    vault: &Vault,
-    user: &User,
-    draft: Draft,
-    change: Option<UserChange>,
-) -> Result<Option<IssuedKey>, VaultError> {
-    // Keys first: that one is somebody else's is what goes wrong most easily.
-    for key in &draft.keys {
-        vault.adopt_key(user, key).await?;
-    }
-    for set in &draft.sets {
-        let owner = &draft.name;
-        vault
-            .set_secrets(owner, &set.server, &set.profile, &set.values)
-            .await?;
-    }
-    for group in &draft.groups {
-        vault.add_member(group, &draft.name).await?;
-    }
-    let for_new = (!draft.acts_for.is_empty()).then(|| UserChange {
-        acts_for: Some(draft.acts_for.clone()),
-        ..UserChange::default()
-    });
-    if let Some(change) = change.or(for_new) {
-        vault.update_user(&draft.name, &change).await?;
-    }
-    match draft.issue {
-        Some(request) => vault.issue_key(&draft.name, request).await.map(Some),
-        None => Ok(None),
     }
 }
 
@@ -205,18 +145,25 @@ async fn check_email(vault: &Vault, draft: &Draft, existing: Option<&User>) -> R
     }
 }
 
-/// Leaves the keys that are not the user's yet.
+/// Leaves the keys that are not the user's yet; the ids of his that are to be revoked.
 async fn check_keys(
     vault: &Vault,
     draft: &mut Draft,
     existing: Option<&User>,
-) -> Result<(), Refusal> {
-    let mut missing = Vec::new();
+    kept: &mut Vec<String>,
+) -> Result<Vec<KeyId>, Refusal> {
+    let (mut missing, mut revoked) = (Vec::new(), Vec::new());
     for key in draft.keys.drain(..) {
         let id: KeyId = key.digest.key_id();
         match vault.key(&id).await {
             Err(VaultError::NoKey(_)) => missing.push(key),
-            Ok(found) if existing.is_some_and(|user| user.id == found.record.user) => {}
+            Ok(found) if existing.is_some_and(|user| user.id == found.record.user) => {
+                match (key.revoked, found.record.revoked) {
+                    (Some(_), None) => revoked.push(id),
+                    (None, Some(_)) => kept.push(format!("revoked key {id}")),
+                    _ => {}
+                }
+            }
             Ok(_) => {
                 return Err(Refusal::new(format!(
                     "the key `{id}` is another user's here already"
@@ -226,7 +173,7 @@ async fn check_keys(
         }
     }
     draft.keys = missing;
-    Ok(())
+    Ok(revoked)
 }
 
 /// Leaves the groups the user is not in yet.
@@ -234,13 +181,22 @@ async fn check_groups(
     vault: &Vault,
     draft: &mut Draft,
     existing: Option<&User>,
-    coming: &Coming,
+    groups: &Groups,
 ) -> Result<(), Refusal> {
     let mut missing = Vec::new();
     for name in draft.groups.drain(..) {
+        let is_coming = match groups {
+            Groups::Here => false,
+            Groups::Brought(brought) if brought.contains(&name) => true,
+            Groups::Brought(_) => {
+                return Err(Refusal::new(format!(
+                    "his group `{name}` was refused, or is not in the file before him: see its row"
+                )));
+            }
+        };
         match vault.group(&name).await {
             Ok(group) if existing.is_some_and(|user| user.record.groups.contains(&group.id)) => {}
-            Err(VaultError::NoGroup(_)) if coming.contains(&name) => missing.push(name),
+            Err(VaultError::NoGroup(_)) if is_coming => missing.push(name),
             Ok(_) => missing.push(name),
             Err(error) => return Err(error.into()),
         }
@@ -249,23 +205,23 @@ async fn check_groups(
     Ok(())
 }
 
-/// Leaves the secrets to be set; the names of those that stay as they are.
+/// Leaves the secrets to be set.
 async fn check_secrets(
     vault: &Vault,
     draft: &mut Draft,
     existing: Option<&User>,
     how: How,
-) -> Result<Vec<String>, Refusal> {
+    kept: &mut Vec<String>,
+) -> Result<(), Refusal> {
     for set in &draft.sets {
         if !vault.covers(&set.server) {
             return Err(VaultError::NoServerKey(set.server.clone()).into());
         }
     }
     if existing.is_none() || how.overwrite_secrets || draft.sets.is_empty() {
-        return Ok(Vec::new());
+        return Ok(());
     }
     let there = vault.secrets(&draft.name).await?;
-    let mut kept = Vec::new();
     for set in &mut draft.sets {
         let (server, profile) = (set.server.as_str(), set.profile.as_str());
         set.values.retain(|(name, _)| {
@@ -279,7 +235,7 @@ async fn check_secrets(
         });
     }
     draft.sets.retain(|set| !set.values.is_empty());
-    Ok(kept)
+    Ok(())
 }
 
 /// Whether a user has the key already that is to be made: a usable one of the same name.
@@ -289,54 +245,12 @@ fn answers(key: &KeyInfo, request: &KeyRequest) -> bool {
     is_usable && record.name == request.name
 }
 
-/// What a user who is there lacks. What he has stays.
-fn change(draft: &Draft, user: &User) -> Option<UserChange> {
-    let (new, old) = (&draft.user, &user.record);
-    let text = |new: &Option<String>, old: &Option<String>| {
-        let lacks = old.is_none() && new.is_some();
-        lacks.then(|| new.clone())
-    };
-    let mut metadata = old.metadata.clone();
-    for (name, value) in &new.metadata {
-        if !metadata.contains_key(name) {
-            metadata.insert(name.clone(), value.clone());
-        }
-    }
-    let change = UserChange {
-        email: text(&new.email, &old.email),
-        description: text(&new.description, &old.description),
-        notes: text(&new.notes, &old.notes),
-        metadata: (metadata != old.metadata).then_some(metadata),
-        access: (old.access.is_empty() && !new.access.is_empty()).then(|| AccessChange {
-            allowed_servers: Some(new.access.allowed_servers.clone()),
-            blocked_servers: Some(new.access.blocked_servers.clone()),
-            allowed_tools: Some(new.access.allowed_tools.clone()),
-            blocked_tools: Some(new.access.blocked_tools.clone()),
-        }),
-        limits: (old.limits.is_none() && !new.limits.is_none()).then_some(new.limits),
-        acts_for: (old.acts_for.is_empty() && !draft.acts_for.is_empty())
-            .then(|| draft.acts_for.clone()),
-        disabled: None,
-    };
-    (!fields(&change).is_empty()).then_some(change)
-}
-
-fn fields(change: &UserChange) -> Vec<&'static str> {
-    let all = [
-        (change.email.is_some(), "email"),
-        (change.description.is_some(), "description"),
-        (change.notes.is_some(), "notes"),
-        (change.metadata.is_some(), "metadata"),
-        (change.access.is_some(), "access"),
-        (change.limits.is_some(), "limits"),
-        (change.acts_for.is_some(), "acts_for"),
-    ];
-    all.into_iter()
-        .filter_map(|(is, name)| is.then_some(name))
-        .collect()
-}
-
-fn summary(draft: &Draft, exists: bool, change: Option<&UserChange>, kept: Vec<String>) -> Summary {
+fn summary(
+    draft: &Draft,
+    existing: Option<&Existing>,
+    change: &UserChange,
+    kept: Vec<String>,
+) -> Summary {
     let keys: Vec<_> = draft
         .keys
         .iter()
@@ -351,10 +265,13 @@ fn summary(draft: &Draft, exists: bool, change: Option<&UserChange>, kept: Vec<S
         })
         .collect();
     let groups: Vec<_> = draft.groups.iter().map(ToString::to_string).collect();
-    let fields = change.map(fields).unwrap_or_default();
+    let fields = merge::fields(change);
+    let revoked = existing.iter().flat_map(|existing| &existing.revoked);
+    let revoked: Vec<_> = revoked.map(ToString::to_string).collect();
     let issues = draft.issue.is_some();
-    let idle = keys.is_empty() && secrets.is_empty() && groups.is_empty() && fields.is_empty();
-    let result = match (exists, idle && !issues) {
+    let names = [&keys, &secrets, &groups, &revoked];
+    let idle = names.iter().all(|names| names.is_empty()) && fields.is_empty();
+    let result = match (existing.is_some(), idle && !issues) {
         (false, _) => "added",
         (true, true) => "unchanged",
         (true, false) => "merged",
@@ -366,6 +283,7 @@ fn summary(draft: &Draft, exists: bool, change: Option<&UserChange>, kept: Vec<S
         kept,
         groups,
         fields,
+        revoked,
         issues,
     }
 }

@@ -1,5 +1,7 @@
 //! Files as people and attackers write them, and users who change while they are imported.
 
+mod stopped;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -206,13 +208,14 @@ async fn a_user_whose_key_was_taken_meanwhile_is_not_there_afterwards() {
     let mut parsed = csv("username,email,desk.TOKEN\nalice,a@x.org,secret\n").unwrap();
     let mut draft = parsed.drafts.pop().unwrap();
     draft.keys = vec![key(b"usr_one"), key(b"usr_two")];
-    let plan = plan(&vault, draft, How::default(), &Coming::new())
+    draft.issue = None;
+    let plan = plan(&vault, draft, How::default(), &Groups::Here)
         .await
         .unwrap();
     let bob = vault.add_user(&bob, NewUser::default()).await.unwrap();
     vault.adopt_key(&bob, &key(b"usr_two")).await.unwrap();
 
-    let why = plan.carry_out(&vault).await.err().unwrap();
+    let why = plan.carry_out(&vault, None).await.err().unwrap();
     assert!(why.to_string().contains("known here already"), "{why}");
     assert!(matches!(
         vault.user(&alice).await,

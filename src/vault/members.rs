@@ -15,29 +15,51 @@ impl Vault {
     /// # Errors
     /// When there is no such user or group, or nothing could be written.
     pub async fn add_member(&self, group: &GroupName, user: &UserName) -> Result<(), VaultError> {
-        let (group, user) = (self.group(group).await?, self.user(user).await?);
-        self.note_member(&group, &user.id).await?;
-        // By the id: were the name given to somebody else meanwhile, he would be in the group.
+        self.add_to_groups(std::slice::from_ref(group), user).await
+    }
+
+    /// Puts a user into several groups at once: he never has what one allows without what another blocks.
+    ///
+    /// # Errors
+    /// Those of [`Vault::add_member`]; he is in none of them then, but where one was deleted meanwhile.
+    pub async fn add_to_groups(
+        &self,
+        names: &[GroupName],
+        user: &UserName,
+    ) -> Result<(), VaultError> {
+        let user = self.user(user).await?;
+        let mut groups = Vec::with_capacity(names.len());
+        for name in names {
+            groups.push(self.group(name).await?);
+        }
+        for group in &groups {
+            self.note_member(group, &user.id).await?;
+        }
+        // By the id: were the name given to somebody else meanwhile, he would be in the groups.
         let changed = self.change_user_by_id(&user.id, |record| {
-            if record.groups.contains(&group.id) {
-                return Ok(());
+            for group in &groups {
+                if !record.groups.contains(&group.id) {
+                    record.groups.push(group.id);
+                }
             }
-            if record.groups.len() >= GROUPS_MAX {
+            if record.groups.len() > GROUPS_MAX {
                 return Err(VaultError::TooManyGroups);
             }
-            record.groups.push(group.id);
             Ok(())
         });
         changed.await?;
-        // Who left at the same moment may have taken the entry away after that.
-        self.note_member(&group, &user.id).await?;
-        // Deleted meanwhile: who was asked to leave then may have come back here.
-        if self.group_by_id(&group.id).await?.is_none() {
-            self.leave(&group, &user.id).await?;
-            let name = GroupName::parse(&group.record.name);
-            return Err(name.map_or(VaultError::Contended, VaultError::NoGroup));
+        let mut gone = None;
+        for group in &groups {
+            // Who left at the same moment may have taken the entry away after that.
+            self.note_member(group, &user.id).await?;
+            // Deleted meanwhile: who was asked to leave then may have come back here.
+            if self.group_by_id(&group.id).await?.is_none() {
+                self.leave(group, &user.id).await?;
+                let name = GroupName::parse(&group.record.name);
+                gone = Some(name.map_or(VaultError::Contended, VaultError::NoGroup));
+            }
         }
-        Ok(())
+        gone.map_or(Ok(()), Err)
     }
 
     /// Takes a user out of a group. One who is not in it stays out.

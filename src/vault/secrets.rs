@@ -1,4 +1,5 @@
-//! Secrets of users and groups: set, list, delete. Values go in and never come out.
+//! Secrets of users and groups: set, list, delete. No value comes out here: `portable` alone gives them out, for
+//! `export` to seal them again, besides the proxy that puts them into requests.
 
 use super::envelope::{SecretOpener, seal_secrets};
 use super::record::{SecretRef, SecretSets};

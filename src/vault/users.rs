@@ -150,6 +150,17 @@ impl AccessChange {
 }
 
 impl UserChange {
+    /// The record as it would be.
+    ///
+    /// # Errors
+    /// [`VaultError::TooLong`].
+    pub fn tried(&self, record: &UserRecord) -> Result<UserRecord, VaultError> {
+        let mut tried = record.clone();
+        self.apply(&mut tried);
+        check(&tried)?;
+        Ok(tried)
+    }
+
     fn apply(&self, record: &mut UserRecord) {
         let texts = [
             (&self.email, &mut record.email),
@@ -218,6 +229,10 @@ impl Vault {
             let found = self.get(index).await?;
             if let Some(entry) = &found {
                 let owner: IndexRecord = opened("an index record", self.reader.open(entry))?;
+                if owner.user == user {
+                    // Taken by one who was stopped before he could use it.
+                    return Ok(true);
+                }
                 if self.get(&ids::user_record(&owner.user)).await?.is_some() {
                     return Ok(false);
                 }
@@ -310,24 +325,36 @@ impl Vault {
         name: &UserName,
         change: &UserChange,
     ) -> Result<User, VaultError> {
+        self.amend_user(name, |_| change.clone()).await
+    }
+
+    /// Changes a user by what `change` makes of his record; it is asked again where somebody interferes.
+    ///
+    /// # Errors
+    /// Those of [`Vault::update_user`].
+    pub async fn amend_user(
+        &self,
+        name: &UserName,
+        change: impl Fn(&UserRecord) -> UserChange,
+    ) -> Result<User, VaultError> {
         let before = self.user(name).await?;
-        let mut tried = before.record.clone();
-        change.apply(&mut tried);
-        check(&tried)?;
+        let tried = change(&before.record).tried(&before.record)?;
         let (old, new) = (self.email_id(&before.record), self.email_id(&tried));
-        let moves = old != new;
-        if let Some(index) = new.as_ref().filter(|_| moves)
+        if let Some(index) = new.as_ref().filter(|_| old != new)
             && !self.claim(index, before.id).await?
         {
             return Err(VaultError::EmailTaken(tried.email.unwrap_or_default()));
         }
         let changed = self.change_user_by_id(&before.id, |record| {
-            change.apply(record);
-            check(record)
+            *record = change(record).tried(record)?;
+            Ok(())
         });
         let changed = changed.await?;
-        if let Some(index) = old.filter(|_| moves) {
-            self.release(&index, before.id).await?;
+        let kept = self.email_id(&changed.record);
+        for index in [old, new].into_iter().flatten() {
+            if Some(&index) != kept.as_ref() {
+                self.release(&index, before.id).await?;
+            }
         }
         Ok(changed)
     }

@@ -31,7 +31,11 @@ pub struct ImportArgs {
     #[arg(long)]
     pub lowercase: bool,
     /// Add what users lack who are there already; what they have stays
-    #[arg(long)]
+    ///
+    /// What either side blocks, a user who is disabled and a key that is revoked stay so, and no list of what is
+    /// allowed grows. Groups of an export that are there stay as they are, and users of the file join them. Where
+    /// it stops within a user who was there, it says so (`partly`): the same import, run again, goes on.
+    #[arg(long, verbatim_doc_comment)]
     pub merge: bool,
     /// With --merge, replace secrets they have
     #[arg(long, requires = "merge")]

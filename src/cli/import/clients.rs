@@ -1,6 +1,6 @@
 //! One file for each user with the configuration of a client, which holds the user's new key.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
@@ -13,9 +13,9 @@ use super::super::secret::unknown_server;
 use super::super::{Failure, Output};
 use super::ImportArgs;
 use crate::config::{Config, Transport};
-use crate::moving::Refusal;
+use crate::identity::ApiKey;
+use crate::moving::{Delivery, Refusal};
 use crate::names::{ServerName, UserName};
-use crate::vault::IssuedKey;
 
 /// Where the files go and what is in them.
 pub(super) struct Clients {
@@ -60,7 +60,7 @@ impl Clients {
     pub(super) fn check(&self, user: &UserName) -> Result<(), Refusal> {
         let path = self.path(user);
         match fs::symlink_metadata(&path) {
-            Ok(_) => Err(Refusal(format!(
+            Ok(_) => Err(Refusal::new(format!(
                 "{} exists already and is not overwritten: move it away, or name another folder with --out",
                 path.display()
             ))),
@@ -68,8 +68,17 @@ impl Clients {
         }
     }
 
+    fn make_folder(&self) -> io::Result<()> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.folder)
+    }
+}
+
+impl Delivery for Clients {
     /// Writes the file of a user (0600, in a folder 0700 if it is made here), over nothing.
-    pub(super) fn write(&self, user: &UserName, issued: &IssuedKey) -> Result<(), Refusal> {
+    fn deliver(&self, user: &UserName, key: &ApiKey) -> Result<(), Refusal> {
         let path = self.path(user);
         let connections: Vec<_> = self
             .servers
@@ -78,7 +87,7 @@ impl Clients {
                 name: name.as_str(),
                 url,
                 transport: *transport,
-                key: issued.key.reveal(),
+                key: key.reveal(),
             })
             .collect();
         let text = format!("{:#}\n", self.client.json_for_servers(&connections));
@@ -89,22 +98,27 @@ impl Clients {
                 .create_new(true)
                 .mode(0o600)
                 .open(&path)?;
+            // Down to the disk: the key works afterwards, and nobody could get it again.
             let written = file
                 .write_all(text.as_bytes())
-                .and_then(|()| file.sync_all());
+                .and_then(|()| file.sync_all())
+                .and_then(|()| File::open(&self.folder)?.sync_all());
             if written.is_err() {
                 // Ours: it was not there before. Half a file would look like one that only needs mending.
                 let _ = fs::remove_file(&path);
             }
             written
         });
-        written.map_err(|why| Refusal(format!("{} cannot be written: {why}", path.display())))
+        written.map_err(|why| Refusal::new(format!("{} cannot be written: {why}", path.display())))
     }
 
-    fn make_folder(&self) -> io::Result<()> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.folder)
+    fn take_back(&self, user: &UserName) -> Result<(), Refusal> {
+        let path = self.path(user);
+        fs::remove_file(&path).map_err(|why| {
+            Refusal::new(format!(
+                "{} holds a key that does not work, and cannot be deleted: {why}",
+                path.display()
+            ))
+        })
     }
 }

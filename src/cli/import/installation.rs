@@ -1,12 +1,13 @@
 //! `import` of what `export` wrote: read twice, so that nothing is done before all of it was found whole.
 
+use std::collections::BTreeSet;
 use std::io::{BufReader, Seek as _, SeekFrom};
 
 use super::super::{Failure, Output, export, input};
 use super::report::Report;
 use super::{ImportArgs, Work, how, opened, unreadable};
 use crate::config::Config;
-use crate::moving::{self, Coming, Entry, FileError, GroupDraft, Refusal, Refused, Summary};
+use crate::moving::{self, Entry, FileError, GroupDraft, Groups, Refusal, Refused, Summary};
 use crate::names::GroupName;
 use crate::vault::{AccessChange, GroupChange, PassphraseReader, Vault, VaultError};
 
@@ -23,17 +24,13 @@ pub(super) async fn run(
     let mut file = opened(&args.file)?;
     let passphrase = input::hidden("Passphrase of the file (not shown): ")?;
     let bad = |error: FileError| Failure::new(format!("{}: {error}", args.file.display()));
-    let mut coming = Coming::new();
-    let mut servers = std::collections::BTreeSet::new();
+    let mut servers = BTreeSet::new();
     let mut total = 0;
     moving::read(
         BufReader::new(PassphraseReader::new(&file, &passphrase)?),
         |entry| {
             let sets = match &entry {
-                Entry::Group(group) => {
-                    coming.insert(group.name.clone());
-                    &group.sets
-                }
+                Entry::Group(group) => &group.sets,
                 Entry::User(draft) => &draft.sets,
             };
             servers.extend(sets.iter().map(|set| set.server.clone()));
@@ -61,18 +58,18 @@ pub(super) async fn run(
             to.blocking_send(entry).map_err(gone)
         })
     });
-    let work = Work {
+    let mut work = Work {
         vault,
-        how: how(args),
+        how: how(args, config),
         dry_run: args.dry_run,
         clients: None,
-        coming: &coming,
+        groups: Groups::Brought(BTreeSet::new()),
     };
     let progress = super::Progress::new(out, "importing");
     let mut done = 0;
     while let Some(entry) = entries.recv().await {
         match entry {
-            Entry::Group(group) => take_group(&work, group, report).await,
+            Entry::Group(group) => take_group(&mut work, group, report).await,
             Entry::User(draft) => work.take(*draft, report).await,
         }
         done += 1;
@@ -86,23 +83,37 @@ pub(super) async fn run(
     read.map_err(bad)
 }
 
-async fn take_group(work: &Work<'_>, group: GroupDraft, report: &mut Report) {
-    let (at, name) = (group.at.clone(), format!("group {}", group.name));
+async fn take_group(work: &mut Work<'_>, group: GroupDraft, report: &mut Report) {
+    let (at, name) = (group.at.clone(), group.name.clone());
+    let row = format!("group {name}");
     match group_tried(work, group).await {
-        Ok(summary) => report.done(&at, &name, summary, None),
-        Err(why) => report.refused(Refused { at, name, why }),
+        Ok(summary) => {
+            if summary.result == "unchanged" {
+                report.note(format!(
+                    "the group `{name}` was here already and stays as it is: users of the file who join it have what \
+                     it allows and shares here"
+                ));
+            }
+            report.done(&at, &row, summary, None);
+            if let Groups::Brought(brought) = &mut work.groups {
+                brought.insert(name);
+            }
+        }
+        Err(why) => report.refused(Refused { at, name: row, why }),
     }
 }
 
 async fn group_tried(work: &Work<'_>, group: GroupDraft) -> Result<Summary, Refusal> {
     let vault = work.vault;
-    let exists = match vault.group(&group.name).await {
+    let existing = match vault.group(&group.name).await {
         Ok(_) if !work.how.merge => {
             let why = VaultError::GroupExists(group.name);
-            return Err(Refusal(format!("{why}: add --merge to keep it as it is")));
+            return Err(Refusal::new(format!(
+                "{why}: add --merge to keep it as it is, and put users of the file into it"
+            )));
         }
-        Ok(_) => true,
-        Err(VaultError::NoGroup(_)) => false,
+        Ok(existing) => Some(existing),
+        Err(VaultError::NoGroup(_)) => None,
         Err(error) => return Err(error.into()),
     };
     if let Some(set) = group.sets.iter().find(|set| !vault.covers(&set.server)) {
@@ -112,17 +123,31 @@ async fn group_tried(work: &Work<'_>, group: GroupDraft) -> Result<Summary, Refu
         let name = move |name| format!("{}.{name}", set.server);
         set.values.iter().map(move |(secret, _)| name(secret))
     });
-    let names = names.collect::<Vec<_>>();
+    let mut names = names.collect::<Vec<_>>();
+    let (mut secrets, mut kept) = (Vec::new(), Vec::new());
+    match &existing {
+        Some(existing) => {
+            let differs = existing.record.access != group.access;
+            kept.extend(differs.then(|| "access".to_owned()));
+            kept.append(&mut names);
+        }
+        None => secrets = names,
+    }
     let summary = Summary {
-        result: if exists { "unchanged" } else { "added" },
+        result: if existing.is_some() {
+            "unchanged"
+        } else {
+            "added"
+        },
         keys: Vec::new(),
-        secrets: if exists { Vec::new() } else { names.clone() },
-        kept: if exists { names } else { Vec::new() },
+        secrets,
+        kept,
         groups: Vec::new(),
         fields: Vec::new(),
+        revoked: Vec::new(),
         issues: false,
     };
-    if !exists && !work.dry_run {
+    if existing.is_none() && !work.dry_run {
         vault
             .add_group(&group.name, group.description.clone())
             .await?;
@@ -156,6 +181,8 @@ async fn fill_group(vault: &Vault, group: &GroupDraft) -> Result<(), VaultError>
 async fn taken_back(vault: &Vault, name: &GroupName, error: VaultError) -> Refusal {
     match vault.delete_group(name).await {
         Ok(()) => error.into(),
-        Err(left) => Refusal(format!("{error}; and it could not be undone: {left}")),
+        Err(left) => Refusal::partly(format!(
+            "{error}; and it could not be undone ({left}): cloakroom group delete {name}"
+        )),
     }
 }

@@ -20,10 +20,10 @@ use report::Report;
 use super::open::{self, Source};
 use super::progress::Progress;
 use super::{Failure, Output};
-use crate::config::Config;
+use crate::config::{Config, DefaultAccess};
 use crate::inject::Place;
 use crate::moving::{
-    self, Coming, Draft, How, Issue, Names, Parsed, Refusal, Refused, Servers, Summary,
+    self, Delivery, Draft, Groups, How, Issue, Names, Parsed, Refusal, Refused, Servers, Summary,
 };
 use crate::vault::{PassphraseReader, Vault};
 
@@ -69,10 +69,10 @@ pub(super) async fn run(args: &ImportArgs, from: &Source, out: &Output) -> Resul
     let vault = open::vault(&config).await?;
     let work = Work {
         vault: &vault,
-        how: how(args),
+        how: how(args, &config),
         dry_run: args.dry_run,
         clients: clients.as_ref(),
-        coming: &Coming::new(),
+        groups: Groups::Here,
     };
     let progress = Progress::new(out, "importing");
     let total = parsed.drafts.len() as u64;
@@ -165,10 +165,11 @@ fn now() -> u64 {
     now.map_or(0, |now| now.as_secs())
 }
 
-fn how(args: &ImportArgs) -> How {
+fn how(args: &ImportArgs, config: &Config) -> How {
     How {
         merge: args.merge,
         overwrite_secrets: args.overwrite_secrets,
+        allows_all: config.people.default_access == DefaultAccess::All,
     }
 }
 
@@ -198,7 +199,7 @@ struct Work<'a> {
     how: How,
     dry_run: bool,
     clients: Option<&'a Clients>,
-    coming: &'a Coming,
+    groups: Groups,
 }
 
 impl Work<'_> {
@@ -221,20 +222,15 @@ impl Work<'_> {
 
     async fn tried(&self, draft: Draft) -> Result<Summary, Refusal> {
         let name = draft.name.clone();
-        let plan = moving::plan(self.vault, draft, self.how, self.coming).await?;
+        let plan = moving::plan(self.vault, draft, self.how, &self.groups).await?;
         let summary = plan.summary().clone();
         let clients = self.clients.filter(|_| summary.issues);
         if let Some(clients) = clients {
             clients.check(&name)?;
         }
-        if self.dry_run {
-            return Ok(summary);
-        }
-        let done = plan.carry_out(self.vault).await?;
-        if let (Some(clients), Some(issued)) = (clients, &done.issued)
-            && let Err(why) = clients.write(&name, issued)
-        {
-            return Err(done.take_back(self.vault, why).await);
+        if !self.dry_run {
+            let delivery = clients.map(|clients| clients as &dyn Delivery);
+            plan.carry_out(self.vault, delivery).await?;
         }
         Ok(summary)
     }

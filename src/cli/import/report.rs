@@ -14,6 +14,8 @@ pub(super) struct Report {
     dry_run: bool,
     done: usize,
     refused: usize,
+    /// Users of whom only a part may be done.
+    partly: usize,
     rows: Vec<Row>,
     notes: BTreeSet<String>,
 }
@@ -49,6 +51,7 @@ impl Report {
             dry_run,
             done: 0,
             refused: 0,
+            partly: 0,
             rows: Vec::new(),
             notes: BTreeSet::new(),
         }
@@ -68,12 +71,16 @@ impl Report {
     }
 
     pub(super) fn refused(&mut self, refused: Refused) {
-        self.refused += 1;
+        let (count, result) = match refused.why.is_partly() {
+            true => (&mut self.partly, "partly"),
+            false => (&mut self.refused, "refused"),
+        };
+        *count += 1;
         self.rows.push(Row {
             row: refused.at,
             user: refused.name,
             end: End::Refused {
-                result: "refused",
+                result,
                 why: refused.why.to_string(),
             },
         });
@@ -94,7 +101,10 @@ impl Report {
         } else {
             "done"
         };
-        let end = format!("{} {verb}, {} refused\n", self.done, self.refused);
+        let mut end = format!("{} {verb}, {} refused", self.done, self.refused);
+        if self.partly > 0 {
+            end.push_str(&format!(", {} done in part", self.partly));
+        }
         if !out.json() {
             for note in &self.notes {
                 out.note(note);
@@ -103,8 +113,8 @@ impl Report {
                 out.note("nothing was written (--dry-run)");
             }
         }
-        out.answer(self, &format!("{}{end}", table(&rows)))?;
-        if self.refused > 0 {
+        out.answer(self, &format!("{}{end}\n", table(&rows)))?;
+        if self.refused + self.partly > 0 {
             return Err(Failure::told(1));
         }
         Ok(())
@@ -122,6 +132,7 @@ fn words(summary: &Summary, file: Option<&str>) -> String {
     list("secrets", &summary.secrets);
     list("kept", &summary.kept);
     list("groups", &summary.groups);
+    list("revoked", &summary.revoked);
     if !summary.fields.is_empty() {
         parts.push(summary.fields.join(", "));
     }

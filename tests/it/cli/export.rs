@@ -105,6 +105,62 @@ async fn keys_and_secrets_work_in_another_installation() {
     moves_into(&house, &key, &Place::Redis(&redis)).await;
 }
 
+/// Moves what `house` holds into an installation that has a group `staff` of its own.
+async fn meets_another_staff(house: &House, place: &Place<'_>) {
+    let backend = Recorder::start().await;
+    let servers = [("github", backend.url.clone())];
+    let proxy = Proxy::start(place, &Lines::default(), &servers).await;
+    std::fs::copy(house.path("out.sealed"), proxy.folder.path().join("in")).unwrap();
+    let (alice, staff) = (
+        UserName::parse("alice").unwrap(),
+        GroupName::parse("staff").unwrap(),
+    );
+    let github = ServerName::parse("github").unwrap();
+    let group = proxy.vault.add_group(&staff, None).await.unwrap();
+    let (profile, name) = (
+        ProfileName::default_profile(),
+        SecretName::parse("PAYROLL").unwrap(),
+    );
+    let value = SecretValue::new(b"theirs".to_vec().into()).unwrap();
+    let set = proxy
+        .vault
+        .set_secret(&staff, &github, &profile, &name, &value);
+    set.await.unwrap();
+    let import = |more: &str, code: i32| {
+        let line = format!("import in --json --config direct.toml {more}");
+        let args = line.split_whitespace();
+        let done =
+            block_in_place(|| super::run_in(proxy.folder.path(), args, PASSPHRASE.as_bytes()));
+        assert_eq!(done.code, code, "{} {}", done.out, done.err);
+        done.document()
+    };
+    let dry = import("--dry-run", 1);
+    let document = import("", 1);
+    assert_eq!(dry["rows"], document["rows"]);
+    let rows = document["rows"].as_array().unwrap();
+    let row = |user: &str| rows.iter().find(|row| row["user"] == user).unwrap();
+    assert_eq!(row("group staff")["result"], "refused");
+    let why = row("alice")["why"].as_str().unwrap();
+    assert!(why.contains("`staff`"), "{why}");
+    assert_eq!(row("bob")["result"], "added");
+    assert!(proxy.vault.user(&alice).await.is_err());
+
+    let merged = import("--merge", 0);
+    let notes = merged["notes"].to_string();
+    assert!(notes.contains("`staff` was here already"), "{notes}");
+    let record = proxy.vault.user(&alice).await.unwrap().record;
+    assert_eq!(record.groups, [group.id]);
+}
+
+// Fails when a name is enough to get into a group that shares other secrets.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_gets_into_a_group_that_is_only_called_the_same() {
+    let (house, _) = furnished().await;
+    meets_another_staff(&house, &Place::Sqlite).await;
+    let redis = Server::start(Options::default());
+    meets_another_staff(&house, &Place::Redis(&redis)).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_export_opens_only_whole_and_under_its_passphrase() {
     use std::os::unix::fs::PermissionsExt as _;

@@ -407,6 +407,74 @@ async fn a_user_whose_file_cannot_be_written_is_taken_back() {
     vault.add_user(&heidi, NewUser::default()).await.unwrap();
     let line = "--from csv --out taken --merge";
     block_in_place(|| import(&house, csv, line, 1));
-    let keys = vault.keys(&heidi).await.unwrap();
-    assert!(keys.iter().all(|key| key.record.revoked.is_some()));
+    assert!(vault.keys(&heidi).await.unwrap().is_empty());
+    // And nothing of it stands in the way of another run.
+    let line = "--from csv --out clients --merge";
+    let document = block_in_place(|| import(&house, csv, line, 0));
+    assert_eq!(row(&document, "heidi")["result"], "merged");
+    assert_eq!(vault.keys(&heidi).await.unwrap().len(), 1);
+}
+
+// Fails when --merge gives back what was taken here, or forgets what was taken there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_merge_keeps_what_either_side_denies() {
+    let house = House::new();
+    let (old, spent) = (
+        fingerprint(OLD_KEY.as_bytes()),
+        fingerprint(SPENT_KEY.as_bytes()),
+    );
+    let file = |alice: Value, bob: Value, revoked: bool| {
+        json!({ "users": { "alice": alice, "bob": bob }, "api_keys": {
+            (&old): { "username": "alice", "revoked": false },
+            (&spent): { "username": "bob", "revoked": revoked },
+        } })
+        .to_string()
+    };
+    let first = file(
+        json!({ "mcp_allowed": ["github"], "mcp_blocked": ["jira"] }),
+        json!({}),
+        false,
+    );
+    block_in_place(|| import(&house, &first, "--from gateway-json", 0));
+    let vault = vault(&house).await;
+    let (alice, bob) = (
+        UserName::parse("alice").unwrap(),
+        UserName::parse("bob").unwrap(),
+    );
+    let key = async |user: &UserName| vault.keys(user).await.unwrap().remove(0);
+    let alices = key(&alice).await.id;
+    vault.revoke_key(&alices).await.unwrap();
+    vault.set_disabled(&alice, true).await.unwrap();
+
+    let second = file(
+        json!({ "mcp_allowed": ["github", "plain"], "mcp_blocked": ["elsewhere"] }),
+        json!({ "enabled": false, "mcp_allowed": ["plain"] }),
+        true,
+    );
+    let line = "--from gateway-json --merge";
+    let merged = block_in_place(|| import(&house, &second, line, 0));
+    let kept = json!([
+        format!("revoked key {alices}"),
+        "allowed_servers",
+        "disabled"
+    ]);
+    assert_eq!(row(&merged, "alice")["kept"], kept);
+    let found = vault.user(&alice).await.unwrap().record;
+    let names = |list: &[cloakroom::names::Pattern]| {
+        let names = list.iter().map(|pattern| pattern.as_str().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(names(&found.access.allowed_servers), ["github"]);
+    assert_eq!(names(&found.access.blocked_servers), ["jira", "elsewhere"]);
+    assert!(found.disabled && key(&alice).await.status() == "revoked");
+    // Nobody had a list for bob, who might use everything: one that begins takes something away.
+    let found = vault.user(&bob).await.unwrap().record;
+    assert_eq!(names(&found.access.allowed_servers), ["plain"]);
+    assert!(found.disabled && key(&bob).await.status() == "revoked");
+
+    let before = records(&house).await;
+    let again = block_in_place(|| import(&house, &second, line, 0));
+    assert_eq!(row(&again, "alice")["result"], "unchanged");
+    assert_eq!(row(&again, "bob")["result"], "unchanged");
+    assert_eq!(records(&house).await, before);
 }
