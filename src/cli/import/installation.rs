@@ -2,9 +2,11 @@
 
 use std::io::{BufReader, Seek as _, SeekFrom};
 
+use super::super::acts::Record;
 use super::super::{Failure, Output, export, input};
+use super::planned::Planned;
 use super::report::Report;
-use super::{ImportArgs, Work, how, opened, unreadable};
+use super::{ImportArgs, Kind, Work, how, opened, unreadable};
 use crate::config::Config;
 use crate::moving::{self, Coming, Entry, FileError, GroupDraft, Refusal, Refused, Summary};
 use crate::names::GroupName;
@@ -17,6 +19,7 @@ pub(super) async fn run(
     args: &ImportArgs,
     config: &Config,
     vault: &Vault,
+    record: &mut Record<'_>,
     report: &mut Report,
     out: &Output,
 ) -> Result<(), Failure> {
@@ -24,6 +27,7 @@ pub(super) async fn run(
     let passphrase = input::hidden("Passphrase of the file (not shown): ")?;
     let bad = |error: FileError| Failure::new(format!("{}: {error}", args.file.display()));
     let mut coming = Coming::new();
+    let mut planned = Planned::default();
     let mut servers = std::collections::BTreeSet::new();
     let mut total = 0;
     moving::read(
@@ -32,9 +36,13 @@ pub(super) async fn run(
             let sets = match &entry {
                 Entry::Group(group) => {
                     coming.insert(group.name.clone());
+                    planned.group(&group.name);
                     &group.sets
                 }
-                Entry::User(draft) => &draft.sets,
+                Entry::User(draft) => {
+                    planned.user(draft);
+                    &draft.sets
+                }
             };
             servers.extend(sets.iter().map(|set| set.server.clone()));
             total += 1;
@@ -51,6 +59,9 @@ pub(super) async fn run(
         ));
     }
     report.note(export::NOT_INSIDE);
+    if !args.dry_run {
+        record.begin(planned.deed(args, Kind::Cloakroom)).await?;
+    }
     file.seek(SeekFrom::Start(0))
         .map_err(|why| unreadable(&args.file, &why))?;
     let again = PassphraseReader::new(file, &passphrase)?;
