@@ -119,10 +119,7 @@ async fn an_act_is_recorded_the_same_over_http_and_by_a_command() {
         ),
         (
             ("PUT", "/users/u/limits", json!({"rate": 5})),
-            (
-                "user update u --rate 5 --burst default --daily default --concurrent default",
-                "",
-            ),
+            ("user update u --rate 5", ""),
         ),
         (
             ("PUT", "/users/u/acts-for", json!({"patterns": ["v*"]})),
