@@ -95,7 +95,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "admin",
-        &["identity", "names", "proxy", "store", "usage", "vault"],
+        &[
+            "audit", "identity", "names", "proxy", "store", "usage", "vault",
+        ],
     ),
     (
         "serve",

@@ -9,11 +9,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Shared;
-use super::acts::Deed;
 use super::auth::{Administrator, Reader};
 use super::body::{At, Json};
 use super::problem::Problem;
 use super::words::{Glob, Group, User};
+use crate::audit::{Act, Deed};
 use crate::vault::{Access, AccessChange, GroupChange, Limits, UserChange};
 
 pub(super) fn router() -> OpenApiRouter<Shared> {
@@ -130,13 +130,6 @@ impl AccessDocument {
     }
 }
 
-fn detail(body: &AccessToSet) -> serde_json::Value {
-    json!({
-        "allowed_mcps": body.allowed_mcps, "blocked_mcps": body.blocked_mcps,
-        "allowed_tools": body.allowed_tools, "blocked_tools": body.blocked_tools,
-    })
-}
-
 /// Show what a user may use
 #[utoipa::path(get, path = "/users/{user}/mcp-access", tag = "access",
     responses((status = 200, description = "The lists", body = AccessDocument)))]
@@ -158,9 +151,10 @@ async fn set_of_user(
     At(name): At<User>,
     Json(body): Json<AccessToSet>,
 ) -> Result<Answer<AccessDocument>, Problem> {
-    let deed = Deed::new("user.access", &name.0).with(detail(&body));
+    let access = AccessChange::from(body);
+    let deed = Deed::access(&(&name.0).into(), &access);
     let change = UserChange {
-        access: Some(body.into()),
+        access: Some(access),
         ..UserChange::default()
     };
     let inner = desk.clone();
@@ -190,9 +184,10 @@ async fn set_of_group(
     At(name): At<Group>,
     Json(body): Json<AccessToSet>,
 ) -> Result<Answer<AccessDocument>, Problem> {
-    let deed = Deed::new("group.access", &name.0).with(detail(&body));
+    let access = AccessChange::from(body);
+    let deed = Deed::access(&(&name.0).into(), &access);
     let change = GroupChange {
-        access: Some(body.into()),
+        access: Some(access),
         ..GroupChange::default()
     };
     let inner = desk.clone();
@@ -222,9 +217,12 @@ async fn set_limits(
     At(name): At<User>,
     Json(body): Json<LimitsDocument>,
 ) -> Result<Answer<LimitsDocument>, Problem> {
-    let deed = Deed::new("user.limits", &name.0).with(json!(body));
+    let limits = Limits::from(body);
+    let deed = Deed::new(Act::UserUpdate, &name.0)
+        .changing([("limits", true)])
+        .with("limits", json!(limits));
     let change = UserChange {
-        limits: Some(body.into()),
+        limits: Some(limits),
         ..UserChange::default()
     };
     let inner = desk.clone();

@@ -1,94 +1,27 @@
-//! What administrators do, told to whoever keeps the record of it.
+//! What administrators do, recorded in the audit trail: before and after, or refused.
 
 use std::future::Future;
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use serde_json::{Value, json};
+use http::Method;
 
 use super::Desk;
 use super::auth::Actor;
 use super::problem::Problem;
+use crate::audit::{self, Act, ActorKind, Deed, Doer, Outcome, Unrecorded};
 use crate::identity::KeyId;
-use crate::vault::Role;
 
-/// Something an administrator does.
-#[derive(Debug, Clone)]
-pub struct Act {
-    /// Who: the name of the administrator's key.
-    pub actor: String,
-    /// By which right.
-    pub role: Role,
-    /// With which key.
-    pub key: KeyId,
-    /// From where; none over a Unix socket.
-    pub address: Option<IpAddr>,
-    /// What, such as `user.add`.
-    pub act: &'static str,
-    /// To whom or what: a name or an id.
-    pub target: String,
-    /// Whether its doer can call as somebody else by it.
-    pub impersonation: bool,
-    /// What else is worth knowing. No secret and no key.
-    pub detail: Value,
-}
-
-/// What could not be recorded must not be done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unrecorded;
-
-/// Keeps the record of what administrators do.
-#[async_trait]
-pub trait Acts: Send + Sync {
-    /// Before it is done. Gives a number that ties its begin to its end.
-    ///
-    /// # Errors
-    /// It cannot be recorded, and is not to be done.
-    async fn begin(&self, act: &Act) -> Result<u64, Unrecorded>;
-
-    /// After it was done, or was not: with the status of the answer.
-    async fn end(&self, act: &Act, number: u64, status: u16);
-}
-
-/// Keeps no record.
-pub struct NoActs;
-
-#[async_trait]
-impl Acts for NoActs {
-    async fn begin(&self, _act: &Act) -> Result<u64, Unrecorded> {
-        Ok(0)
-    }
-
-    async fn end(&self, _act: &Act, _number: u64, _status: u16) {}
-}
-
-/// What is to be done, before it is known who does it.
-pub(super) struct Deed {
-    act: &'static str,
-    target: String,
-    impersonation: bool,
-    detail: Value,
-}
-
-impl Deed {
-    pub(super) fn new(act: &'static str, target: impl ToString) -> Self {
-        Self {
-            act,
-            target: target.to_string(),
-            impersonation: false,
-            detail: json!({}),
-        }
-    }
-
-    pub(super) fn with(self, detail: Value) -> Self {
-        Self { detail, ..self }
-    }
-
-    pub(super) fn impersonating(self, impersonation: bool) -> Self {
-        Self {
-            impersonation,
-            ..self
+impl Actor {
+    /// As the trail has it.
+    pub(super) fn doer(&self) -> Doer {
+        Doer {
+            actor: audit::Actor {
+                kind: ActorKind::AdminKey,
+                name: self.name.as_str().into(),
+                role: Some(self.role.as_str()),
+                key: Some(self.key.clone()),
+            },
+            address: self.address,
         }
     }
 }
@@ -102,25 +35,72 @@ impl Desk {
         deed: Deed,
         work: impl Future<Output = Result<T, Problem>> + Send + 'static,
     ) -> Result<T, Problem> {
-        let act = Act {
-            actor: actor.name.clone(),
-            role: actor.role,
-            key: actor.key.clone(),
-            address: actor.address,
-            act: deed.act,
-            target: deed.target,
-            impersonation: deed.impersonation,
-            detail: deed.detail,
-        };
-        let desk = self.clone();
+        self.issue(actor, deed, work, |_| None).await
+    }
+
+    /// As [`Desk::act`], where a key is made: the trail is to know which.
+    pub(super) async fn issue<T: Send + 'static>(
+        self: &Arc<Self>,
+        actor: &Actor,
+        deed: Deed,
+        work: impl Future<Output = Result<T, Problem>> + Send + 'static,
+        key: fn(&T) -> Option<&KeyId>,
+    ) -> Result<T, Problem> {
+        let (desk, doer) = (self.clone(), actor.doer());
         let done = tokio::spawn(async move {
-            let began = desk.acts.begin(&act).await;
-            let number = began.map_err(|Unrecorded| Problem::unrecorded())?;
+            let began = desk.trail.begin(doer, deed).await;
+            let mut doing = began.map_err(|_: Unrecorded| Problem::unrecorded())?;
             let done = work.await;
-            let status = done.as_ref().map_or_else(Problem::status, |_| 200);
-            desk.acts.end(&act, number, status).await;
+            if let Some(key) = done.as_ref().ok().and_then(key) {
+                doing.learn_key(key);
+            }
+            let outcome = done.as_ref().map_or_else(outcome, |_| Outcome::Done);
+            doing.end(outcome);
             done
         });
         done.await.unwrap_or_else(|_| Err(Problem::internal()))
     }
+}
+
+fn outcome(problem: &Problem) -> Outcome {
+    match problem.status() {
+        0..500 => Outcome::Refused,
+        _ => Outcome::Failed,
+    }
+}
+
+/// What a request would do that is refused before it is read; nothing, if it only looks.
+pub(super) fn act_of(method: &Method, path: &str) -> Option<Act> {
+    Some(match (method.as_str(), path) {
+        ("POST", "/users") => Act::UserAdd,
+        ("DELETE", "/users/{user}") => Act::UserDelete,
+        ("PATCH", "/users/{user}/enable") => Act::UserEnable,
+        ("PATCH", "/users/{user}") | ("PUT", "/users/{user}/limits" | "/users/{user}/acts-for") => {
+            Act::UserUpdate
+        }
+        ("PUT", "/users/{user}/mcp-access" | "/groups/{group}/mcp-access") => Act::AccessSet,
+        ("POST", "/users/{user}/keys") => Act::KeyIssue,
+        ("POST", "/keys/revoke") | ("DELETE", "/keys/{key_id}") => Act::KeyRevoke,
+        ("POST", "/groups") => Act::GroupAdd,
+        ("PATCH", "/groups/{group}") => Act::GroupUpdate,
+        ("DELETE", "/groups/{group}") => Act::GroupDelete,
+        ("PUT", "/groups/{group}/members/{user}") => Act::GroupJoin,
+        ("DELETE", "/groups/{group}/members/{user}") => Act::GroupLeave,
+        ("PUT", "/users/{user}/secrets/{server}/{secret}") | ("POST", "/secrets/set") => {
+            Act::SecretSet
+        }
+        (
+            "DELETE",
+            "/users/{user}/secrets/{server}/{secret}" | "/users/{user}/secrets/{server}",
+        )
+        | ("POST", "/secrets/delete") => Act::SecretDelete,
+        ("PUT", "/groups/{group}/secrets/{server}/{secret}") => Act::GroupSecretSet,
+        (
+            "DELETE",
+            "/groups/{group}/secrets/{server}/{secret}" | "/groups/{group}/secrets/{server}",
+        ) => Act::GroupSecretDelete,
+        ("POST", "/admin/keys") => Act::AdminKeyIssue,
+        ("DELETE", "/admin/keys/{key_id}") => Act::AdminKeyRevoke,
+        _ => return None,
+    })
 }

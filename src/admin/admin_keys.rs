@@ -5,12 +5,10 @@ use axum::body::Body;
 use axum::extract::State;
 use http::Response;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::acts::Deed;
 use super::auth::Owner;
 use super::body::{Asked, At, Json};
 use super::keys::{shown_once, ttl};
@@ -18,8 +16,9 @@ use super::page::{Page, next};
 use super::problem::Problem;
 use super::words::{KeyName, User};
 use super::{Desk, Shared};
+use crate::audit::{Act, Deed};
 use crate::identity::KeyId;
-use crate::vault::{AdminKeyInfo, Role, VaultError, date};
+use crate::vault::{AdminKeyInfo, IssuedAdminKey, Role, VaultError, date};
 
 /// Keys read at once while looking for another owner.
 const PAGE: usize = 256;
@@ -175,8 +174,7 @@ async fn issue(
 ) -> Result<Response<Body>, Problem> {
     let (name, role) = (body.name.0, body.role.unwrap_or(RoleName::Admin));
     let ttl = ttl(body.ttl_days)?;
-    let detail = json!({ "role": role, "ttl_days": body.ttl_days });
-    let deed = Deed::new("admin.key.issue", &name).with(detail);
+    let deed = Deed::admin_key_issue(&name, role.into(), ttl);
     let (inner, holder) = (desk.clone(), name.clone());
     let work = async move {
         Ok(inner
@@ -184,7 +182,11 @@ async fn issue(
             .issue_admin_key(&holder, role.into(), ttl)
             .await?)
     };
-    let issued = desk.act(&actor, deed, work).await?;
+    let issued = desk
+        .issue(&actor, deed, work, |issued: &IssuedAdminKey| {
+            Some(&issued.id)
+        })
+        .await?;
     Ok(shown_once(&AdminKeyIssued {
         key: issued.key.reveal(),
         id: issued.id.as_str(),
@@ -217,7 +219,7 @@ async fn revoke(
     State(desk): State<Shared>,
     At(id): At<KeyName>,
 ) -> Result<Answer<AdminKeyDocument>, Problem> {
-    let deed = Deed::new("admin.key.revoke", &id.0);
+    let deed = Deed::revocation(Act::AdminKeyRevoke, &id.0);
     let inner = desk.clone();
     let work = async move {
         inner.leaves_an_owner(&id.0).await?;

@@ -2,14 +2,17 @@
 
 use std::net::IpAddr;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, MatchedPath, RawPathParams};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 
+use super::acts::act_of;
 use super::problem::Problem;
 use super::{CameFrom, Desk, Shared};
+use crate::audit::Deed;
 use crate::identity::{AdminKey, KeyDigest, KeyId};
+use crate::names::UserName;
 use crate::vault::Role;
 
 /// An administrator.
@@ -65,7 +68,7 @@ impl Actor {
 }
 
 impl Desk {
-    async fn actor(&self, parts: &Parts, needed: Role) -> Result<Actor, Problem> {
+    async fn actor(&self, parts: &mut Parts, needed: Role) -> Result<Actor, Problem> {
         let digest = presented(&parts.headers).ok_or_else(Problem::no_key)?;
         let found = self.vault.admin_key(&digest).await?;
         let key = found.ok_or_else(Problem::no_key)?;
@@ -78,9 +81,29 @@ impl Desk {
             key: key.id,
             address: parts.extensions.get::<CameFrom>().and_then(|from| from.0),
         };
-        actor.needs(needed)?;
+        if let Err(problem) = actor.needs(needed) {
+            if let Some(deed) = asked(parts).await {
+                self.trail.refuse(&actor.doer(), &deed);
+            }
+            return Err(problem);
+        }
         Ok(actor)
     }
+}
+
+/// What a request asks to be done, as far as its path says; nothing, if it only looks.
+async fn asked(parts: &mut Parts) -> Option<Deed> {
+    let path = parts.extensions.get::<MatchedPath>()?.clone();
+    let act = act_of(&parts.method, path.as_str())?;
+    let params = RawPathParams::from_request_parts(parts, &()).await;
+    let params = params.as_ref().ok().into_iter().flatten();
+    // What has the form of no name may be anything, a secret too.
+    let target = params
+        .map(|(_, name)| name)
+        .next()
+        .filter(|name| UserName::parse(name).is_ok());
+    let route = format!("{} {}", parts.method, path.as_str());
+    Some(Deed::new(act, target.unwrap_or_default()).with("route", route))
 }
 
 /// The digest of the one key a request carries. No I/O.

@@ -4,19 +4,18 @@ use axum::Json as Answer;
 use axum::extract::State;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Shared;
-use super::acts::Deed;
 use super::auth::{Administrator, Reader};
 use super::body::{Asked, At, Json};
 use super::page::{Page, next};
 use super::problem::Problem;
 use super::users::{Deleted, UserDocument, UserList};
 use super::words::{self, Glob, given};
+use crate::audit::{Act, Deed};
 use crate::vault::{Group, GroupChange, GroupId, UserId, date};
 
 pub(super) fn router() -> OpenApiRouter<Shared> {
@@ -110,7 +109,8 @@ async fn add(
     State(desk): State<Shared>,
     Json(body): Json<GroupToAdd>,
 ) -> Result<(StatusCode, Answer<GroupDocument>), Problem> {
-    let deed = Deed::new("group.add", &body.name.0);
+    let deed = Deed::new(Act::GroupAdd, &body.name.0)
+        .changing([("description", body.description.is_some())]);
     let inner = desk.clone();
     let work = async move {
         Ok(inner
@@ -162,7 +162,8 @@ async fn change(
         description: body.description,
         ..GroupChange::default()
     };
-    let deed = Deed::new("group.change", &name.0);
+    let deed = Deed::new(Act::GroupUpdate, &name.0)
+        .changing([("description", change.description.is_some())]);
     let inner = desk.clone();
     let work = async move { Ok(inner.vault.update_group(&name.0, &change).await?) };
     let group = desk.act(&actor, deed, work).await?;
@@ -177,7 +178,7 @@ async fn delete(
     State(desk): State<Shared>,
     At(name): At<words::Group>,
 ) -> Result<Answer<Deleted>, Problem> {
-    let deed = Deed::new("group.delete", &name.0);
+    let deed = Deed::new(Act::GroupDelete, &name.0);
     let inner = desk.clone();
     let work = async move {
         inner.vault.delete_group(&name.0).await?;
@@ -210,7 +211,7 @@ async fn add_member(
     State(desk): State<Shared>,
     At((group, user)): At<(words::Group, words::User)>,
 ) -> Result<Answer<Membership>, Problem> {
-    let deed = Deed::new("group.member.add", &group.0).with(json!({ "user": user.0.as_str() }));
+    let deed = Deed::members(Act::GroupJoin, &group.0, std::slice::from_ref(&user.0));
     let inner = desk.clone();
     let work = async move {
         inner.vault.add_member(&group.0, &user.0).await?;
@@ -232,7 +233,7 @@ async fn remove_member(
     State(desk): State<Shared>,
     At((group, user)): At<(words::Group, words::User)>,
 ) -> Result<Answer<Membership>, Problem> {
-    let deed = Deed::new("group.member.remove", &group.0).with(json!({ "user": user.0.as_str() }));
+    let deed = Deed::members(Act::GroupLeave, &group.0, std::slice::from_ref(&user.0));
     let inner = desk.clone();
     let work = async move {
         inner.vault.remove_member(&group.0, &user.0).await?;

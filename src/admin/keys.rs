@@ -9,22 +9,21 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use zeroize::Zeroizing;
 
 use super::access::LimitsDocument;
-use super::acts::Deed;
 use super::auth::{Administrator, Reader};
 use super::body::{Asked, At, Hidden, Json};
 use super::page::Page;
 use super::problem::Problem;
 use super::words::{KeyLabel, KeyName, Profile, User};
 use super::{Desk, Shared};
+use crate::audit::{Act, Deed};
 use crate::identity::KeyDigest;
-use crate::vault::{KeyInfo, KeyRequest, Role, date};
+use crate::vault::{IssuedKey, KeyInfo, KeyRequest, Role, date};
 
 pub(super) fn router() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
@@ -157,9 +156,13 @@ async fn issue(
     Json(body): Json<KeyToIssue>,
 ) -> Result<Response<Body>, Problem> {
     let user = user.0;
-    let is_other = actor.name != user.as_str();
-    if is_other {
-        actor.needs(Role::Owner)?;
+    // Whom he calls himself decides what he may, and nothing of what is recorded: the key is a user's.
+    if actor.name != user.as_str()
+        && let Err(problem) = actor.needs(Role::Owner)
+    {
+        let deed = Deed::key_issue(&user, &KeyRequest::default());
+        desk.trail.refuse(&actor.doer(), &deed);
+        return Err(problem);
     }
     let ttl = ttl(body.ttl_days)?;
     let request = KeyRequest {
@@ -168,13 +171,12 @@ async fn issue(
         profile: body.profile.map(|profile| profile.0),
         limits: body.limits.map(Into::into).unwrap_or_default(),
     };
-    let detail = json!({ "ttl_days": body.ttl_days, "profile": request.profile.as_ref().map(ToString::to_string) });
-    let deed = Deed::new("key.issue", &user)
-        .with(detail)
-        .impersonating(is_other);
+    let deed = Deed::key_issue(&user, &request);
     let (inner, name) = (desk.clone(), user.clone());
     let work = async move { Ok(inner.vault.issue_key(&name, request).await?) };
-    let issued = desk.act(&actor, deed, work).await?;
+    let issued = desk
+        .issue(&actor, deed, work, |issued: &IssuedKey| Some(&issued.id))
+        .await?;
     Ok(shown_once(&KeyIssued {
         status: "created",
         username: user.as_str(),
@@ -225,7 +227,7 @@ async fn revoke(
         }
         _ => return Err(Problem::wrong("send either `api_key` or `key_id`")),
     };
-    let deed = Deed::new("key.revoke", digest.key_id());
+    let deed = Deed::revocation(Act::KeyRevoke, &digest.key_id());
     let inner = desk.clone();
     let work = async move {
         let key = inner.vault.revoke_digest(&digest).await?;
@@ -250,7 +252,7 @@ async fn revoke_id(
     desk: &Shared,
     id: KeyName,
 ) -> Result<Answer<KeyDocument>, Problem> {
-    let deed = Deed::new("key.revoke", &id.0);
+    let deed = Deed::revocation(Act::KeyRevoke, &id.0);
     let inner = desk.clone();
     let work = async move {
         let key = inner.vault.revoke_key(&id.0).await?;

@@ -1,12 +1,12 @@
 //! The admin API: users, groups, keys, access and secrets, as JSON over HTTP. Thin over the [`Vault`].
 //!
 //! A request passes `guard` (Host and Origin), then `auth` (an administrator's key, and what its role may do),
-//! then its handler. Whatever changes something goes through [`acts`], so that it is recorded or not done.
+//! then its handler. Whatever changes something goes through `acts`, so that it is recorded or not done.
 //! Every error is a problem document (RFC 9457) made by `problem`. What the routes take and answer is
 //! said once, by the types of the handlers: they parse, and `openapi` describes them.
 
 mod access;
-pub mod acts;
+mod acts;
 mod admin_keys;
 mod auth;
 mod body;
@@ -35,10 +35,10 @@ use http::{Request, Response};
 use tokio::time::timeout;
 use tower_service::Service as _;
 
-use acts::Acts;
 pub use in_force::{InForce, Known, Server};
 use problem::Problem;
 
+use crate::audit::Trail;
 use crate::vault::Vault;
 
 /// How long one request may take.
@@ -50,8 +50,8 @@ pub struct Settings {
     pub vault: Vault,
     /// What the configuration in force says.
     pub known: Arc<Known>,
-    /// What is told of everything that is changed.
-    pub acts: Box<dyn Acts>,
+    /// Where everything that is changed is recorded.
+    pub trail: Trail,
     /// Whether the store is heard.
     pub is_ready: Box<dyn Fn() -> bool + Send + Sync>,
 }
@@ -66,7 +66,7 @@ pub struct Admin {
 struct Desk {
     vault: Vault,
     known: Arc<Known>,
-    acts: Box<dyn Acts>,
+    trail: Trail,
     is_ready: Box<dyn Fn() -> bool + Send + Sync>,
     since: Instant,
 }
@@ -84,7 +84,7 @@ impl Admin {
         let desk = Desk {
             vault: settings.vault,
             known: settings.known.clone(),
-            acts: settings.acts,
+            trail: settings.trail,
             is_ready: settings.is_ready,
             since: Instant::now(),
         };

@@ -3,18 +3,17 @@
 use axum::Json as Answer;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::acts::Deed;
 use super::auth::{Actor, Administrator, Reader};
 use super::body::{Asked, At, Hidden, Json};
 use super::page::Page;
 use super::problem::Problem;
 use super::words::{Group, Profile, Secret, Server, User};
 use super::{Desk, Shared};
+use crate::audit::Deed;
 use crate::names::{ProfileName, SecretName, ServerName};
 use crate::vault::{Owner, SecretInfo, date};
 
@@ -136,14 +135,6 @@ impl Target {
         }
     }
 
-    fn deed(&self, act: &'static str) -> Deed {
-        let detail = json!({
-            "owner": self.owner.kind(), "server": self.server.as_str(), "profile": self.profile.as_str(),
-            "name": self.name.as_ref().map(SecretName::as_str),
-        });
-        Deed::new(act, self.owner.name()).with(detail)
-    }
-
     fn changed(self, status: &'static str) -> SecretChanged {
         SecretChanged {
             status,
@@ -211,7 +202,13 @@ async fn set(
             names.join(", ")
         )
     });
-    let deed = target.deed("secret.set");
+    let Target {
+        owner,
+        server,
+        profile,
+        ..
+    } = &target;
+    let deed = Deed::secret_set(owner, server, profile, &name);
     let inner = desk.clone();
     let work = async move {
         let Target {
@@ -235,7 +232,13 @@ async fn delete(
     actor: &Actor,
     target: Target,
 ) -> Result<Answer<SecretChanged>, Problem> {
-    let deed = target.deed("secret.delete");
+    let Target {
+        owner,
+        server,
+        profile,
+        name,
+    } = &target;
+    let deed = Deed::secret_delete(owner, server, profile, name.as_ref());
     let inner = desk.clone();
     let work = async move {
         let Target {

@@ -4,19 +4,19 @@ use axum::Json as Answer;
 use axum::extract::State;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::access::LimitsDocument;
-use super::acts::Deed;
 use super::auth::{Administrator, Owner, Reader};
 use super::body::{Asked, At, Json};
 use super::page::{Page, next};
 use super::problem::Problem;
 use super::words::{self, Glob, Mail, given};
 use super::{Desk, Shared};
+use crate::audit::{Act, Deed};
 use crate::store::Settled;
 use crate::vault::{NewUser, User, UserChange, UserId, date};
 
@@ -218,6 +218,14 @@ async fn add(
     Json(body): Json<UserToAdd>,
 ) -> Result<(StatusCode, Answer<UserDocument>), Problem> {
     let name = body.username.0;
+    let deed = Deed::new(Act::UserAdd, &name).changing([
+        ("email", body.email.is_some()),
+        ("description", body.description.is_some()),
+        ("notes", body.notes.is_some()),
+        ("metadata", body.metadata.is_some()),
+        ("limits", body.limits.is_some()),
+        ("disabled", body.enabled == Some(false)),
+    ]);
     let new = NewUser {
         email: body.email.map(|email| email.0.to_string()),
         description: body.description,
@@ -227,7 +235,6 @@ async fn add(
         disabled: body.enabled == Some(false),
         ..NewUser::default()
     };
-    let deed = Deed::new("user.add", &name);
     let inner = desk.clone();
     let work = async move { Ok(inner.vault.add_user(&name, new).await?) };
     let user = desk.act(&actor, deed, work).await?;
@@ -292,7 +299,12 @@ async fn change(
         metadata: body.metadata,
         ..UserChange::default()
     };
-    let deed = Deed::new("user.change", &name.0);
+    let deed = Deed::new(Act::UserUpdate, &name.0).changing([
+        ("email", change.email.is_some()),
+        ("description", change.description.is_some()),
+        ("notes", change.notes.is_some()),
+        ("metadata", change.metadata.is_some()),
+    ]);
     let inner = desk.clone();
     let work = async move { inner.change_user(&name, &change).await };
     desk.act(&actor, deed, work).await.map(Answer)
@@ -306,7 +318,7 @@ async fn delete(
     State(desk): State<Shared>,
     At(name): At<words::User>,
 ) -> Result<Answer<Deleted>, Problem> {
-    let deed = Deed::new("user.delete", &name.0);
+    let deed = Deed::new(Act::UserDelete, &name.0);
     let inner = desk.clone();
     let work = async move {
         inner.vault.delete_user(&name.0).await?;
@@ -328,12 +340,12 @@ async fn enable(
         disabled: Some(!body.enabled),
         ..UserChange::default()
     };
-    let deed = if body.enabled {
-        "user.enable"
+    let act = if body.enabled {
+        Act::UserEnable
     } else {
-        "user.disable"
+        Act::UserDisable
     };
-    let deed = Deed::new(deed, &name.0);
+    let deed = Deed::new(act, &name.0);
     let inner = desk.clone();
     let work = async move { inner.change_user(&name, &change).await };
     desk.act(&actor, deed, work).await.map(Answer)
@@ -348,14 +360,14 @@ async fn set_acts_for(
     At(name): At<words::User>,
     Json(body): Json<ActsFor>,
 ) -> Result<Answer<UserDocument>, Problem> {
-    let detail = json!({ "patterns": body.patterns });
+    let patterns = Glob::patterns(body.patterns);
+    let deed = Deed::new(Act::UserUpdate, &name.0)
+        .changing([("acts_for", true)])
+        .acting_for(Some(&patterns));
     let change = UserChange {
-        acts_for: Some(Glob::patterns(body.patterns)),
+        acts_for: Some(patterns),
         ..UserChange::default()
     };
-    let deed = Deed::new("user.acts-for", &name.0)
-        .with(detail)
-        .impersonating(true);
     let inner = desk.clone();
     let work = async move { inner.change_user(&name, &change).await };
     desk.act(&actor, deed, work).await.map(Answer)

@@ -6,8 +6,9 @@ use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Serialize, Serializer};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
+use super::act::Act;
 use super::line::MARK;
 use crate::identity::KeyId;
 use crate::names::{ProfileName, SecretName, ServerName};
@@ -152,7 +153,7 @@ pub struct Admin {
     /// Who.
     pub actor: Actor,
     /// What: `user.add`, `key.issue`, …
-    pub act: &'static str,
+    pub act: Act,
     /// To whom or what.
     pub target: Text,
     /// What else is to be known of it; nothing that is secret.
@@ -238,22 +239,51 @@ impl fmt::Display for Text {
     }
 }
 
-/// Facts of an administrative act, 8 KiB of JSON at most; of more only the length is kept.
+/// Facts of an administrative act, 8 KiB of JSON at most; of what is longer the beginning, and how much more
+/// there was.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Detail(Value);
 
 impl From<Value> for Detail {
     fn from(facts: Value) -> Self {
-        let text = facts.to_string();
-        if text.len() > DETAIL_MAX {
-            return Self(serde_json::json!({ "left_out": text.len() }));
+        let whole = facts.to_string();
+        if whole.len() <= DETAIL_MAX {
+            // What begins a record begins nothing else, so that a line in which two were joined can be parted.
+            return Self(if whole.contains(MARK) {
+                Value::String(whole)
+            } else {
+                facts
+            });
         }
-        // What begins a record begins nothing else, so that a line in which two were joined can be parted.
-        if text.contains(MARK) {
-            return Self(Value::String(text));
-        }
-        Self(facts)
+        let fewer = std::iter::successors(Some(LISTED), |most| (*most > 1).then_some(most / 2));
+        let mut short = fewer.map(|most| shortened(&facts, most));
+        let short = short.find(|short| {
+            let text = short.to_string();
+            text.len() <= DETAIL_MAX && !text.contains(MARK)
+        });
+        Self(short.unwrap_or_else(|| json!({ "left_out": whole.len() })))
     }
+}
+
+/// Facts with the first `most` entries of each list, the others counted under `unlisted`, and with texts cut.
+fn shortened(facts: &Value, most: usize) -> Value {
+    let Value::Object(facts) = facts else {
+        return facts.clone();
+    };
+    let (mut short, mut unlisted) = (Map::new(), Map::new());
+    for (name, fact) in facts {
+        let fact = match fact {
+            Value::Array(list) if list.len() > most => {
+                unlisted.insert(name.clone(), (list.len() - most).into());
+                list[..most].into()
+            }
+            Value::String(text) => json!(Text::from(text.as_str())),
+            fact => fact.clone(),
+        };
+        short.insert(name.clone(), fact);
+    }
+    short.insert("unlisted".to_owned(), Value::Object(unlisted));
+    Value::Object(short)
 }
 
 fn shown<T: fmt::Display, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
@@ -276,8 +306,6 @@ fn is_zero(number: &usize) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     // Fails when a list or a text is as long as its sender likes.
@@ -294,8 +322,29 @@ mod tests {
             (&json["tools"], &json["unlisted"]),
             (&json!(["t"]), &json!(8))
         );
-        let detail = Detail::from(json!({ "note": "x".repeat(9000) }));
-        assert_eq!(detail.0, json!({ "left_out": 9011 }));
+        let nested = json!({ "note": { "text": "x".repeat(9000) } });
+        assert_eq!(Detail::from(nested).0, json!({ "left_out": 9022 }));
+    }
+
+    // Fails when all of a long list is left out, or nobody says how much of it is.
+    #[test]
+    fn of_long_lists_the_first_are_kept_and_the_others_counted() {
+        let users: Vec<_> = (0..2000).map(|n| format!("user-{n:04}")).collect();
+        let detail = Detail::from(json!({ "users": users, "note": "x".repeat(9000) })).0;
+        assert_eq!(detail["users"], json!(users[..32]));
+        assert_eq!(detail["unlisted"], json!({ "users": 1968 }));
+        assert_eq!(detail["note"].as_str().unwrap().len(), TEXT_MAX);
+        // Fewer of what is longer.
+        let pattern = "p".repeat(250);
+        let lists = ["a", "b", "c", "d"].map(|name| (name, vec![&pattern; 256]));
+        let facts: Map<_, _> = lists
+            .map(|(name, list)| (name.to_owned(), json!(list)))
+            .into_iter()
+            .collect();
+        let detail = Detail::from(Value::Object(facts)).0;
+        assert!(detail.to_string().len() <= DETAIL_MAX);
+        assert_eq!(detail["d"].as_array().unwrap().len(), 4);
+        assert_eq!(detail["unlisted"]["d"], 252);
     }
 
     #[test]

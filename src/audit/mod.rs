@@ -1,7 +1,7 @@
 //! The audit trail: who did what, by which key, with whose secrets; and that nobody changed it since.
 //!
-//! A record when a request is about to be forwarded, one when it ended, and one for each administrative
-//! act, as lines of JSON ([`line`] has the form). Never a value of a secret, never a key.
+//! A record when a request is about to be forwarded and one when it ended, and the same for each administrative
+//! act ([`Act`] has their names), as lines of JSON ([`line`] has the form). Never a value of a secret, never a key.
 //!
 //! Rules:
 //!
@@ -14,6 +14,8 @@
 //! 5. The key of a chain comes from the keyring's `index` key, which every sidecar has: whoever holds any
 //!    keyring of the installation can check the trail, and forge it.
 
+mod act;
+mod deed;
 mod event;
 mod lane;
 mod line;
@@ -23,6 +25,8 @@ mod trail;
 pub mod verify;
 mod writer;
 
+pub use act::Act;
+pub use deed::{Deed, Doer, Doing};
 pub use event::{
     Actor, ActorKind, Admin, Called, Detail, End, Event, Outcome, Owner, SecretUsed, Start, Text,
 };

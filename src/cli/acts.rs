@@ -1,100 +1,124 @@
-//! Commands that change something, as the audit trail has them: what is done, to whom, and whether it lets
+//! Commands that change something, recorded in the audit trail: what is done, to whom, and whether it lets
 //! anybody pass for somebody else. No value of a secret, and no key, is in any of it.
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 
 use super::admin::{AdminCommand, AdminKeyCommand};
 use super::args::{
-    AccessCommand, Command, GroupCommand, GroupSecretCommand, KeyCommand, KeyringCommand,
-    SecretCommand, StoreCommand, UserCommand,
+    AccessCommand, AccessSet, Bound, Command, GroupCommand, GroupSecretCommand, KeyCommand,
+    KeyringCommand, LimitArgs, SecretCommand, StoreCommand, UserCommand, UserUpdate, patterns,
 };
 use super::open::{self, Source};
 use super::{Failure, Output, trail};
-use crate::audit::{Actor, ActorKind, Admin, Event, Outcome, Trail};
-use crate::config::KeyringSource;
+use crate::audit::{Act, Actor, ActorKind, Deed, Doer, Doing, Outcome, Trail};
+use crate::config::{Config, KeyringSource};
+use crate::identity::KeyId;
+use crate::names::{Pattern, SecretName};
 use crate::store::Store;
 use crate::sys;
-use crate::vault::Vault;
+use crate::vault::{AccessChange, Owner, Vault};
 
-/// What a command does.
-struct Act {
-    act: &'static str,
-    target: String,
-    detail: Value,
-    impersonation: bool,
+/// Records of one act: when it begins, and when it ended.
+const RECORDS: u64 = 2;
+
+/// The record of what one command does.
+pub(super) struct Record<'a> {
+    from: &'a Source,
+    out: &'a Output,
+    doing: Option<(Doing, Opened)>,
+    /// Why it is done without a record.
+    unrecorded: Option<String>,
 }
 
-impl Act {
-    fn new(act: &'static str, target: impl ToString) -> Self {
+impl<'a> Record<'a> {
+    pub(super) fn new(from: &'a Source, out: &'a Output) -> Self {
         Self {
-            act,
-            target: target.to_string(),
-            detail: Value::Null,
-            impersonation: false,
+            from,
+            out,
+            doing: None,
+            unrecorded: None,
         }
     }
 
-    fn with(self, detail: Value) -> Self {
-        Self { detail, ..self }
+    /// Records that something is about to be done.
+    ///
+    /// # Errors
+    /// It has to be recorded, and cannot be: it must not be done.
+    pub(super) async fn begin(&mut self, deed: Deed) -> Result<(), Failure> {
+        let config = match self.from.load() {
+            Ok(config) => config,
+            // Most commands say so themselves; some need to know no more than where the store is.
+            Err(_) => {
+                self.unrecorded = Some("the configuration cannot be used".to_owned());
+                return Ok(());
+            }
+        };
+        let refused = |why: &str| {
+            Failure::new(format!(
+                "nothing was done, for [audit] required is set and the audit trail cannot be written: {why}"
+            ))
+        };
+        let opened = match opened(&config).await {
+            Ok(opened) => opened,
+            Err(why) if config.audit.required => return Err(refused(&why.to_string())),
+            Err(why) => {
+                self.unrecorded = Some(why.to_string());
+                return Ok(());
+            }
+        };
+        if !opened.trail.is_kept() {
+            return Ok(());
+        }
+        match opened.trail.begin(doer(), deed).await {
+            Ok(doing) => {
+                self.doing = Some((doing, opened));
+                Ok(())
+            }
+            Err(why) => {
+                opened.close().await;
+                Err(refused(&why.to_string()))
+            }
+        }
     }
 
-    /// What the trail is told, once before and once after it.
-    fn event(&self, request: u64, outcome: Outcome) -> Event {
-        Event::Admin(Admin {
-            request,
-            actor: Actor {
-                kind: ActorKind::CommandLine,
-                name: format!("uid {}", sys::user()).into(),
-                role: None,
-                key: None,
-            },
-            act: self.act,
-            target: self.target.as_str().into(),
-            detail: self.detail.clone().into(),
-            impersonation: self.impersonation,
-            outcome,
-            address: None,
-        })
+    /// What is known only since it was done.
+    pub(super) fn learn(&mut self, name: &'static str, fact: impl Into<Value>) {
+        if let Some((doing, _)) = &mut self.doing {
+            doing.learn(name, fact);
+        }
     }
-}
 
-/// Runs a command, and records it if it changes something. One that has to be recorded and cannot be is
-/// not run.
-pub(super) async fn recorded(
-    command: &Command,
-    from: &Source,
-    out: &Output,
-    run: impl Future<Output = Result<(), Failure>>,
-) -> Result<(), Failure> {
-    let Some(act) = act(command) else {
-        return run.await;
-    };
-    // A configuration that cannot be used is the command's to tell.
-    let Some(opened) = opened(from, out).await? else {
-        return run.await;
-    };
-    let trail = &opened.trail;
-    let number = trail.next_request();
-    let begun = trail.record(act.event(number, Outcome::Begun)).await;
-    if begun.is_err() && trail.is_required() {
+    /// The key that was issued.
+    pub(super) fn learn_key(&mut self, id: &KeyId) {
+        if let Some((doing, _)) = &mut self.doing {
+            doing.learn_key(id);
+        }
+    }
+
+    /// Records what came of it.
+    pub(super) async fn end(self, done: &Result<(), Failure>) {
+        if let (Some(why), Ok(())) = (&self.unrecorded, done) {
+            self.out
+                .note(&format!("this was not recorded in the audit trail: {why}"));
+        }
+        let Some((doing, opened)) = self.doing else {
+            return;
+        };
+        doing.end(match done {
+            Ok(()) => Outcome::Done,
+            Err(_) => Outcome::Failed,
+        });
+        let trail = opened.trail.clone();
         opened.close().await;
-        return Err(Failure::new(
-            "the audit trail cannot be written, and [audit] required is set: nothing was done",
-        ));
+        let figures = trail.figures();
+        if figures.iter().any(|sink| sink.written < RECORDS) {
+            self.out.note(
+                "this was not recorded in the audit trail, which cannot be written: see [audit]",
+            );
+        }
     }
-    let done = run.await;
-    let outcome = match &done {
-        Ok(()) => Outcome::Done,
-        Err(_) => Outcome::Failed,
-    };
-    let ended = trail.record(act.event(number, outcome)).await;
-    if begun.is_err() || ended.is_err() {
-        out.note("this was not recorded in the audit trail, which cannot be written: see [audit]");
-    }
-    opened.close().await;
-    done
 }
 
 /// The trail, and where it comes from.
@@ -118,121 +142,134 @@ impl Opened {
     }
 }
 
-/// The trail, if there is one to be written.
-async fn opened(from: &Source, out: &Output) -> Result<Option<Opened>, Failure> {
-    let Ok(config) = from.load() else {
-        return Ok(None);
-    };
-    let Ok(ring) = open::keyring(&config.keyring) else {
-        return Ok(None);
-    };
-    let Ok(store) = open::store(&config).await else {
-        return Ok(None);
-    };
-    let ring = ring.into();
-    match trail::start(&config.audit, &store, &ring).await {
-        Ok(trail) => Ok(trail.is_kept().then_some(Opened {
-            trail,
-            store,
-            source: config.keyring,
-        })),
-        Err(failure) if config.audit.required => Err(failure),
-        Err(failure) => {
-            out.note(&failure.to_string());
-            Ok(None)
-        }
+async fn opened(config: &Config) -> Result<Opened, Failure> {
+    let ring = open::keyring(&config.keyring)?.into();
+    let store = open::store(config).await?;
+    let trail = trail::start(&config.audit, &store, &ring).await?;
+    Ok(Opened {
+        trail,
+        store,
+        source: config.keyring.clone(),
+    })
+}
+
+fn doer() -> Doer {
+    Doer {
+        actor: Actor {
+            kind: ActorKind::CommandLine,
+            name: format!("uid {}", sys::user()).into(),
+            role: None,
+            key: None,
+        },
+        address: None,
     }
 }
 
-/// What a command changes; none of what only looks, or makes a new house.
-fn act(command: &Command) -> Option<Act> {
+/// What a command changes; none of what only looks, makes a new house, or knows only as it runs what it
+/// changes and begins its record itself.
+pub(super) fn deed(command: &Command) -> Option<Deed> {
     match command {
         Command::User { command } => user(command),
-        Command::Key { command } => key(command),
+        Command::Key {
+            command: KeyCommand::Revoke { id },
+        } => revocation(Act::KeyRevoke, id),
         Command::Group { command } => group(command),
-        Command::Access { command } => access(command),
+        Command::Access {
+            command: AccessCommand::Set(set),
+        } => access(set),
         Command::Secret { command } => secret(command),
         Command::Keyring { command } => match command {
-            KeyringCommand::Export { server } => Some(Act::new("keyring.export", server)),
-            KeyringCommand::Rotate { .. } => Some(Act::new("keyring.rotate", "")),
-            KeyringCommand::Retire { key } => Some(Act::new(
-                "keyring.retire",
-                key.as_deref().unwrap_or_default(),
-            )),
+            KeyringCommand::Export { server } => Some(Deed::new(Act::KeyringExport, server)),
+            KeyringCommand::Rotate { kind } => {
+                let kind = kind.map_or_else(|| "all".to_owned(), |kind| kind.to_string());
+                Some(Deed::new(Act::KeyringRotate, kind))
+            }
+            KeyringCommand::Retire { key } => {
+                let key = key.as_deref().unwrap_or("all");
+                Some(Deed::new(Act::KeyringRetire, key))
+            }
             KeyringCommand::Init => None,
         },
         Command::Admin {
-            command: AdminCommand::Key { command },
-        } => admin_key(command),
-        Command::Import(_) => Some(Act::new("import", "")),
-        Command::Export { .. } => Some(Act::new("export", "")),
-        Command::Backup { .. } => Some(Act::new("store.backup", "")),
-        Command::Store { command } => match command {
-            StoreCommand::Backup { .. } => Some(Act::new("store.backup", "")),
-            // The chain would begin in a store that is to be empty, or is not the one that is changed.
-            StoreCommand::Restore { .. } | StoreCommand::Copy { .. } | StoreCommand::Stats => None,
-        },
+            command:
+                AdminCommand::Key {
+                    command: AdminKeyCommand::Revoke { id },
+                },
+        } => revocation(Act::AdminKeyRevoke, id),
+        Command::Export { file } => Some(Deed::new(Act::Export, file.display())),
+        Command::Backup { file }
+        | Command::Store {
+            command: StoreCommand::Backup { file },
+        } => Some(Deed::new(Act::StoreBackup, file.display())),
         _ => None,
     }
 }
 
-fn user(command: &UserCommand) -> Option<Act> {
+fn user(command: &UserCommand) -> Option<Deed> {
     Some(match command {
-        UserCommand::Add { name, .. } => Act::new("user.add", name),
-        UserCommand::Update(update) => {
-            let acts_for = &update.acts_for;
-            let detail = match acts_for.is_empty() {
-                true => Value::Null,
-                false => json!({ "acts_for": acts_for }),
-            };
-            Act {
-                impersonation: acts_for.iter().any(|pattern| !pattern.is_empty()),
-                ..Act::new("user.update", &update.name).with(detail)
-            }
-        }
-        UserCommand::Disable { name } => Act::new("user.disable", name),
-        UserCommand::Enable { name } => Act::new("user.enable", name),
-        UserCommand::Delete { name, .. } => Act::new("user.delete", name),
+        UserCommand::Add {
+            name,
+            email,
+            description,
+        } => Deed::new(Act::UserAdd, name).changing([
+            ("email", email.is_some()),
+            ("description", description.is_some()),
+        ]),
+        UserCommand::Update(update) => user_update(update),
+        UserCommand::Disable { name } => Deed::new(Act::UserDisable, name),
+        UserCommand::Enable { name } => Deed::new(Act::UserEnable, name),
+        UserCommand::Delete { name, .. } => Deed::new(Act::UserDelete, name),
         UserCommand::List { .. } | UserCommand::Show { .. } => return None,
     })
 }
 
-fn key(command: &KeyCommand) -> Option<Act> {
-    Some(match command {
-        KeyCommand::Issue { user, name, .. } => Act {
-            // Whoever runs a command here holds the keyring, and is none of the users.
-            impersonation: true,
-            ..Act::new("key.issue", user).with(json!({ "key_name": name }))
-        },
-        // One that is given itself stands on standard input; its id is told by the command.
-        KeyCommand::Revoke { id } => Act::new("key.revoke", key_id(id)),
-        KeyCommand::List { .. } => return None,
-    })
+fn user_update(update: &UserUpdate) -> Deed {
+    let limits = limits(&update.limits);
+    let deed = Deed::new(Act::UserUpdate, &update.name).changing([
+        ("email", update.email.is_some()),
+        ("description", update.description.is_some()),
+        ("notes", update.notes.is_some()),
+        ("metadata", update.metadata.is_some()),
+        ("limits", !limits.is_empty()),
+        ("acts_for", !update.acts_for.is_empty()),
+    ]);
+    let deed = match limits.is_empty() {
+        true => deed,
+        false => deed.with("limits", limits),
+    };
+    deed.acting_for(pattern_list(&update.acts_for).as_deref())
 }
 
-fn admin_key(command: &AdminKeyCommand) -> Option<Act> {
+/// The bounds that are named; null is as the configuration says.
+fn limits(args: &LimitArgs) -> Map<String, Value> {
+    let bounds = [
+        ("rate", args.rate),
+        ("burst", args.burst),
+        ("daily", args.daily),
+        ("concurrent", args.concurrent),
+    ];
+    let named = |(name, bound): (&str, Option<Bound>)| Some((name.to_owned(), bound?.0.into()));
+    bounds.into_iter().filter_map(named).collect()
+}
+
+/// Patterns that are to be; of what is no pattern the command says so.
+fn pattern_list(texts: &[String]) -> Option<Vec<Pattern>> {
+    patterns(texts).ok().flatten()
+}
+
+/// Of what is no id the command says so; a key itself may stand there.
+fn revocation(act: Act, id: &str) -> Option<Deed> {
+    KeyId::parse(id).map(|id| Deed::revocation(act, &id))
+}
+
+fn group(command: &GroupCommand) -> Option<Deed> {
     Some(match command {
-        AdminKeyCommand::Issue { name, role, .. } => {
-            let act = Act::new("admin_key.issue", name);
-            act.with(json!({ "role": role.as_str() }))
+        GroupCommand::Add { name, description } => {
+            Deed::new(Act::GroupAdd, name).changing([("description", description.is_some())])
         }
-        AdminKeyCommand::Revoke { id } => Act::new("admin_key.revoke", key_id(id)),
-        AdminKeyCommand::List => return None,
-    })
-}
-
-/// The id of a key; nothing where a key itself may stand.
-fn key_id(text: &str) -> &str {
-    crate::identity::KeyId::parse(text).map_or("", |_| text)
-}
-
-fn group(command: &GroupCommand) -> Option<Act> {
-    let users = |users: &[crate::names::UserName]| json!({ "users": users.iter().map(ToString::to_string).collect::<Vec<_>>() });
-    Some(match command {
-        GroupCommand::Add { name, .. } => Act::new("group.add", name),
-        GroupCommand::Join { name, users: who } => Act::new("group.join", name).with(users(who)),
-        GroupCommand::Leave { name, users: who } => Act::new("group.leave", name).with(users(who)),
-        GroupCommand::Delete { name, .. } => Act::new("group.delete", name),
+        GroupCommand::Join { name, users } => Deed::members(Act::GroupJoin, name, users),
+        GroupCommand::Leave { name, users } => Deed::members(Act::GroupLeave, name, users),
+        GroupCommand::Delete { name, .. } => Deed::new(Act::GroupDelete, name),
         GroupCommand::Secret { command } => match command {
             GroupSecretCommand::Set {
                 group,
@@ -240,7 +277,7 @@ fn group(command: &GroupCommand) -> Option<Act> {
                 profile,
                 name,
                 ..
-            } => Act::new("group.secret.set", group).with(of_secret(server, profile, Some(name))),
+            } => Deed::secret_set(&group.into(), server, profile, &secret_name(name)?),
             GroupSecretCommand::Delete {
                 group,
                 server,
@@ -248,8 +285,8 @@ fn group(command: &GroupCommand) -> Option<Act> {
                 name,
                 ..
             } => {
-                let detail = of_secret(server, profile, name.as_deref());
-                Act::new("group.secret.delete", group).with(detail)
+                let name = secret_name_if_any(name.as_deref())?;
+                Deed::secret_delete(&group.into(), server, profile, name.as_ref())
             }
             GroupSecretCommand::List { .. } => return None,
         },
@@ -257,23 +294,22 @@ fn group(command: &GroupCommand) -> Option<Act> {
     })
 }
 
-fn access(command: &AccessCommand) -> Option<Act> {
-    let AccessCommand::Set(set) = command else {
-        return None;
+fn access(set: &AccessSet) -> Option<Deed> {
+    let owner: Owner = match (&set.user, &set.group) {
+        (Some(user), _) => user.into(),
+        (None, Some(group)) => group.into(),
+        (None, None) => return None,
     };
-    let target = match (&set.user, &set.group) {
-        (Some(user), _) => user.to_string(),
-        (None, Some(group)) => format!("group:{group}"),
-        (None, None) => String::new(),
+    let change = AccessChange {
+        allowed_servers: pattern_list(&set.allow_server),
+        blocked_servers: pattern_list(&set.block_server),
+        allowed_tools: pattern_list(&set.allow_tool),
+        blocked_tools: pattern_list(&set.block_tool),
     };
-    let detail = json!({
-        "allow_server": set.allow_server, "block_server": set.block_server,
-        "allow_tool": set.allow_tool, "block_tool": set.block_tool,
-    });
-    Some(Act::new("access.set", target).with(detail))
+    Some(Deed::access(&owner, &change))
 }
 
-fn secret(command: &SecretCommand) -> Option<Act> {
+fn secret(command: &SecretCommand) -> Option<Deed> {
     Some(match command {
         SecretCommand::Set {
             user,
@@ -281,7 +317,7 @@ fn secret(command: &SecretCommand) -> Option<Act> {
             profile,
             name,
             ..
-        } => Act::new("secret.set", user).with(of_secret(server, profile, Some(name))),
+        } => Deed::secret_set(&user.into(), server, profile, &secret_name(name)?),
         SecretCommand::Delete {
             user,
             server,
@@ -289,15 +325,23 @@ fn secret(command: &SecretCommand) -> Option<Act> {
             name,
             ..
         } => {
-            let detail = of_secret(server, profile, name.as_deref());
-            Act::new("secret.delete", user).with(detail)
+            let name = secret_name_if_any(name.as_deref())?;
+            Deed::secret_delete(&user.into(), server, profile, name.as_ref())
         }
         SecretCommand::List { .. } => return None,
     })
 }
 
-fn of_secret(server: &impl ToString, profile: &impl ToString, name: Option<&str>) -> Value {
-    // What is no name may be the value itself.
-    let name = name.filter(|name| crate::names::SecretName::parse(name).is_ok());
-    json!({ "server": server.to_string(), "profile": profile.to_string(), "name": name })
+/// Of what is no name the command says so; it may be the value itself.
+fn secret_name(text: &str) -> Option<SecretName> {
+    SecretName::parse(text).ok()
+}
+
+/// The inner `None` is no name.
+#[allow(clippy::option_option, reason = "a wrong name is not the same as none")]
+fn secret_name_if_any(text: Option<&str>) -> Option<Option<SecretName>> {
+    match text {
+        Some(text) => secret_name(text).map(Some),
+        None => Some(None),
+    }
 }

@@ -7,10 +7,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
+use super::acts::Record;
 use super::args::ttl;
 use super::open::{self, Source};
 use super::output::{date, row, table};
 use super::{Failure, Output, settle};
+use crate::audit::Deed;
 use crate::identity::KeyId;
 use crate::names::UserName;
 use crate::vault::{AdminKeyInfo, IssuedAdminKey, Role, Vault};
@@ -53,18 +55,19 @@ pub enum AdminKeyCommand {
 pub(super) async fn run(
     command: &AdminCommand,
     from: &Source,
+    record: &mut Record<'_>,
     out: &Output,
 ) -> Result<(), Failure> {
     let AdminCommand::Key { command } = command;
     match command {
         AdminKeyCommand::Issue { name, role, ttl } => {
-            let vault = open::vault(&from.load()?).await?;
-            show_once(
-                &vault.issue_admin_key(name, *role, *ttl).await?,
-                name,
-                *role,
-                out,
-            )
+            let config = from.load()?;
+            let deed = Deed::admin_key_issue(name, *role, *ttl);
+            record.begin(deed).await?;
+            let vault = open::vault(&config).await?;
+            let issued = vault.issue_admin_key(name, *role, *ttl).await?;
+            record.learn_key(&issued.id);
+            show_once(&issued, name, *role, out)
         }
         AdminKeyCommand::List => list(&open::vault(&from.load()?).await?, out).await,
         AdminKeyCommand::Revoke { id } => {

@@ -4,16 +4,23 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
+use super::acts::Record;
 use super::args::KeyCommand;
 use super::open::{self, Source};
 use super::output::{date, row, table};
 use super::{Failure, Output, input, settle, user};
+use crate::audit::{Act, Deed};
 use crate::config::Config;
 use crate::identity::{KeyDigest, KeyId};
 use crate::names::UserName;
 use crate::vault::{IssuedKey, KeyInfo, KeyRequest, Limits, Vault};
 
-pub(super) async fn run(command: &KeyCommand, from: &Source, out: &Output) -> Result<(), Failure> {
+pub(super) async fn run(
+    command: &KeyCommand,
+    from: &Source,
+    record: &mut Record<'_>,
+    out: &Output,
+) -> Result<(), Failure> {
     let config = from.load()?;
     match command {
         KeyCommand::Issue {
@@ -23,17 +30,20 @@ pub(super) async fn run(command: &KeyCommand, from: &Source, out: &Output) -> Re
             profile,
             limits,
         } => {
-            let vault = open::vault(&config).await?;
             let request = KeyRequest {
                 name: name.clone(),
                 ttl: *ttl,
                 profile: profile.clone(),
                 limits: user::limits(Limits::default(), limits),
             };
-            show_once(&vault.issue_key(user, request).await?, user, out)
+            record.begin(Deed::key_issue(user, &request)).await?;
+            let vault = open::vault(&config).await?;
+            let issued = vault.issue_key(user, request).await?;
+            record.learn_key(&issued.id);
+            show_once(&issued, user, out)
         }
         KeyCommand::List { user } => list(&open::vault(&config).await?, user, out).await,
-        KeyCommand::Revoke { id } => revoke(&config, id, out).await,
+        KeyCommand::Revoke { id } => revoke(&config, id, record, out).await,
     }
 }
 
@@ -94,13 +104,20 @@ async fn list(vault: &Vault, user: &UserName, out: &Output) -> Result<(), Failur
     out.answer(&document, &table(&rows))
 }
 
-async fn revoke(config: &Config, id: &str, out: &Output) -> Result<(), Failure> {
+async fn revoke(
+    config: &Config,
+    id: &str,
+    record: &mut Record<'_>,
+    out: &Output,
+) -> Result<(), Failure> {
     let revoked;
     let vault;
     if id == "-" {
         let key = input::hidden("Key to revoke: ")?;
         let digest = KeyDigest::of_presented(key.trim_ascii(), &config.key_prefixes)
             .map_err(|_| Failure::new("that is not a key: its shape or its checksum is wrong"))?;
+        let deed = Deed::revocation(Act::KeyRevoke, &digest.key_id());
+        record.begin(deed).await?;
         vault = open::vault(config).await?;
         revoked = vault.revoke_digest(&digest).await?;
     } else {

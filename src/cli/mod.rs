@@ -63,31 +63,41 @@ pub fn run(args: &Args, out: &Output) -> Result<(), Failure> {
 
 async fn dispatch(args: &Args, out: &Output) -> Result<(), Failure> {
     let from = open::Source::of(args.config.as_deref());
-    let command = &args.command;
-    acts::recorded(command, &from, out, dispatched(args, &from, out)).await
+    let mut record = acts::Record::new(&from, out);
+    if let Some(deed) = acts::deed(&args.command) {
+        record.begin(deed).await?;
+    }
+    let done = dispatched(args, &from, &mut record, out).await;
+    record.end(&done).await;
+    done
 }
 
-async fn dispatched(args: &Args, from: &open::Source, out: &Output) -> Result<(), Failure> {
+async fn dispatched(
+    args: &Args,
+    from: &open::Source,
+    record: &mut acts::Record<'_>,
+    out: &Output,
+) -> Result<(), Failure> {
     match &args.command {
         Command::User { command } => user::run(command, from, out).await,
         Command::Group { command } => group::run(command, from, out).await,
         Command::Access { command } => access::run(command, from, out).await,
         Command::Usage(args) => usage::run(args, from, out).await,
-        Command::Key { command } => key::run(command, from, out).await,
+        Command::Key { command } => key::run(command, from, record, out).await,
         Command::Secret { command } => secret::run(command, from, out).await,
         Command::Keyring { command } => keyring::run(command, from, out).await,
-        Command::Store { command } => store::run(command, from, out).await,
+        Command::Store { command } => store::run(command, from, record, out).await,
         Command::Audit { command } => audit::run(command, from, out).await,
         Command::ClientConfig(args) => paste::run(args, from, out),
         Command::Explain(args) => explain::run(args, from, out).await,
         Command::Ps => ps::run(from, out).await,
         Command::Check { offline } => check::run(*offline, from, out).await,
         Command::Health { url } => health::run(url.as_ref(), from, out).await,
-        Command::Import(args) => import::run(args, from, out).await,
+        Command::Import(args) => import::run(args, from, record, out).await,
         Command::Export { file } => export::run(file, from, out).await,
         Command::Backup { file } => store::backup(file, from, out).await,
-        Command::Restore { file } => store::restore(file, from, out).await,
-        Command::Admin { command } => admin::run(command, from, out).await,
+        Command::Restore { file } => store::restore(file, from, record, out).await,
+        Command::Admin { command } => admin::run(command, from, record, out).await,
         Command::Init(init) => init::run(init, args.config.as_deref(), out),
         Command::Serve | Command::Demo(_) | Command::Run(_) | Command::Connect(_) => {
             unreachable!("the caller runs these, which need more than the vault")

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::acts::InTrail;
 use super::house::House;
 use crate::admin::{Admin, InForce, Server, Settings};
 use crate::config::{Backend, Config, Transport};
@@ -22,7 +21,7 @@ pub(super) async fn serve(house: &House, listen: &Address) -> Result<Address, pr
     let admin = Arc::new(Admin::new(Settings {
         vault: Vault::new(house.store.clone(), house.ring.clone()),
         known: house.known.clone(),
-        acts: Box::new(InTrail(house.trail.clone())),
+        trail: house.trail.clone(),
         is_ready: Box::new(move || resolver.is_ready()),
     }));
     let answer = move |request, from| {

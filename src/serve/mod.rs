@@ -3,7 +3,6 @@
 //! Requests are served on a thread per core (see [`crate::proxy`]). Everything else, accepting, the
 //! store, its watch, lives on a runtime of its own, so that nothing slow ever holds up a core.
 
-mod acts;
 mod admin;
 mod assemble;
 mod certificate;

@@ -4,6 +4,7 @@ mod documented;
 mod doors;
 mod ending;
 mod lists;
+mod recorded;
 mod roles;
 mod values;
 

@@ -73,6 +73,18 @@ pub enum Kind {
     Cloakroom,
 }
 
+impl Kind {
+    /// As `--from` takes it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Gateway => "gateway-json",
+            Self::Mappings => "mappings-csv",
+            Self::Csv => "csv",
+            Self::Cloakroom => "cloakroom",
+        }
+    }
+}
+
 fn kind(text: &str) -> Result<Kind, &'static str> {
     match text {
         "gateway-json" => Ok(Kind::Gateway),

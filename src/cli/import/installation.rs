@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::io::{BufReader, Seek as _, SeekFrom};
 
+use super::super::acts::Record;
 use super::super::{Failure, Output, export, input};
+use super::planned::Planned;
 use super::report::Report;
-use super::{ImportArgs, Work, how, opened, unreadable};
+use super::{ImportArgs, Kind, Work, how, opened, unreadable};
 use crate::config::Config;
 use crate::moving::{self, Entry, FileError, GroupDraft, Groups, Refusal, Refused, Summary};
 use crate::names::GroupName;
@@ -18,20 +20,28 @@ pub(super) async fn run(
     args: &ImportArgs,
     config: &Config,
     vault: &Vault,
+    record: &mut Record<'_>,
     report: &mut Report,
     out: &Output,
 ) -> Result<(), Failure> {
     let mut file = opened(&args.file)?;
     let passphrase = input::hidden("Passphrase of the file (not shown): ")?;
     let bad = |error: FileError| Failure::new(format!("{}: {error}", args.file.display()));
+    let mut planned = Planned::default();
     let mut servers = BTreeSet::new();
     let mut total = 0;
     moving::read(
         BufReader::new(PassphraseReader::new(&file, &passphrase)?),
         |entry| {
             let sets = match &entry {
-                Entry::Group(group) => &group.sets,
-                Entry::User(draft) => &draft.sets,
+                Entry::Group(group) => {
+                    planned.group(&group.name);
+                    &group.sets
+                }
+                Entry::User(draft) => {
+                    planned.user(draft);
+                    &draft.sets
+                }
             };
             servers.extend(sets.iter().map(|set| set.server.clone()));
             total += 1;
@@ -48,6 +58,9 @@ pub(super) async fn run(
         ));
     }
     report.note(export::NOT_INSIDE);
+    if !args.dry_run {
+        record.begin(planned.deed(args, Kind::Cloakroom)).await?;
+    }
     file.seek(SeekFrom::Start(0))
         .map_err(|why| unreadable(&args.file, &why))?;
     let again = PassphraseReader::new(file, &passphrase)?;

@@ -3,6 +3,7 @@
 mod args;
 mod clients;
 mod installation;
+mod planned;
 mod report;
 
 use std::collections::BTreeSet;
@@ -15,8 +16,10 @@ use zeroize::Zeroizing;
 pub(super) use args::ImportArgs;
 use args::Kind;
 use clients::Clients;
+use planned::Planned;
 use report::Report;
 
+use super::acts::Record;
 use super::open::{self, Source};
 use super::progress::Progress;
 use super::{Failure, Output};
@@ -30,13 +33,19 @@ use crate::vault::{PassphraseReader, Vault};
 /// The largest file, in bytes.
 const FILE_MAX: u64 = 512 << 20;
 
-pub(super) async fn run(args: &ImportArgs, from: &Source, out: &Output) -> Result<(), Failure> {
+pub(super) async fn run(
+    args: &ImportArgs,
+    from: &Source,
+    record: &mut Record<'_>,
+    out: &Output,
+) -> Result<(), Failure> {
     let kind = kind(args)?;
     let config = from.load()?;
     let mut report = Report::new(args.dry_run);
     if kind == Kind::Cloakroom {
         let vault = open::vault(&config).await?;
-        installation::run(args, &config, &vault, &mut report, out).await?;
+        installation::run(args, &config, &vault, record, &mut report, out).await?;
+        report.learned(record);
         return report.tell(out);
     }
     let parsed = parse(args, kind, &config)?;
@@ -66,6 +75,10 @@ pub(super) async fn run(args: &ImportArgs, from: &Source, out: &Output) -> Resul
     let clients = makes_files
         .then(|| Clients::new(args, &config, out))
         .transpose()?;
+    if !args.dry_run {
+        let planned = Planned::of(&parsed.drafts);
+        record.begin(planned.deed(args, kind)).await?;
+    }
     let vault = open::vault(&config).await?;
     let work = Work {
         vault: &vault,
@@ -81,6 +94,7 @@ pub(super) async fn run(args: &ImportArgs, from: &Source, out: &Output) -> Resul
         progress.at(index as u64 + 1, total);
     }
     progress.end();
+    report.learned(record);
     report.tell(out)
 }
 

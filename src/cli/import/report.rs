@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use super::super::acts::Record;
 use super::super::output::{row, table};
 use super::super::{Failure, Output};
 use crate::moving::{Refused, Summary};
@@ -84,6 +85,12 @@ impl Report {
                 why: refused.why.to_string(),
             },
         });
+    }
+
+    /// Tells the audit trail how much of it was done.
+    pub(super) fn learned(&self, record: &mut Record<'_>) {
+        record.learn("done", self.done);
+        record.learn("refused", self.refused);
     }
 
     /// Tells it; exit code 1 when something was refused.

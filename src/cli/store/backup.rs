@@ -4,11 +4,13 @@ use std::path::Path;
 
 use serde_json::json;
 
+use super::super::acts::Record;
 use super::super::open::Source;
 use super::super::{Failure, Output};
 use super::copy::report;
 use super::stages::Stages;
 use super::tallies;
+use crate::audit::{Act, Deed};
 use crate::store;
 
 pub(in crate::cli) async fn backup(
@@ -43,9 +45,16 @@ pub(in crate::cli) async fn backup(
 pub(in crate::cli) async fn restore(
     file: &Path,
     from: &Source,
+    record: &mut Record<'_>,
     out: &Output,
 ) -> Result<(), Failure> {
     let settings = from.load_store()?;
+    // What the trail tells the store meanwhile stands in nobody's way: anchors are no part of what has to be
+    // equal.
+    let deed = Deed::new(Act::StoreRestore, settings.url.shown());
+    record
+        .begin(deed.with("file", file.display().to_string()))
+        .await?;
     let stages = Stages::new(out);
     let told = |stage, done, total| stages.at(stage, done, total);
     let copied = store::restore(&settings, file, &told).await;

@@ -90,6 +90,7 @@ async fn every_route_serves_its_role_and_those_above() {
         ("{secret}", "TOKEN"),
         ("{key_id}", "0123456789abcdef"),
     ];
+    let mut refusals = Vec::new();
     for role in [NOBODY, READER, ADMIN, OWNER] {
         let key = match role {
             None => String::new(),
@@ -117,9 +118,35 @@ async fn every_route_serves_its_role_and_those_above() {
                 let needed = if himself { ADMIN } else { *least };
                 let needs = format!("a key of the role {}", needed.unwrap().as_str());
                 assert!(answer.text().contains(&needs), "{}", answer.text());
+                if *method != "GET" {
+                    // A body says for whom it is that the path does not name.
+                    let named = path.split('/').position(|part| part.starts_with('{'));
+                    let target = named.and_then(|at| real.split('/').nth(at));
+                    refusals.push((
+                        role.unwrap().as_str(),
+                        target.unwrap_or_default().to_owned(),
+                    ));
+                }
             }
         }
     }
+    // Each that would have changed something is in the trail.
+    let is_refused =
+        |act: &Value| act["outcome"] == "refused" && act["actor"]["name"] == "somebody";
+    let told = |act: &Value| {
+        let role = act["actor"]["role"].as_str().unwrap();
+        (role.to_owned(), act["target"].as_str().unwrap().to_owned())
+    };
+    let acts = office.acts(refusals.len(), |act| {
+        // A request that is served may be refused for what it asks.
+        is_refused(act) && (act["detail"]["route"].is_string() || act["act"] == "key.issue")
+    });
+    let acts: Vec<_> = acts.await.iter().map(told).collect();
+    let refusals: Vec<_> = refusals
+        .into_iter()
+        .map(|(role, target)| (role.to_owned(), target))
+        .collect();
+    assert_eq!(acts[..refusals.len()], refusals);
 }
 
 // Fails when `issue` does not compare the names.

@@ -1,5 +1,6 @@
 //! The commands, through the real binary on SQLite in a folder of their own.
 
+mod acts;
 mod admin;
 mod check;
 mod explain;

@@ -274,7 +274,7 @@ async fn what_commands_change_is_recorded_and_one_changed_byte_is_found() {
             issued["id"].as_str().unwrap(),
         );
         house.ok("key revoke -", key).await;
-        expected.push(("key.revoke", String::new(), "done"));
+        expected.push(("key.revoke", id.to_owned(), "done"));
         house.ok("user disable carol", "").await;
         expected.push(("user.disable", "carol".into(), "done"));
         assert_eq!(house.run("user add carol", "").await.code, 1);
@@ -303,9 +303,13 @@ async fn what_commands_change_is_recorded_and_one_changed_byte_is_found() {
             assert_eq!(act["actor"]["kind"], "command line");
             assert!(act["actor"]["name"].as_str().unwrap().starts_with("uid "));
         }
+        // The key that was made and the one that was revoked, by its id.
+        for act in ["key.issue", "key.revoke"] {
+            let end = acts.iter().rfind(|record| record["act"] == act).unwrap();
+            assert_eq!(end["detail"]["key"], id, "{end}");
+        }
         let text = house.text();
         assert!(!text.contains("canary") && !text.contains(key));
-        println!("{id}: {} records", house.records().len());
 
         let document = house.assert_whole().await;
         assert!(document["chains"].as_array().unwrap().len() > expected.len());
