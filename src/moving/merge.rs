@@ -77,9 +77,9 @@ fn both(new: &[Pattern], old: &[Pattern]) -> Option<Vec<Pattern>> {
 pub(super) fn kept(draft: &Draft, old: &UserRecord, narrows: Narrows) -> Vec<String> {
     let (new, now) = (&draft.user.access, &old.access);
     let differs = |new: &[Pattern], old: &[Pattern], narrows: bool| {
-        let says = !new.is_empty() && !(narrows && old.is_empty());
+        let taken = narrows && old.is_empty();
         let lacks = |a: &[Pattern], b: &[Pattern]| a.iter().any(|pattern| !b.contains(pattern));
-        says && (lacks(new, old) || lacks(old, new))
+        !new.is_empty() && !taken && (lacks(new, old) || lacks(old, new))
     };
     let all = [
         (
