@@ -55,7 +55,7 @@ impl Desk {
                 doing.learn_key(key);
             }
             let outcome = done.as_ref().map_or_else(outcome, |_| Outcome::Done);
-            doing.end(outcome);
+            doing.end(outcome).await;
             done
         });
         done.await.unwrap_or_else(|_| Err(Problem::internal()))

@@ -10,9 +10,9 @@ use http::request::Parts;
 use super::acts::act_of;
 use super::problem::Problem;
 use super::{CameFrom, Desk, Shared};
-use crate::audit::Deed;
+use crate::audit::{Act, Deed};
 use crate::identity::{AdminKey, KeyDigest, KeyId};
-use crate::names::UserName;
+use crate::names::{GroupName, UserName};
 use crate::vault::Role;
 
 /// An administrator.
@@ -96,12 +96,17 @@ async fn asked(parts: &mut Parts) -> Option<Deed> {
     let path = parts.extensions.get::<MatchedPath>()?.clone();
     let act = act_of(&parts.method, path.as_str())?;
     let params = RawPathParams::from_request_parts(parts, &()).await;
-    let params = params.as_ref().ok().into_iter().flatten();
-    // What has the form of no name may be anything, a secret too.
-    let target = params
-        .map(|(_, name)| name)
-        .next()
-        .filter(|name| UserName::parse(name).is_ok());
+    let mut params = params.as_ref().ok().into_iter().flatten();
+    // What has not the form it is to have may be anything, a key too.
+    let target = params.next().and_then(|(kind, name)| match kind {
+        "key_id" => KeyId::parse(name).map(|id| id.to_string()),
+        // As who changes it is told.
+        "group" if act == Act::AccessSet => {
+            let group = GroupName::parse(name).ok();
+            group.map(|group| format!("group:{group}"))
+        }
+        _ => UserName::parse(name).ok().map(|name| name.to_string()),
+    });
     let route = format!("{} {}", parts.method, path.as_str());
     Some(Deed::new(act, target.unwrap_or_default()).with("route", route))
 }

@@ -220,22 +220,28 @@ impl Doing {
         self.learn(KEY, id.as_str());
     }
 
-    /// Records what came of it.
-    pub fn end(mut self, outcome: Outcome) {
-        self.close(outcome);
+    /// Records what came of it. Where nothing may happen unrecorded this waits as [`Trail::begin`] does; what
+    /// cannot be recorded then is counted as lost, for it is done.
+    pub async fn end(mut self, outcome: Outcome) {
+        let event = self.close(outcome);
+        if self.trail.is_required() {
+            let _ = self.trail.record(event).await;
+        } else {
+            self.trail.note(event);
+        }
     }
 
-    fn close(&mut self, outcome: Outcome) {
+    fn close(&mut self, outcome: Outcome) -> Event {
         self.is_ended = true;
-        let event = self.deed.event(self.number, &self.doer, outcome);
-        self.trail.note(event);
+        self.deed.event(self.number, &self.doer, outcome)
     }
 }
 
 impl Drop for Doing {
     fn drop(&mut self) {
         if !self.is_ended {
-            self.close(Outcome::Failed);
+            let event = self.close(Outcome::Failed);
+            self.trail.note(event);
         }
     }
 }

@@ -47,18 +47,20 @@ impl<'a> Record<'a> {
     /// # Errors
     /// It has to be recorded, and cannot be: it must not be done.
     pub(super) async fn begin(&mut self, deed: Deed) -> Result<(), Failure> {
+        let refused = |why: &str| {
+            Failure::new(format!(
+                "nothing was done, for [audit] required is set and the audit trail cannot be written: {why}"
+            ))
+        };
         let config = match self.from.load() {
             Ok(config) => config,
+            // What else is wrong is told first.
+            Err(why) if self.from.requires_audit() => return Err(why),
             // Most commands say so themselves; some need to know no more than where the store is.
             Err(_) => {
                 self.unrecorded = Some("the configuration cannot be used".to_owned());
                 return Ok(());
             }
-        };
-        let refused = |why: &str| {
-            Failure::new(format!(
-                "nothing was done, for [audit] required is set and the audit trail cannot be written: {why}"
-            ))
         };
         let opened = match opened(&config).await {
             Ok(opened) => opened,
@@ -106,10 +108,11 @@ impl<'a> Record<'a> {
         let Some((doing, opened)) = self.doing else {
             return;
         };
-        doing.end(match done {
+        let outcome = match done {
             Ok(()) => Outcome::Done,
             Err(_) => Outcome::Failed,
-        });
+        };
+        doing.end(outcome).await;
         let trail = opened.trail.clone();
         opened.close().await;
         let figures = trail.figures();
@@ -232,6 +235,7 @@ fn user_update(update: &UserUpdate) -> Deed {
         ("metadata", update.metadata.is_some()),
         ("limits", !limits.is_empty()),
         ("acts_for", !update.acts_for.is_empty()),
+        ("lost_groups", update.leave_lost_groups),
     ]);
     let deed = match limits.is_empty() {
         true => deed,

@@ -70,6 +70,13 @@ impl Source {
         Ok(store.settings)
     }
 
+    /// Whether nothing may be done unrecorded, as far as the configuration can be read; where not even this
+    /// can be, yes.
+    #[must_use]
+    pub fn requires_audit(&self) -> bool {
+        config::load_audit_required(self.path(), self.variables()).unwrap_or(true)
+    }
+
     fn variables(&self) -> impl Iterator<Item = (OsString, OsString)> {
         std::env::vars_os().filter(|_| !self.is_alone)
     }

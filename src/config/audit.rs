@@ -36,6 +36,12 @@ pub struct AuditStream {
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// `required` alone.
+pub(super) fn required(root: &Section<'_>) -> Option<bool> {
+    let section = root.section("audit", keys::AUDIT)?;
+    section.required("required", values::switch)
+}
+
 /// `url` and `data_dir` are none when they are wrong, which is told already.
 pub(super) fn read(
     root: &Section<'_>,

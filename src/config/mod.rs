@@ -297,6 +297,18 @@ pub fn load_store(
     load_as(path, environment, parse::store)
 }
 
+/// Reads only whether what cannot be recorded must not be done (`audit.required`), whatever else is missing
+/// or wrong.
+///
+/// # Errors
+/// Everything wrong with that.
+pub fn load_audit_required(
+    path: Option<&Path>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<bool, ConfigErrors> {
+    load_as(path, environment, |root, _| audit::required(root))
+}
+
 /// Reads a configuration's text before it is written to `file`, as if there were no variables; relative
 /// paths are relative to `folder`.
 ///

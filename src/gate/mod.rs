@@ -38,6 +38,8 @@ pub struct Rules {
     pub key_prefixes: Vec<String>,
     /// Which servers may be used by whom no list allows any.
     pub default_access: DefaultInForce,
+    /// Who calls without a key, if that is anybody: while the resolver says so too.
+    pub default_user: Option<UserName>,
     /// How much may be asked for over time; nothing is bounded without.
     pub rates: Option<Rates>,
 }
@@ -105,8 +107,11 @@ impl Gate {
                     return identity.map_err(unresolved);
                 }
             },
-            Err(CredentialError::Missing) if !was_passed_on(headers) => resolver.default_user(),
-            Err(CredentialError::Missing) => None,
+            Err(CredentialError::Missing) if was_passed_on(headers) => None,
+            // Of this gate's configuration, which says who can connect, and of the one in force.
+            Err(CredentialError::Missing) => resolver
+                .default_user()
+                .filter(|known| Some(&known.user) == self.rules.default_user.as_ref()),
             Err(CredentialError::Malformed) => None,
         };
         let identity = resolver.identify_static(known.ok_or_else(unknown)?).await;
@@ -269,8 +274,7 @@ impl Gate {
             self.resolver.changed(&identity, left).await;
             identity = self.again(&identity).await?;
             self.still_allows(&identity, door, request)?;
-            // Not `admit`: what it reads again would count as a change, and the store be asked all the
-            // time.
+            // Not `admit`, which asks the store: whatever changed was told.
             admitted = self.plan(&identity, door, profile, request).await;
         }
     }

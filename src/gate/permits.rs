@@ -10,35 +10,48 @@ use crate::rejection::{Kind, Rejection};
 use crate::resolve::Identity;
 use crate::vault::GroupId;
 
-/// Which servers may be used by whom no list allows any, as the configuration in force says it. Gates of
-/// one configuration after another share it: what is served since an earlier one hears of it too.
+/// Which servers may be used by whom no list allows any. Gates of one configuration after another share what
+/// the one in force says: what is served since an earlier one hears of it too.
 #[derive(Clone)]
-pub struct DefaultInForce(Arc<watch::Sender<DefaultAccess>>);
+pub struct DefaultInForce {
+    /// Of the configuration this gate is of.
+    own: DefaultAccess,
+    shared: Arc<watch::Sender<DefaultAccess>>,
+}
 
 impl Default for DefaultInForce {
     fn default() -> Self {
-        Self::new(DefaultAccess::default())
+        let access = DefaultAccess::default();
+        Self {
+            own: access,
+            shared: Arc::new(watch::Sender::new(access)),
+        }
     }
 }
 
 impl DefaultInForce {
-    /// One that begins as `access`.
+    /// For the gate of a configuration that says `own`.
     #[must_use]
-    pub fn new(access: DefaultAccess) -> Self {
-        Self(Arc::new(watch::Sender::new(access)))
+    pub fn of(&self, own: DefaultAccess) -> Self {
+        let shared = self.shared.clone();
+        Self { own, shared }
     }
 
-    /// From now on it is this.
+    /// From now on the configuration in force says this.
     pub fn set(&self, access: DefaultAccess) {
-        self.0.send_replace(access);
+        self.shared.send_replace(access);
     }
 
+    /// What both say: a gate's servers are those of its own configuration.
     pub(super) fn now(&self) -> DefaultAccess {
-        *self.0.borrow()
+        match (self.own, *self.shared.borrow()) {
+            (DefaultAccess::All, DefaultAccess::All) => DefaultAccess::All,
+            _ => DefaultAccess::None,
+        }
     }
 
     pub(super) fn changes(&self) -> watch::Receiver<DefaultAccess> {
-        self.0.subscribe()
+        self.shared.subscribe()
     }
 }
 
@@ -97,18 +110,18 @@ impl Permits {
     }
 
     /// Whether what was begun `before` may go on as it is: he is shown the same tools, for none is limited
-    /// or by the same lists, and shares what groups shared with him for this server.
+    /// or by the same lists, and shares what groups shared with him for this server, in every profile.
     pub(super) fn go_on_from(&self, before: &Self) -> bool {
         let unlimited = !self.limits_tools && !before.limits_tools;
         let lists_the_same = unlimited || self.identity.access().eq(before.identity.access());
         lists_the_same
             && before
                 .shares()
-                .all(|group| self.shares().any(|id| id == group))
+                .all(|one| self.shares().any(|now| now == one))
     }
 
-    /// The groups that share secrets for the server with him.
-    fn shares(&self) -> impl Iterator<Item = GroupId> {
-        self.identity.groups_sharing(self.server.as_str())
+    /// The groups that share secrets for the server with him, each with a profile it does so in.
+    fn shares(&self) -> impl Iterator<Item = (GroupId, &str)> {
+        self.identity.shares(self.server.as_str())
     }
 }

@@ -147,14 +147,13 @@ impl Identity {
         self.user().sets.get(server, profile).is_some() || shared()
     }
 
-    /// The groups of the user that have secrets for a server.
-    pub fn groups_sharing(&self, server: &str) -> impl Iterator<Item = GroupId> {
-        let groups = self.0.groups.iter();
-        let shares = move |group: &&Arc<LoadedGroup>| {
-            let mut sets = group.record.sets.secrets.iter();
-            sets.any(|set| set.server == server)
-        };
-        groups.filter(shares).map(|group| group.id)
+    /// The groups of the user that have secrets for a server, each with a profile it has them in.
+    pub fn shares(&self, server: &str) -> impl Iterator<Item = (GroupId, &str)> {
+        self.0.groups.iter().flat_map(move |group| {
+            let sets = group.record.sets.secrets.iter();
+            let sets = sets.filter(move |set| set.server == server);
+            sets.map(|set| (group.id, &*set.profile))
+        })
     }
 
     /// The name of the key.

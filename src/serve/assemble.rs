@@ -51,7 +51,8 @@ pub(super) fn serving(
         doors,
         gate::Rules {
             key_prefixes: config.key_prefixes,
-            default_access: house.default_access.clone(),
+            default_access: house.default_access.of(default_access(&config.people)),
+            default_user: config.people.default_user,
             rates: Some(rates(&config.rates, house)),
         },
     ));
@@ -126,10 +127,14 @@ fn rates(rates: &config::Rates, house: &House) -> gate::Rates {
 /// Puts in force what a configuration says of people, also for what is served already.
 pub(super) fn put_in_force(people: &config::People, house: &House) {
     house.resolver.set_static_keys(static_keys(people));
-    house.default_access.set(match people.default_access {
+    house.default_access.set(default_access(people));
+}
+
+fn default_access(people: &config::People) -> DefaultAccess {
+    match people.default_access {
         config::DefaultAccess::All => DefaultAccess::All,
         config::DefaultAccess::None => DefaultAccess::None,
-    });
+    }
 }
 
 /// The keys of a configuration, in the words of who looks for them.

@@ -171,7 +171,7 @@ pub struct LimitArgs {
     /// Requests a day (UTC)
     #[arg(long, value_name = "N")]
     pub daily: Option<Bound>,
-    /// Requests under way at one moment, in each replica
+    /// Requests of the user under way at one moment, in each replica
     #[arg(long, value_name = "N")]
     pub concurrent: Option<Bound>,
 }

@@ -118,17 +118,17 @@ impl Shares {
     }
 
     /// Takes a request out of the line, if it waits there by this number still. If not, it is under way:
-    /// ends it, or hands its place to the first in line.
+    /// ends it, or hands its place to the first in line who may have it.
     pub(super) fn leave(&self, user: &UserId, number: Option<u64>) {
         let next = self.of(user, |share| {
             if number.is_some_and(|number| share.line.remove(&number).is_some()) {
                 return None;
             }
-            if let Some(first) = share.line.first_entry()
-                // More than may be are under way only when the bound was lowered.
-                && share.requests <= first.get().most
-            {
-                return Some(first.remove());
+            // Too many are under way for some who wait when the bound was lowered, or their key has another.
+            let mut line = share.line.iter();
+            let first = line.find(|(_, waiting)| share.requests <= waiting.most);
+            if let Some(number) = first.map(|(number, _)| *number) {
+                return share.line.remove(&number);
             }
             share.requests -= 1;
             self.all.requests.fetch_sub(1, Ordering::Relaxed);

@@ -189,6 +189,27 @@ async fn however_many_gave_up_waiting_the_next_is_called_at_once() {
     assert_empty(&budget);
 }
 
+// Fails when a place is offered to the first in line alone.
+#[tokio::test(start_paused = true)]
+async fn who_may_have_less_under_way_keeps_nobody_behind_him_waiting() {
+    let budget = small();
+    let mut own = vec![
+        budget.enter(user(1), None).await,
+        budget.enter(user(1), None).await,
+    ];
+    let mut tight = Box::pin(budget.enter(user(1), Some(1)));
+    assert!(tight.as_mut().now_or_never().is_none());
+    let mut next = Box::pin(budget.enter(user(1), None));
+    assert!(next.as_mut().now_or_never().is_none());
+    own.pop();
+    let turn = next.now_or_never().expect("at once").unwrap();
+    assert!(tight.as_mut().now_or_never().is_none());
+    drop((own, turn));
+    let turn = tight.now_or_never().expect("at once").unwrap();
+    drop(turn);
+    assert_empty(&budget);
+}
+
 // Fails when what was under way before hands its place on by the bound of then.
 #[tokio::test(start_paused = true)]
 async fn a_lower_limit_takes_effect_though_the_line_never_ends() {

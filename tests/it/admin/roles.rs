@@ -124,7 +124,11 @@ async fn every_route_serves_its_role_and_those_above() {
                     // A body says for whom it is that the path does not name.
                     let named = path.split('/').position(|part| part.starts_with('{'));
                     let target = named.and_then(|at| real.split('/').nth(at));
-                    refusals.push((held.as_str(), target.unwrap_or_default().to_owned()));
+                    let target = target.map(|target| match path.contains("{group}/mcp-access") {
+                        true => format!("group:{target}"),
+                        false => target.to_owned(),
+                    });
+                    refusals.push((held.as_str(), target.unwrap_or_default()));
                 }
             }
         }
