@@ -55,7 +55,6 @@
 //! | [`limits`] | rates and quotas over all replicas, leased from the store in slices |
 //! | [`audit`] | who did what: a chain of records that shows what was changed or cut off |
 //! | [`usage`] | what users used, counted here and told to the store now and then |
-//! | [`limits`] | rate limits and quotas that hold over all replicas |
 //! | [`inject`] | slots, templates, the plan for one request |
 //! | [`mcp`] | scanning bodies, splicing, headers, following answers, sealed ids |
 //! | [`rejection`] | the one error a client sees |
@@ -67,11 +66,9 @@
 //! [`dial`] (opens connections for it and for [`probe`], which asks a URL once), [`tls`] (of these, the
 //! proxy's and the store's connections, and the listener's certificate), [`launch`] (child processes,
 //! contained, none of which outlives us), [`packages`] (what `npx` and `uvx` would start), [`admin`] (users,
-//! groups, keys and secrets over HTTP, on a listener of its own beside the clients'), [`moving`] (users and
-//! keys of other systems), [`cli`],
-//! [`demo`], [`run`] (a stdio server without a configuration), [`config`], [`telemetry`], [`sys`];
-//! [`serve`] wires all, reads the
-//! configuration again when it changes, and drains before it ends.
+//! groups, keys and secrets over HTTP, on a listener of its own beside the clients'), [`cli`], [`demo`],
+//! [`run`] (a stdio server without a configuration), [`config`], [`telemetry`], [`sys`]; [`serve`] wires all,
+//! reads the configuration again when it changes, and drains before it ends.
 //! `tests/architecture.rs` holds who may use whom.
 //!
 //! # Invariants, mostly of what is absent

