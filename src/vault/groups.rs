@@ -30,7 +30,8 @@ pub struct GroupChange {
 }
 
 impl Vault {
-    /// Adds a group without members.
+    /// Adds a group without members. Its access is there from the start: a group that is half there must not allow
+    /// what it is to block.
     ///
     /// # Errors
     /// When the name is taken, or something could not be written.
@@ -38,6 +39,7 @@ impl Vault {
         &self,
         name: &GroupName,
         description: Option<String>,
+        access: Access,
     ) -> Result<Group, VaultError> {
         let id = GroupId::generate();
         let record = GroupRecord {
@@ -45,7 +47,7 @@ impl Vault {
             description,
             created: now_seconds(),
             updated: 0,
-            access: Access::default(),
+            access,
             sets: SecretSets::default(),
         };
         check(&record)?;

@@ -195,7 +195,7 @@ mod tests {
 
     use super::*;
     use crate::vault::tests::{memory, user};
-    use crate::vault::{Keyring, NewUser};
+    use crate::vault::{Access, Keyring, NewUser};
 
     async fn vault() -> Arc<Vault> {
         let vault = Vault::new(memory().await, Arc::new(Keyring::generate()));
@@ -214,7 +214,11 @@ mod tests {
     async fn nobody_is_left_in_a_group_that_was_deleted_meanwhile() {
         let vault = vault().await;
         for round in 0..300 {
-            vault.add_group(&team(), None).await.ok().unwrap();
+            vault
+                .add_group(&team(), None, Access::default())
+                .await
+                .ok()
+                .unwrap();
             let doing = |act: u8| {
                 let vault = vault.clone();
                 tokio::spawn(async move {
@@ -251,7 +255,11 @@ mod tests {
     #[tokio::test]
     async fn members_are_listed_past_entries_that_mean_nothing() {
         let vault = vault().await;
-        vault.add_group(&team(), None).await.ok().unwrap();
+        vault
+            .add_group(&team(), None, Access::default())
+            .await
+            .ok()
+            .unwrap();
         let group = vault.group(&team()).await.ok().unwrap();
         let joined = vault.add_member(&team(), &user("alice")).await;
         joined.ok().unwrap();
@@ -272,7 +280,11 @@ mod tests {
         let vault = vault().await;
         let kept = GroupName::parse("kept").unwrap();
         for name in [&team(), &kept] {
-            vault.add_group(name, None).await.ok().unwrap();
+            vault
+                .add_group(name, None, Access::default())
+                .await
+                .ok()
+                .unwrap();
             let joined = vault.add_member(name, &user("alice")).await;
             joined.ok().unwrap();
         }

@@ -11,7 +11,7 @@ use super::{ImportArgs, Kind, Work, how, opened, unreadable};
 use crate::config::Config;
 use crate::moving::{self, Entry, FileError, GroupDraft, Groups, Refusal, Refused, Summary};
 use crate::names::GroupName;
-use crate::vault::{AccessChange, GroupChange, PassphraseReader, Vault, VaultError};
+use crate::vault::{PassphraseReader, Vault, VaultError};
 
 /// Entries read ahead of what is being done.
 const AHEAD: usize = 64;
@@ -162,7 +162,7 @@ async fn group_tried(work: &Work<'_>, group: GroupDraft) -> Result<Summary, Refu
     };
     if existing.is_none() && !work.dry_run {
         vault
-            .add_group(&group.name, group.description.clone())
+            .add_group(&group.name, group.description.clone(), group.access.clone())
             .await?;
         if let Err(error) = fill_group(vault, &group).await {
             return Err(taken_back(vault, &group.name, error).await);
@@ -172,17 +172,6 @@ async fn group_tried(work: &Work<'_>, group: GroupDraft) -> Result<Summary, Refu
 }
 
 async fn fill_group(vault: &Vault, group: &GroupDraft) -> Result<(), VaultError> {
-    let access = AccessChange {
-        allowed_servers: Some(group.access.allowed_servers.clone()),
-        blocked_servers: Some(group.access.blocked_servers.clone()),
-        allowed_tools: Some(group.access.allowed_tools.clone()),
-        blocked_tools: Some(group.access.blocked_tools.clone()),
-    };
-    let change = GroupChange {
-        access: Some(access),
-        ..GroupChange::default()
-    };
-    vault.update_group(&group.name, &change).await?;
     for set in &group.sets {
         vault
             .set_secrets(&group.name, &set.server, &set.profile, &set.values)

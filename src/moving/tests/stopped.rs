@@ -126,7 +126,10 @@ async fn furnished() -> (Arc<dyn Store>, Arc<Keyring>, Vault) {
     let vault = Vault::new(store.clone(), ring.clone());
     for name in ["staff", "guests"] {
         let name = GroupName::parse(name).unwrap();
-        vault.add_group(&name, None).await.unwrap();
+        vault
+            .add_group(&name, None, Access::default())
+            .await
+            .unwrap();
     }
     (store, ring, vault)
 }
