@@ -113,11 +113,11 @@ async fn members(
 }
 
 async fn delete(vault: &Vault, name: &GroupName, yes: bool, out: &Output) -> Result<(), Failure> {
-    vault.group(name).await?;
     let prompt = format!(
         "This deletes the group {name} and the secrets it shares. Type the name to go on: "
     );
     if !yes {
+        vault.group(name).await?;
         match input::confirmed(&prompt, name.as_str()) {
             Some(true) => {}
             Some(false) => return Err(Failure::new("nothing was deleted")),

@@ -56,7 +56,10 @@ impl Vault {
             return Err(VaultError::Contended);
         }
         match self.claim_group(name, id).await {
-            Ok(true) => self.group(name).await,
+            Ok(true) => {
+                let added = self.group_by_id(&id).await?;
+                added.ok_or_else(|| VaultError::NoGroup(name.clone()))
+            }
             claimed => {
                 self.delete(&ids::group_record(&id)).await?;
                 claimed.and(Err(VaultError::GroupExists(name.clone())))
@@ -161,20 +164,36 @@ impl Vault {
     /// # Errors
     /// When there is no such group or something could not be deleted; calling it again goes on.
     pub async fn delete_group(&self, name: &GroupName) -> Result<(), VaultError> {
-        let group = self.group(name).await?;
-        self.remove_all_members(&group).await?;
-        let sets = ids::secrets_prefix(group.id.into());
+        let index = self.group_index(name);
+        let found = self.get(&index).await?;
+        let entry = found.ok_or_else(|| VaultError::NoGroup(name.clone()))?;
+        // Whoever was stopped here may have left no more of it than this.
+        let owner: GroupIndexRecord = opened("an index record", self.reader.open(&entry))?;
+        self.delete_group_by_id(name, &owner.group).await
+    }
+
+    /// As [`Vault::delete_group`], where another may have its name by now.
+    ///
+    /// # Errors
+    /// When something could not be deleted; calling it again goes on.
+    pub async fn delete_group_by_id(
+        &self,
+        name: &GroupName,
+        group: &GroupId,
+    ) -> Result<(), VaultError> {
+        self.remove_all_members(group).await?;
+        let sets = ids::secrets_prefix((*group).into());
         self.delete_all(&sets, |record| Some(record.id.clone()))
             .await?;
-        self.delete(&ids::group_record(&group.id)).await?;
+        self.delete(&ids::group_record(group)).await?;
         // Who joined meanwhile: from now on whoever does finds it gone.
-        self.remove_all_members(&group).await?;
+        self.remove_all_members(group).await?;
         let index = self.group_index(name);
         let Some(entry) = self.get(&index).await? else {
             return Ok(());
         };
         let found: GroupIndexRecord = opened("an index record", self.reader.open(&entry))?;
-        if found.group == group.id {
+        if found.group == *group {
             // A conflict means that somebody made a group of this name meanwhile.
             wrote(self.store.delete_if(&index, entry.version).await)?;
         }
@@ -187,10 +206,22 @@ impl Vault {
         name: &GroupName,
         change: impl Fn(&mut GroupRecord) -> Result<(), VaultError>,
     ) -> Result<Group, VaultError> {
+        let group = self.group(name).await?;
+        self.change_group_by_id(&group.id, name, change).await
+    }
+
+    /// As [`Vault::change_group`], where another may have its name by now.
+    pub(super) async fn change_group_by_id(
+        &self,
+        id: &GroupId,
+        name: &GroupName,
+        change: impl Fn(&mut GroupRecord) -> Result<(), VaultError>,
+    ) -> Result<Group, VaultError> {
         for _ in 0..ATTEMPTS {
-            let mut group = self.group(name).await?;
+            let found = self.group_by_id(id).await?;
+            let mut group = found.ok_or_else(|| VaultError::NoGroup(name.clone()))?;
             change(&mut group.record)?;
-            let id = ids::group_record(&group.id);
+            let id = ids::group_record(id);
             if self.put(&id, Some(group.version), &group.record).await? {
                 return Ok(group);
             }

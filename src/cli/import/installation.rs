@@ -11,7 +11,7 @@ use super::{ImportArgs, Kind, Work, how, opened, unreadable};
 use crate::config::Config;
 use crate::moving::{self, Entry, FileError, GroupDraft, Groups, Refusal, Refused, Summary};
 use crate::names::GroupName;
-use crate::vault::{PassphraseReader, Vault, VaultError};
+use crate::vault::{GroupId, PassphraseReader, Vault, VaultError};
 
 /// Entries read ahead of what is being done.
 const AHEAD: usize = 64;
@@ -161,27 +161,27 @@ async fn group_tried(work: &Work<'_>, group: GroupDraft) -> Result<Summary, Refu
         issues: false,
     };
     if existing.is_none() && !work.dry_run {
-        vault
+        let added = vault
             .add_group(&group.name, group.description.clone(), group.access.clone())
             .await?;
-        if let Err(error) = fill_group(vault, &group).await {
-            return Err(taken_back(vault, &group.name, error).await);
+        if let Err(error) = fill_group(vault, added.id, &group).await {
+            return Err(taken_back(vault, added.id, &group.name, error).await);
         }
     }
     Ok(summary)
 }
 
-async fn fill_group(vault: &Vault, group: &GroupDraft) -> Result<(), VaultError> {
+async fn fill_group(vault: &Vault, id: GroupId, group: &GroupDraft) -> Result<(), VaultError> {
     for set in &group.sets {
         vault
-            .set_secrets(&group.name, &set.server, &set.profile, &set.values)
+            .set_secrets(&group.name, id, &set.server, &set.profile, &set.values)
             .await?;
     }
     Ok(())
 }
 
-async fn taken_back(vault: &Vault, name: &GroupName, error: VaultError) -> Refusal {
-    match vault.delete_group(name).await {
+async fn taken_back(vault: &Vault, id: GroupId, name: &GroupName, error: VaultError) -> Refusal {
+    match vault.delete_group_by_id(name, &id).await {
         Ok(()) => error.into(),
         Err(left) => Refusal::partly(format!(
             "{error}; and it could not be undone ({left}): cloakroom group delete {name}"
