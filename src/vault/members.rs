@@ -7,7 +7,7 @@ use super::{Group, GroupId, User, UserId, Vault, VaultError, ids};
 use crate::names::{GroupName, UserName};
 
 /// Groups a user may be in.
-pub(super) const GROUPS_MAX: usize = 32;
+pub const GROUPS_MAX: usize = 32;
 
 impl Vault {
     /// Puts a user into a group. One who is in it already stays.
@@ -275,6 +275,28 @@ mod tests {
             let names: Vec<_> = listed.iter().map(|user| &*user.record.name).collect();
             assert_eq!(names, ["alice"], "{limit} at most");
         }
+    }
+
+    // Fails when a deletion that stopped after the record was deleted cannot go on.
+    #[tokio::test]
+    async fn a_group_whose_deletion_stopped_can_be_deleted_again() {
+        let vault = vault().await;
+        let access = Access {
+            blocked_servers: vec![crate::names::Pattern::parse("*").unwrap()],
+            ..Access::default()
+        };
+        let group = vault.add_group(&team(), None, access.clone()).await;
+        let group = group.ok().unwrap();
+        assert!(group.record.access == access && group.record.updated == 0);
+        let joined = vault.add_member(&team(), &user("alice")).await;
+        joined.ok().unwrap();
+        let record = ids::group_record(&group.id);
+        vault.delete(&record).await.ok().unwrap();
+        vault.delete_group(&team()).await.ok().unwrap();
+        let alice = vault.user(&user("alice")).await.ok().unwrap();
+        assert!(alice.record.groups.is_empty());
+        let again = vault.delete_group(&team()).await;
+        assert!(matches!(again, Err(VaultError::NoGroup(_))));
     }
 
     #[tokio::test]

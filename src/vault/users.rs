@@ -399,7 +399,7 @@ impl Vault {
     /// When there is no such user or something could not be deleted; calling it again goes on.
     pub async fn delete_user(&self, name: &UserName) -> Result<(), VaultError> {
         let user = self.user(name).await?;
-        self.delete_found(&user).await
+        self.delete_user_by_id(&user.id).await
     }
 
     /// As [`Vault::delete_user`], for one whose name may be somebody else's by now; nothing if he is gone.
@@ -407,13 +407,9 @@ impl Vault {
     /// # Errors
     /// When something could not be deleted; calling it again goes on.
     pub async fn delete_user_by_id(&self, id: &UserId) -> Result<(), VaultError> {
-        match self.user_by_id(id).await? {
-            Some(user) => self.delete_found(&user).await,
-            None => Ok(()),
-        }
-    }
-
-    async fn delete_found(&self, user: &User) -> Result<(), VaultError> {
+        let Some(user) = self.user_by_id(id).await? else {
+            return Ok(());
+        };
         self.delete_all(&ids::secrets_prefix(user.id.into()), |record| {
             Some(record.id.clone())
         })

@@ -11,7 +11,7 @@ use super::{ImportArgs, Kind, Work, how, opened, unreadable};
 use crate::config::Config;
 use crate::moving::{self, Entry, FileError, GroupDraft, Groups, Refusal, Refused, Summary};
 use crate::names::GroupName;
-use crate::vault::{GroupId, PassphraseReader, Vault, VaultError};
+use crate::vault::{GroupId, PassphraseReader, SECRETS_MAX, Vault, VaultError};
 
 /// Entries read ahead of what is being done.
 const AHEAD: usize = 64;
@@ -131,6 +131,9 @@ async fn group_tried(work: &Work<'_>, group: GroupDraft) -> Result<Summary, Refu
     };
     if let Some(set) = group.sets.iter().find(|set| !vault.covers(&set.server)) {
         return Err(VaultError::NoServerKey(set.server.clone()).into());
+    }
+    if group.sets.iter().any(|set| set.values.len() > SECRETS_MAX) {
+        return Err(VaultError::TooManySecrets.into());
     }
     let names = group.sets.iter().flat_map(|set| {
         let name = move |name| format!("{}.{name}", set.server);

@@ -8,9 +8,8 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::identity::{ApiKey, KeyId};
-use crate::names::{GroupName, Pattern};
 use crate::store::{Event, Record, RecordId, Settled, Store, StoreError, WriteError};
-use crate::vault::{Access, AccessChange, UserChange};
+use crate::vault::{AccessChange, UserChange};
 
 /// A store that does not answer the write with this number, and then nothing, or everything.
 struct Failing {
