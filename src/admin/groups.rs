@@ -16,7 +16,7 @@ use super::problem::Problem;
 use super::users::{Deleted, UserDocument, UserList};
 use super::words::{self, Glob, given};
 use crate::audit::{Act, Deed};
-use crate::vault::{Group, GroupChange, GroupId, UserId, date};
+use crate::vault::{Access, Group, GroupChange, GroupId, UserId, date};
 
 pub(super) fn router() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
@@ -115,7 +115,7 @@ async fn add(
     let work = async move {
         Ok(inner
             .vault
-            .add_group(&body.name.0, body.description)
+            .add_group(&body.name.0, body.description, Access::default())
             .await?)
     };
     let group = desk.act(&actor, deed, work).await?;

@@ -7,7 +7,7 @@ use super::open::{self, Source};
 use super::output::{date, row, table};
 use super::{Failure, Output, access, input, secret};
 use crate::names::{GroupName, UserName};
-use crate::vault::{Group, GroupId, UserId, Vault};
+use crate::vault::{Access, Group, GroupId, UserId, Vault};
 
 /// Read at once.
 const PAGE: usize = 500;
@@ -25,7 +25,9 @@ pub(super) async fn run(
     let vault = open::vault(&from.load()?).await?;
     match command {
         GroupCommand::Add { name, description } => {
-            let group = vault.add_group(name, description.clone()).await?;
+            let group = vault
+                .add_group(name, description.clone(), Access::default())
+                .await?;
             let next = format!("added {name}; a member: cloakroom group join {name} USER\n");
             out.answer(&document(&group), &next)
         }
@@ -111,11 +113,11 @@ async fn members(
 }
 
 async fn delete(vault: &Vault, name: &GroupName, yes: bool, out: &Output) -> Result<(), Failure> {
-    vault.group(name).await?;
     let prompt = format!(
         "This deletes the group {name} and the secrets it shares. Type the name to go on: "
     );
     if !yes {
+        vault.group(name).await?;
         match input::confirmed(&prompt, name.as_str()) {
             Some(true) => {}
             Some(false) => return Err(Failure::new("nothing was deleted")),

@@ -2,14 +2,17 @@
 //!
 //! A new user is disabled until all of him is there, and is taken back where something fails. One who was there
 //! is changed in an order in which he never has more than he will have at the end, each step so that another run
-//! goes on from where the first one stopped.
+//! goes on from where the first one stopped. All of it is done to whoever was found or made, by his id: his name may
+//! be somebody else's meanwhile.
 
 use super::draft::{Draft, Refusal};
-use super::merge;
+use super::merge::{self, Narrows};
 use super::plan::{Existing, Plan};
 use crate::identity::{ApiKey, KeyId};
 use crate::names::UserName;
-use crate::vault::{AdoptedKey, KeyRequest, User, UserChange, Vault, VaultError, now_seconds};
+use crate::vault::{
+    AdoptedKey, KeyRequest, User, UserChange, UserRecord, Vault, VaultError, now_seconds,
+};
 
 /// Brings a new key to its user before it works: there is none that nobody has.
 pub trait Delivery: Sync {
@@ -66,7 +69,7 @@ impl Carrier<'_> {
         let Err(why) = self.complete(&user).await else {
             return Ok(());
         };
-        match self.vault.delete_user(&self.draft.name).await {
+        match self.vault.delete_user_by_id(&user.id).await {
             Ok(()) => Err(self.take_back(why)),
             Err(error) => Err(Refusal::partly(format!(
                 "{why}; and it could not be undone ({error}): cloakroom user delete {}",
@@ -81,13 +84,22 @@ impl Carrier<'_> {
                 acts_for: Some(self.draft.acts_for.clone()),
                 ..UserChange::default()
             };
-            self.vault.update_user(&self.draft.name, &change).await?;
+            self.change(user, change).await?;
         }
         self.fill(user).await?;
         if !self.draft.user.disabled {
-            self.vault.set_disabled(&self.draft.name, false).await?;
+            let change = UserChange {
+                disabled: Some(false),
+                ..UserChange::default()
+            };
+            self.change(user, change).await?;
         }
         Ok(())
+    }
+
+    async fn change(&self, user: &User, change: UserChange) -> Result<(), VaultError> {
+        let changed = self.vault.amend_user(&user.id, |_| change.clone());
+        changed.await.map(drop)
     }
 
     async fn merge(&mut self, existing: &Existing) -> Result<(), Refusal> {
@@ -117,10 +129,17 @@ impl Carrier<'_> {
         for id in &existing.revoked {
             self.vault.revoke_key(id).await?;
         }
-        let change = |record: &_| merge::change(self.draft, record, existing.narrows);
+        let change = |record: &UserRecord| {
+            // What was found out of his groups is nothing of others he joined since.
+            let narrows = match record.groups == existing.user.record.groups {
+                true => existing.narrows,
+                false => Narrows::NEITHER,
+            };
+            merge::change(self.draft, record, narrows)
+        };
         if !merge::fields(&change(&existing.user.record)).is_empty() {
             // As his record is then: somebody may have blocked something meanwhile.
-            self.vault.amend_user(&self.draft.name, change).await?;
+            self.vault.amend_user(&existing.user.id, change).await?;
         }
         Ok(())
     }
@@ -129,11 +148,11 @@ impl Carrier<'_> {
     async fn fill(&mut self, user: &User) -> Result<(), Refusal> {
         let (vault, draft) = (self.vault, self.draft);
         if !draft.groups.is_empty() {
-            vault.add_to_groups(&draft.groups, &draft.name).await?;
+            vault.add_to_groups(&draft.groups, &user.id).await?;
         }
         for set in &draft.sets {
             vault
-                .set_secrets(&draft.name, &set.server, &set.profile, &set.values)
+                .set_secrets(&draft.name, user.id, &set.server, &set.profile, &set.values)
                 .await?;
         }
         for key in &draft.keys {

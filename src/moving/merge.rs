@@ -1,5 +1,6 @@
 //! What an import changes about a user who is there: what he lacks is added, and whatever either side denies
-//! (what it blocks, that he is disabled, that a key is revoked) is denied.
+//! (what it blocks, that he is disabled, that a key is revoked) is denied. His limits stay, and nobody comes to act
+//! for others by a merge.
 
 use crate::names::Pattern;
 use crate::vault::{Access, AccessChange, User, UserChange, UserRecord, Vault, VaultError};
@@ -15,9 +16,19 @@ pub(super) struct Narrows {
 }
 
 impl Narrows {
+    /// Nothing is known to narrow.
+    pub(super) const NEITHER: Self = Self {
+        servers: false,
+        tools: false,
+    };
+
     /// As things are for a user and his groups; `all`: whether without a list every server is allowed.
     pub(super) async fn of(vault: &Vault, user: &User, all: bool) -> Result<Self, VaultError> {
         let groups = vault.groups_of(user).await?;
+        // What one allows that is not found, nobody knows.
+        if groups.len() < user.record.groups.len() {
+            return Ok(Self::NEITHER);
+        }
         let mut lists = groups.values().map(|group| &group.record.access);
         let tools = lists.clone().all(|access| access.allowed_tools.is_empty());
         Ok(Self {
@@ -47,9 +58,8 @@ pub(super) fn change(draft: &Draft, old: &UserRecord, narrows: Narrows) -> UserC
         notes: text(&new.notes, &old.notes),
         metadata: (metadata != old.metadata).then_some(metadata),
         access: (!access.is_empty()).then_some(access),
-        limits: (old.limits.is_none() && !new.limits.is_none()).then_some(new.limits),
-        acts_for: (old.acts_for.is_empty() && !draft.acts_for.is_empty())
-            .then(|| draft.acts_for.clone()),
+        limits: None,
+        acts_for: None,
         disabled: (new.disabled && !old.disabled).then_some(true),
     }
 }
@@ -90,6 +100,14 @@ pub(super) fn kept(draft: &Draft, old: &UserRecord, narrows: Narrows) -> Vec<Str
             differs(&new.allowed_tools, &now.allowed_tools, narrows.tools),
             "allowed_tools",
         ),
+        (
+            !draft.user.limits.is_none() && draft.user.limits != old.limits,
+            "limits",
+        ),
+        (
+            draft.acts_for.iter().any(|who| !old.acts_for.contains(who)),
+            "acts_for",
+        ),
         (old.disabled && !draft.user.disabled, "disabled"),
     ];
     let kept = all.into_iter().filter(|(is, _)| *is);
@@ -104,8 +122,6 @@ pub(super) fn fields(change: &UserChange) -> Vec<&'static str> {
         (change.notes.is_some(), "notes"),
         (change.metadata.is_some(), "metadata"),
         (change.access.is_some(), "access"),
-        (change.limits.is_some(), "limits"),
-        (change.acts_for.is_some(), "acts_for"),
         (change.disabled.is_some(), "disabled"),
     ];
     all.into_iter()

@@ -8,7 +8,9 @@ use super::draft::{Draft, Refusal};
 use super::merge::{self, Narrows};
 use crate::identity::KeyId;
 use crate::names::GroupName;
-use crate::vault::{KeyInfo, KeyRequest, User, UserChange, Vault, VaultError, now_seconds};
+use crate::vault::{
+    GROUPS_MAX, KeyInfo, KeyRequest, SECRETS_MAX, User, UserChange, Vault, VaultError, now_seconds,
+};
 
 /// What becomes of users who are there already.
 #[derive(Clone, Copy, Default)]
@@ -201,6 +203,10 @@ async fn check_groups(
             Err(error) => return Err(error.into()),
         }
     }
+    let there = existing.map_or(0, |user| user.record.groups.len());
+    if there + missing.iter().collect::<BTreeSet<_>>().len() > GROUPS_MAX {
+        return Err(VaultError::TooManyGroups.into());
+    }
     draft.groups = missing;
     Ok(())
 }
@@ -218,12 +224,24 @@ async fn check_secrets(
             return Err(VaultError::NoServerKey(set.server.clone()).into());
         }
     }
-    if existing.is_none() || how.overwrite_secrets || draft.sets.is_empty() {
-        return Ok(());
-    }
-    let there = vault.secrets(&draft.name).await?;
+    let there = match existing {
+        Some(_) if !draft.sets.is_empty() => vault.secrets(&draft.name).await?,
+        _ => Vec::new(),
+    };
     for set in &mut draft.sets {
         let (server, profile) = (set.server.as_str(), set.profile.as_str());
+        let mut names: BTreeSet<_> = there
+            .iter()
+            .filter(|old| old.server == server && old.profile == profile)
+            .map(|old| old.name.as_str())
+            .collect();
+        names.extend(set.values.iter().map(|(name, _)| name.as_str()));
+        if names.len() > SECRETS_MAX {
+            return Err(VaultError::TooManySecrets.into());
+        }
+        if how.overwrite_secrets {
+            continue;
+        }
         set.values.retain(|(name, _)| {
             let is_there = there.iter().any(|old| {
                 old.server == server && old.profile == profile && old.name == name.as_str()

@@ -8,9 +8,12 @@ use std::sync::Arc;
 
 use super::*;
 use crate::identity::KeyDigest;
-use crate::names::{SecretName, ServerName, UserName};
+use crate::names::{GroupName, Pattern, SecretName, ServerName, UserName};
 use crate::store::{self, Settings, StoreUrl};
-use crate::vault::{AdoptedKey, Keyring, Limits, NewUser, Vault, VaultError};
+use crate::vault::{
+    Access, AdoptedKey, GROUPS_MAX, Keyring, Limits, NewUser, SECRETS_MAX, SecretValue, Vault,
+    VaultError,
+};
 
 const CANARY: &str = "canary-31c0";
 
@@ -195,6 +198,98 @@ fn key(text: &[u8]) -> AdoptedKey {
         revoked: None,
         limits: Limits::default(),
     }
+}
+
+fn only(text: &str) -> Draft {
+    csv(text).unwrap().drafts.pop().unwrap()
+}
+
+// Fails when a merge widens what one who is there may do.
+#[tokio::test]
+async fn a_merge_gives_no_limits_and_lets_nobody_act_for_others() {
+    let vault = vault().await;
+    let alice = UserName::parse("alice").unwrap();
+    vault.add_user(&alice, NewUser::default()).await.unwrap();
+    let mut draft = only("username,desk.TOKEN\nalice,secret\n");
+    draft.issue = None;
+    draft.acts_for = vec![Pattern::parse("*").unwrap()];
+    draft.user.limits.daily = Some(u64::MAX);
+    let how = How {
+        merge: true,
+        ..How::default()
+    };
+    let plan = plan(&vault, draft, how, &Groups::Here).await.unwrap();
+    assert_eq!(plan.summary().kept, ["limits", "acts_for"]);
+    plan.carry_out(&vault, None).await.unwrap();
+    let record = vault.user(&alice).await.unwrap().record;
+    assert!(record.acts_for.is_empty() && record.limits.is_none());
+    assert_eq!(vault.secrets(&alice).await.unwrap().len(), 1);
+}
+
+// Fails when a step finds its user by the name, or a list of what is allowed narrows by groups as they were.
+#[tokio::test]
+async fn who_changes_between_plan_and_act_is_not_given_what_was_planned() {
+    let vault = vault().await;
+    let alice = UserName::parse("alice").unwrap();
+    let group = GroupName::parse("staff").unwrap();
+    let access = Access {
+        allowed_servers: vec![Pattern::parse("mail").unwrap()],
+        ..Access::default()
+    };
+    vault.add_group(&group, None, access).await.unwrap();
+    let how = How {
+        merge: true,
+        allows_all: true,
+        ..How::default()
+    };
+    let draft = || {
+        let mut draft = only("username,groups,desk.TOKEN\nalice,staff,secret\n");
+        draft.issue = None;
+        draft.user.access.allowed_servers = vec![Pattern::parse("desk").unwrap()];
+        draft
+    };
+    vault.add_user(&alice, NewUser::default()).await.unwrap();
+    let planned = plan(&vault, draft(), how, &Groups::Here).await.unwrap();
+    vault.add_member(&group, &alice).await.unwrap();
+    planned.carry_out(&vault, None).await.unwrap();
+    let user = vault.user(&alice).await.unwrap();
+    assert!(user.record.access.is_empty(), "widened");
+
+    vault.delete_user(&alice).await.unwrap();
+    vault.add_user(&alice, NewUser::default()).await.unwrap();
+    let planned = plan(&vault, draft(), how, &Groups::Here).await.unwrap();
+    vault.delete_user(&alice).await.unwrap();
+    vault.add_user(&alice, NewUser::default()).await.unwrap();
+    planned.carry_out(&vault, None).await.unwrap_err();
+    let user = vault.user(&alice).await.unwrap();
+    assert!(user.record.groups.is_empty() && user.record.access.is_empty());
+    assert!(vault.secrets(&alice).await.unwrap().is_empty());
+}
+
+// Fails when what does not fit is found only after something was written.
+#[tokio::test]
+async fn too_many_groups_and_secrets_are_found_by_the_plan() {
+    let vault = vault().await;
+    let names: Vec<_> = (0..=GROUPS_MAX).map(|n| format!("g{n}")).collect();
+    for name in &names {
+        let name = GroupName::parse(name).unwrap();
+        vault
+            .add_group(&name, None, Access::default())
+            .await
+            .unwrap();
+    }
+    let mut draft = only(&format!("username,groups\nalice,{}\n", names.join(";")));
+    draft.issue = None;
+    let refused = plan(&vault, draft, How::default(), &Groups::Here).await;
+    assert!(refused.err().unwrap().to_string().contains("groups"));
+    let mut draft = only("username,desk.TOKEN\nalice,secret\n");
+    let values = &mut draft.sets[0].values;
+    for n in 0..SECRETS_MAX {
+        let value = SecretValue::new(b"x".to_vec().into()).unwrap();
+        values.push((SecretName::parse(&format!("T{n}")).unwrap(), value));
+    }
+    let refused = plan(&vault, draft, How::default(), &Groups::Here).await;
+    assert!(refused.err().unwrap().to_string().contains("secrets"));
 }
 
 // Fails when carry_out does not take back what it made.

@@ -30,7 +30,8 @@ pub struct GroupChange {
 }
 
 impl Vault {
-    /// Adds a group without members.
+    /// Adds a group without members. Its access is there from the start: a group that is half there must not allow
+    /// what it is to block.
     ///
     /// # Errors
     /// When the name is taken, or something could not be written.
@@ -38,6 +39,7 @@ impl Vault {
         &self,
         name: &GroupName,
         description: Option<String>,
+        access: Access,
     ) -> Result<Group, VaultError> {
         let id = GroupId::generate();
         let record = GroupRecord {
@@ -45,7 +47,7 @@ impl Vault {
             description,
             created: now_seconds(),
             updated: 0,
-            access: Access::default(),
+            access,
             sets: SecretSets::default(),
         };
         check(&record)?;
@@ -54,7 +56,10 @@ impl Vault {
             return Err(VaultError::Contended);
         }
         match self.claim_group(name, id).await {
-            Ok(true) => self.group(name).await,
+            Ok(true) => {
+                let added = self.group_by_id(&id).await?;
+                added.ok_or_else(|| VaultError::NoGroup(name.clone()))
+            }
             claimed => {
                 self.delete(&ids::group_record(&id)).await?;
                 claimed.and(Err(VaultError::GroupExists(name.clone())))
@@ -159,20 +164,36 @@ impl Vault {
     /// # Errors
     /// When there is no such group or something could not be deleted; calling it again goes on.
     pub async fn delete_group(&self, name: &GroupName) -> Result<(), VaultError> {
-        let group = self.group(name).await?;
-        self.remove_all_members(&group).await?;
-        let sets = ids::secrets_prefix(group.id.into());
+        let index = self.group_index(name);
+        let found = self.get(&index).await?;
+        let entry = found.ok_or_else(|| VaultError::NoGroup(name.clone()))?;
+        // Whoever was stopped here may have left no more of it than this.
+        let owner: GroupIndexRecord = opened("an index record", self.reader.open(&entry))?;
+        self.delete_group_by_id(name, &owner.group).await
+    }
+
+    /// As [`Vault::delete_group`], where another may have its name by now.
+    ///
+    /// # Errors
+    /// When something could not be deleted; calling it again goes on.
+    pub async fn delete_group_by_id(
+        &self,
+        name: &GroupName,
+        group: &GroupId,
+    ) -> Result<(), VaultError> {
+        self.remove_all_members(group).await?;
+        let sets = ids::secrets_prefix((*group).into());
         self.delete_all(&sets, |record| Some(record.id.clone()))
             .await?;
-        self.delete(&ids::group_record(&group.id)).await?;
+        self.delete(&ids::group_record(group)).await?;
         // Who joined meanwhile: from now on whoever does finds it gone.
-        self.remove_all_members(&group).await?;
+        self.remove_all_members(group).await?;
         let index = self.group_index(name);
         let Some(entry) = self.get(&index).await? else {
             return Ok(());
         };
         let found: GroupIndexRecord = opened("an index record", self.reader.open(&entry))?;
-        if found.group == group.id {
+        if found.group == *group {
             // A conflict means that somebody made a group of this name meanwhile.
             wrote(self.store.delete_if(&index, entry.version).await)?;
         }
@@ -185,10 +206,22 @@ impl Vault {
         name: &GroupName,
         change: impl Fn(&mut GroupRecord) -> Result<(), VaultError>,
     ) -> Result<Group, VaultError> {
+        let group = self.group(name).await?;
+        self.change_group_by_id(&group.id, name, change).await
+    }
+
+    /// As [`Vault::change_group`], where another may have its name by now.
+    pub(super) async fn change_group_by_id(
+        &self,
+        id: &GroupId,
+        name: &GroupName,
+        change: impl Fn(&mut GroupRecord) -> Result<(), VaultError>,
+    ) -> Result<Group, VaultError> {
         for _ in 0..ATTEMPTS {
-            let mut group = self.group(name).await?;
+            let found = self.group_by_id(id).await?;
+            let mut group = found.ok_or_else(|| VaultError::NoGroup(name.clone()))?;
             change(&mut group.record)?;
-            let id = ids::group_record(&group.id);
+            let id = ids::group_record(id);
             if self.put(&id, Some(group.version), &group.record).await? {
                 return Ok(group);
             }

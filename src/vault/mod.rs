@@ -57,6 +57,7 @@ pub use ids::{GroupId, OwnerId, UserId, group_record, key_record, random_id, use
 pub use key_name::{KeyKind, KeyName};
 pub use keyring::{Keyring, KeyringError, KeyringText, ReadOnly, Succession};
 pub use keys::{AdoptedKey, IssuedKey, KeyInfo, KeyRequest};
+pub use members::GROUPS_MAX;
 pub use owner::Owner;
 pub use passphrase::{PASSPHRASE_MIN, PassphraseError, PassphraseReader, PassphraseWriter};
 pub use portable::ExposedSet;
@@ -120,7 +121,7 @@ pub enum VaultError {
     #[error("there is a group `{0}` already")]
     GroupExists(GroupName),
     /// A user is in as many groups as he may be.
-    #[error("a user may be in no more than {} groups", members::GROUPS_MAX)]
+    #[error("a user may be in no more than {} groups", GROUPS_MAX)]
     TooManyGroups,
     /// What is to be written is too long.
     #[error("{0}")]

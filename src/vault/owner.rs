@@ -34,6 +34,14 @@ impl Owner {
         }
     }
 
+    /// That there is none.
+    pub(super) fn is_gone(&self) -> VaultError {
+        match self {
+            Self::User(name) => VaultError::NoUser(name.to_string()),
+            Self::Group(name) => VaultError::NoGroup(name.clone()),
+        }
+    }
+
     /// The words of a command on its secrets, without `cloakroom`.
     #[must_use]
     pub fn command(&self, verb: &str) -> String {
@@ -100,27 +108,29 @@ impl Vault {
         }
     }
 
-    /// Changes what is listed.
+    /// Changes what is listed for the one that was found, whoever has its name by now.
     pub(super) async fn change_sets(
         &self,
         owner: &Owner,
+        id: OwnerId,
         change: impl Fn(&mut SecretSets),
     ) -> Result<(), VaultError> {
-        match owner {
-            Owner::User(name) => {
-                let user = self.change_user(name, |record| {
+        match (owner, id) {
+            (Owner::User(_), OwnerId::User(id)) => {
+                let user = self.change_user_by_id(&id, |record| {
                     change(&mut record.sets);
                     Ok(())
                 });
                 user.await.map(drop)
             }
-            Owner::Group(name) => {
-                let group = self.change_group(name, |record| {
+            (Owner::Group(name), OwnerId::Group(id)) => {
+                let group = self.change_group_by_id(&id, name, |record| {
                     change(&mut record.sets);
                     Ok(())
                 });
                 group.await.map(drop)
             }
+            _ => Err(owner.is_gone()),
         }
     }
 }

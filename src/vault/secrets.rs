@@ -51,13 +51,15 @@ impl Vault {
             .await
     }
 
-    /// Sets several secrets at once: all of them, or none.
+    /// Sets several secrets of one server and profile at once: all of them, or none, and only where `owner` still
+    /// is the one with this id.
     ///
     /// # Errors
     /// Those of [`Vault::set_secret`].
     pub async fn set_secrets(
         &self,
         owner: impl Into<Owner>,
+        is: impl Into<OwnerId>,
         server: &ServerName,
         profile: &ProfileName,
         values: &[(SecretName, SecretValue)],
@@ -70,7 +72,12 @@ impl Vault {
             let with = |set: SecretSet, (name, value): &(_, _)| set.with(name, Some(value));
             Ok(rest.iter().fold(first, with))
         };
-        self.change_secrets(&owner.into(), server, profile, &change)
+        let owner = owner.into();
+        let found = self.sets_of(&owner).await?;
+        if found.0 != is.into() {
+            return Err(owner.is_gone());
+        }
+        self.change_found(&owner, found, server, profile, &change)
             .await
     }
 
@@ -184,9 +191,23 @@ impl Vault {
         profile: &ProfileName,
         change: &(dyn Fn(&SecretSet) -> Result<SecretSet, VaultError> + Sync),
     ) -> Result<(), VaultError> {
+        let found = self.sets_of(owner).await?;
+        self.change_found(owner, found, server, profile, change)
+            .await
+    }
+
+    async fn change_found(
+        &self,
+        owner: &Owner,
+        found: (OwnerId, SecretSets),
+        server: &ServerName,
+        profile: &ProfileName,
+        change: &(dyn Fn(&SecretSet) -> Result<SecretSet, VaultError> + Sync),
+    ) -> Result<(), VaultError> {
+        let id = found.0;
         let place = Place {
             owner,
-            found: self.sets_of(owner).await?,
+            found,
             server,
             profile,
         };
@@ -197,7 +218,7 @@ impl Vault {
             profile: profile.to_string(),
             version,
         };
-        self.change_sets(owner, |sets| sets.list(entry.clone()))
+        self.change_sets(owner, id, |sets| sets.list(entry.clone()))
             .await
     }
 
@@ -212,10 +233,10 @@ impl Vault {
         profile: &ProfileName,
     ) -> Result<(), VaultError> {
         let owner = owner.into();
-        let (id, sets) = self.sets_of(&owner).await?;
+        let (owner_id, sets) = self.sets_of(&owner).await?;
         let id = self
             .reader
-            .secrets_record(id, server.as_str(), profile.as_str());
+            .secrets_record(owner_id, server.as_str(), profile.as_str());
         let found = self.get(&id).await?;
         let listed = sets.get(server.as_str(), profile.as_str()).is_some();
         if found.is_none() && !listed {
@@ -225,7 +246,7 @@ impl Vault {
         let unlist = |sets: &mut SecretSets| {
             sets.unlist(server.as_str(), profile.as_str(), deleted);
         };
-        self.change_sets(&owner, unlist).await?;
+        self.change_sets(&owner, owner_id, unlist).await?;
         if let Some(record) = found {
             // A conflict means that somebody set a secret meanwhile, and will list it.
             wrote(self.store.delete_if(&id, record.version).await)?;

@@ -445,3 +445,50 @@ async fn a_survey_counts_all_kinds_and_which_keys_they_need() {
         0
     );
 }
+
+// Fails when an e-mail is written that was claimed for another look at the record, or given up under somebody who
+// is about to write it: two users would have it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn an_email_is_one_users_whoever_interferes() {
+    const EMAILS: [&str; 2] = ["a@x.org", "b@x.org"];
+    let vault = Arc::new(vault().await);
+    let mut ids = Vec::new();
+    for name in ["alice", "bob"] {
+        let added = vault.add_user(&user(name), NewUser::default()).await;
+        ids.push(added.ok().unwrap().id);
+    }
+    for round in 0..200 {
+        let acts: Vec<_> = (0..6)
+            .map(|act| {
+                let (vault, id) = (vault.clone(), ids[act % 2]);
+                tokio::spawn(async move {
+                    // As an import does: what is there decides.
+                    let change = |record: &UserRecord| UserChange {
+                        email: match (act / 2, record.email.as_deref()) {
+                            (0, None) => Some(Some(EMAILS[round % 2].to_owned())),
+                            (0, _) => Some(None),
+                            (1, email) => Some(Some(
+                                EMAILS[usize::from(email == Some(EMAILS[0]))].to_owned(),
+                            )),
+                            _ => None,
+                        },
+                        ..UserChange::default()
+                    };
+                    match vault.amend_user(&id, change).await {
+                        Ok(_) | Err(VaultError::EmailTaken(_)) => {}
+                        Err(error) => panic!("{error}"),
+                    }
+                })
+            })
+            .collect();
+        for act in acts {
+            act.await.unwrap();
+        }
+        for id in &ids {
+            let record = vault.user_by_id(id).await.ok().flatten().unwrap().record;
+            let Some(email) = record.email else { continue };
+            let found = vault.user_with_email(&email).await.ok().unwrap();
+            assert!(found.id == *id, "round {round}: {email}");
+        }
+    }
+}

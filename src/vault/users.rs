@@ -205,7 +205,7 @@ impl Vault {
             self.delete(&ids::user_record(&id)).await?;
         }
         claimed?;
-        self.user(name).await
+        Ok(User { id, record })
     }
 
     async fn claim_names(&self, id: UserId, record: &UserRecord) -> Result<(), VaultError> {
@@ -228,12 +228,10 @@ impl Vault {
         for _ in 0..ATTEMPTS {
             let found = self.get(index).await?;
             if let Some(entry) = &found {
-                let owner: IndexRecord = opened("an index record", self.reader.open(entry))?;
-                if owner.user == user {
-                    // Taken by one who was stopped before he could use it.
-                    return Ok(true);
-                }
-                if self.get(&ids::user_record(&owner.user)).await?.is_some() {
+                let owner = self.leads_to(entry)?;
+                // His already, for one who was stopped or is about to give it up, is written anew: that one
+                // gives up what he saw, and not this.
+                if owner != user && self.get(&ids::user_record(&owner)).await?.is_some() {
                     return Ok(false);
                 }
             }
@@ -252,12 +250,18 @@ impl Vault {
             let Some(entry) = self.get(index).await? else {
                 return Ok(());
             };
-            let owner: IndexRecord = opened("an index record", self.reader.open(&entry))?;
-            if owner.user != user || wrote(self.store.delete_if(index, entry.version).await)? {
+            if self.leads_to(&entry)? != user
+                || wrote(self.store.delete_if(index, entry.version).await)?
+            {
                 return Ok(());
             }
         }
         Err(VaultError::Contended)
+    }
+
+    fn leads_to(&self, entry: &Record) -> Result<UserId, VaultError> {
+        let index: IndexRecord = opened("an index record", self.reader.open(entry))?;
+        Ok(index.user)
     }
 
     /// The user of this name.
@@ -268,8 +272,8 @@ impl Vault {
         let nobody = || VaultError::NoUser(name.to_string());
         let index = ids::name_index(&self.reader.mac, name.as_str());
         let entry = self.get(&index).await?.ok_or_else(nobody)?;
-        let owner: IndexRecord = opened("an index record", self.reader.open(&entry))?;
-        self.user_by_id(&owner.user).await?.ok_or_else(nobody)
+        let owner = self.leads_to(&entry)?;
+        self.user_by_id(&owner).await?.ok_or_else(nobody)
     }
 
     /// The user with this id, if there is one.
@@ -291,8 +295,8 @@ impl Vault {
         let nobody = || VaultError::NoUser(email.to_owned());
         let index = ids::email_index(&self.reader.mac, email);
         let entry = self.get(&index).await?.ok_or_else(nobody)?;
-        let owner: IndexRecord = opened("an index record", self.reader.open(&entry))?;
-        self.user_by_id(&owner.user).await?.ok_or_else(nobody)
+        let owner = self.leads_to(&entry)?;
+        self.user_by_id(&owner).await?.ok_or_else(nobody)
     }
 
     /// At most `limit` users after `after`, in no order a person would notice. Fewer: there are no more.
@@ -325,7 +329,8 @@ impl Vault {
         name: &UserName,
         change: &UserChange,
     ) -> Result<User, VaultError> {
-        self.amend_user(name, |_| change.clone()).await
+        let user = self.user(name).await?;
+        self.amend_user(&user.id, |_| change.clone()).await
     }
 
     /// Changes a user by what `change` makes of his record; it is asked again where somebody interferes.
@@ -334,29 +339,46 @@ impl Vault {
     /// Those of [`Vault::update_user`].
     pub async fn amend_user(
         &self,
-        name: &UserName,
+        id: &UserId,
         change: impl Fn(&UserRecord) -> UserChange,
     ) -> Result<User, VaultError> {
-        let before = self.user(name).await?;
-        let tried = change(&before.record).tried(&before.record)?;
-        let (old, new) = (self.email_id(&before.record), self.email_id(&tried));
-        if let Some(index) = new.as_ref().filter(|_| old != new)
-            && !self.claim(index, before.id).await?
-        {
-            return Err(VaultError::EmailTaken(tried.email.unwrap_or_default()));
-        }
-        let changed = self.change_user_by_id(&before.id, |record| {
-            *record = change(record).tried(record)?;
-            Ok(())
-        });
-        let changed = changed.await?;
-        let kept = self.email_id(&changed.record);
-        for index in [old, new].into_iter().flatten() {
-            if Some(&index) != kept.as_ref() {
-                self.release(&index, before.id).await?;
+        let place = ids::user_record(id);
+        let mut claimed = Vec::new();
+        for _ in 0..ATTEMPTS {
+            let found = self.get(&place).await?;
+            let found = found.ok_or_else(|| VaultError::NoUser(id.to_string()))?;
+            let old = self.open_user(*id, &found)?.record;
+            let tried = change(&old).tried(&old)?;
+            let (before, after) = (self.email_id(&old), self.email_id(&tried));
+            // Of this very look: what was claimed for an earlier one may be another's by now.
+            if let Some(index) = after.as_ref().filter(|_| before != after) {
+                if !self.claim(index, *id).await? {
+                    return Err(VaultError::EmailTaken(tried.email.unwrap_or_default()));
+                }
+                claimed.push(index.clone());
+            }
+            // As they are before the record is written: who wants one for him afterwards claims it anew, and
+            // it is not given up then.
+            let mut left = Vec::new();
+            for index in claimed.iter().chain(&before) {
+                if Some(index) != after.as_ref()
+                    && let Some(entry) = self.get(index).await?
+                    && self.leads_to(&entry)? == *id
+                {
+                    left.push(entry);
+                }
+            }
+            if self.put(&place, Some(found.version), &tried).await? {
+                for entry in left {
+                    wrote(self.store.delete_if(&entry.id, entry.version).await)?;
+                }
+                return Ok(User {
+                    id: *id,
+                    record: tried,
+                });
             }
         }
-        Ok(changed)
+        Err(VaultError::Contended)
     }
 
     /// Disables or enables a user. All his keys are refused while he is disabled.
@@ -377,6 +399,17 @@ impl Vault {
     /// When there is no such user or something could not be deleted; calling it again goes on.
     pub async fn delete_user(&self, name: &UserName) -> Result<(), VaultError> {
         let user = self.user(name).await?;
+        self.delete_user_by_id(&user.id).await
+    }
+
+    /// As [`Vault::delete_user`], for one whose name may be somebody else's by now; nothing if he is gone.
+    ///
+    /// # Errors
+    /// When something could not be deleted; calling it again goes on.
+    pub async fn delete_user_by_id(&self, id: &UserId) -> Result<(), VaultError> {
+        let Some(user) = self.user_by_id(id).await? else {
+            return Ok(());
+        };
         self.delete_all(&ids::secrets_prefix(user.id.into()), |record| {
             Some(record.id.clone())
         })
@@ -415,16 +448,6 @@ impl Vault {
     }
 
     /// Reads, changes and writes a user's record until nobody interferes.
-    pub(super) async fn change_user(
-        &self,
-        name: &UserName,
-        change: impl Fn(&mut UserRecord) -> Result<(), VaultError>,
-    ) -> Result<User, VaultError> {
-        let user = self.user(name).await?;
-        self.change_user_by_id(&user.id, change).await
-    }
-
-    /// As [`Vault::change_user`], for one who may have another name by now.
     pub(super) async fn change_user_by_id(
         &self,
         id: &UserId,

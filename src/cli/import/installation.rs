@@ -11,7 +11,7 @@ use super::{ImportArgs, Kind, Work, how, opened, unreadable};
 use crate::config::Config;
 use crate::moving::{self, Entry, FileError, GroupDraft, Groups, Refusal, Refused, Summary};
 use crate::names::GroupName;
-use crate::vault::{AccessChange, GroupChange, PassphraseReader, Vault, VaultError};
+use crate::vault::{GroupId, PassphraseReader, SECRETS_MAX, Vault, VaultError};
 
 /// Entries read ahead of what is being done.
 const AHEAD: usize = 64;
@@ -132,6 +132,9 @@ async fn group_tried(work: &Work<'_>, group: GroupDraft) -> Result<Summary, Refu
     if let Some(set) = group.sets.iter().find(|set| !vault.covers(&set.server)) {
         return Err(VaultError::NoServerKey(set.server.clone()).into());
     }
+    if group.sets.iter().any(|set| set.values.len() > SECRETS_MAX) {
+        return Err(VaultError::TooManySecrets.into());
+    }
     let names = group.sets.iter().flat_map(|set| {
         let name = move |name| format!("{}.{name}", set.server);
         set.values.iter().map(move |(secret, _)| name(secret))
@@ -161,38 +164,27 @@ async fn group_tried(work: &Work<'_>, group: GroupDraft) -> Result<Summary, Refu
         issues: false,
     };
     if existing.is_none() && !work.dry_run {
-        vault
-            .add_group(&group.name, group.description.clone())
+        let added = vault
+            .add_group(&group.name, group.description.clone(), group.access.clone())
             .await?;
-        if let Err(error) = fill_group(vault, &group).await {
-            return Err(taken_back(vault, &group.name, error).await);
+        if let Err(error) = fill_group(vault, added.id, &group).await {
+            return Err(taken_back(vault, added.id, &group.name, error).await);
         }
     }
     Ok(summary)
 }
 
-async fn fill_group(vault: &Vault, group: &GroupDraft) -> Result<(), VaultError> {
-    let access = AccessChange {
-        allowed_servers: Some(group.access.allowed_servers.clone()),
-        blocked_servers: Some(group.access.blocked_servers.clone()),
-        allowed_tools: Some(group.access.allowed_tools.clone()),
-        blocked_tools: Some(group.access.blocked_tools.clone()),
-    };
-    let change = GroupChange {
-        access: Some(access),
-        ..GroupChange::default()
-    };
-    vault.update_group(&group.name, &change).await?;
+async fn fill_group(vault: &Vault, id: GroupId, group: &GroupDraft) -> Result<(), VaultError> {
     for set in &group.sets {
         vault
-            .set_secrets(&group.name, &set.server, &set.profile, &set.values)
+            .set_secrets(&group.name, id, &set.server, &set.profile, &set.values)
             .await?;
     }
     Ok(())
 }
 
-async fn taken_back(vault: &Vault, name: &GroupName, error: VaultError) -> Refusal {
-    match vault.delete_group(name).await {
+async fn taken_back(vault: &Vault, id: GroupId, name: &GroupName, error: VaultError) -> Refusal {
+    match vault.delete_group_by_id(name, &id).await {
         Ok(()) => error.into(),
         Err(left) => Refusal::partly(format!(
             "{error}; and it could not be undone ({left}): cloakroom group delete {name}"

@@ -44,9 +44,14 @@ pub(super) async fn run(
     let mut report = Report::new(args.dry_run);
     if kind == Kind::Cloakroom {
         let vault = open::vault(&config).await?;
-        installation::run(args, &config, &vault, record, &mut report, out).await?;
+        let done = installation::run(args, &config, &vault, record, &mut report, out).await;
         report.learned(record);
-        return report.tell(out);
+        // Where it stopped on the way, what was done until then is done.
+        if done.is_err() && report.is_empty() {
+            return done;
+        }
+        let told = report.tell(out);
+        return done.and(told);
     }
     let parsed = parse(args, kind, &config)?;
     for note in parsed.notes {

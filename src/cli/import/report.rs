@@ -87,10 +87,16 @@ impl Report {
         });
     }
 
+    /// Whether no row was come to.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     /// Tells the audit trail how much of it was done.
     pub(super) fn learned(&self, record: &mut Record<'_>) {
         record.learn("done", self.done);
         record.learn("refused", self.refused);
+        record.learn("partly", self.partly);
     }
 
     /// Tells it; exit code 1 when something was refused.

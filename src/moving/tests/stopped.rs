@@ -8,9 +8,8 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::identity::{ApiKey, KeyId};
-use crate::names::{GroupName, Pattern};
 use crate::store::{Event, Record, RecordId, Settled, Store, StoreError, WriteError};
-use crate::vault::{Access, AccessChange, UserChange};
+use crate::vault::{AccessChange, UserChange};
 
 /// A store that does not answer the write with this number, and then nothing, or everything.
 struct Failing {
@@ -126,7 +125,10 @@ async fn furnished() -> (Arc<dyn Store>, Arc<Keyring>, Vault) {
     let vault = Vault::new(store.clone(), ring.clone());
     for name in ["staff", "guests"] {
         let name = GroupName::parse(name).unwrap();
-        vault.add_group(&name, None).await.unwrap();
+        vault
+            .add_group(&name, None, Access::default())
+            .await
+            .unwrap();
     }
     (store, ring, vault)
 }

@@ -52,7 +52,7 @@ fn an_import_says_what_comes_and_whether_keys_do() {
     });
     assert_eq!(begun["detail"], planned);
     assert_eq!(begun["impersonation"], true);
-    (planned["done"], planned["refused"]) = (2.into(), 1.into());
+    (planned["done"], planned["refused"], planned["partly"]) = (2.into(), 1.into(), 0.into());
     assert_eq!(ended["detail"], planned);
     house.ok(
         "import old/people.csv --from csv --merge --no-keys --overwrite-secrets",

@@ -2,7 +2,7 @@
 
 use cloakroom::cli::open;
 use cloakroom::names::{GroupName, Pattern, ProfileName, SecretName, ServerName, UserName};
-use cloakroom::vault::{NewUser, SecretValue, UserChange, Vault};
+use cloakroom::vault::{Access, NewUser, SecretValue, UserChange, Vault};
 use tokio::task::block_in_place;
 
 use super::House;
@@ -41,7 +41,7 @@ async fn furnished() -> (House, String) {
     };
     vault.update_user(&alice, &change).await.unwrap();
     vault
-        .add_group(&staff, Some("everybody".to_owned()))
+        .add_group(&staff, Some("everybody".to_owned()), Access::default())
         .await
         .unwrap();
     vault.add_member(&staff, &alice).await.unwrap();
@@ -116,7 +116,11 @@ async fn meets_another_staff(house: &House, place: &Place<'_>) {
         GroupName::parse("staff").unwrap(),
     );
     let github = ServerName::parse("github").unwrap();
-    let group = proxy.vault.add_group(&staff, None).await.unwrap();
+    let group = proxy
+        .vault
+        .add_group(&staff, None, Access::default())
+        .await
+        .unwrap();
     let (profile, name) = (
         ProfileName::default_profile(),
         SecretName::parse("PAYROLL").unwrap(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cloakroom::cli::open;
 use cloakroom::names::{GroupName, UserName};
-use cloakroom::vault::{NewUser, Vault};
+use cloakroom::vault::{Access, NewUser, Vault};
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
@@ -340,7 +340,10 @@ async fn each_user_gets_a_key_in_a_file_of_its_own() {
     let house = House::new();
     let vault = vault(&house).await;
     let staff = GroupName::parse("staff").unwrap();
-    vault.add_group(&staff, None).await.unwrap();
+    vault
+        .add_group(&staff, None, Access::default())
+        .await
+        .unwrap();
     let document = block_in_place(|| import(&house, &batch(), "--from csv", 1));
     assert_eq!(
         (&document["done"], &document["refused"]),

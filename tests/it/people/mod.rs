@@ -14,7 +14,7 @@ mod usage;
 use std::time::{Duration, Instant};
 
 use cloakroom::names::{GroupName, Pattern};
-use cloakroom::vault::{AccessChange, GroupChange, UserChange};
+use cloakroom::vault::{Access, AccessChange, GroupChange, UserChange};
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
@@ -105,7 +105,11 @@ impl House {
     /// Makes a group with a list of access.
     async fn add_group(&self, name: &str, access: AccessChange) {
         let name = group(name);
-        self.proxy.vault.add_group(&name, None).await.unwrap();
+        self.proxy
+            .vault
+            .add_group(&name, None, Access::default())
+            .await
+            .unwrap();
         self.group_access(name.as_str(), access).await;
     }
 
