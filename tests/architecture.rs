@@ -213,6 +213,7 @@ const ONLY: &[(&str, &str, &[&str])] = &[
             "Doer",
             "Doing",
             "Outcome",
+            "Standard",
             "Trail",
             "self",
             "verify",

@@ -103,7 +103,7 @@ impl Shared {
 
 /// One sink, its queue and its thread.
 pub(super) struct Lane {
-    /// Which sink: `file`, `stdout` or `stream`.
+    /// Which sink: `file`, `stdout`, `stderr` or `stream`.
     pub(super) sink: &'static str,
     /// The file, as a full path, if it is one.
     pub(super) file: Option<String>,

@@ -30,5 +30,5 @@ pub use deed::{Deed, Doer, Doing};
 pub use event::{
     Actor, ActorKind, Admin, Called, Detail, End, Event, Outcome, Owner, SecretUsed, Start, Text,
 };
-pub use sinks::Stream;
+pub use sinks::{Standard, Stream};
 pub use trail::{AuditError, Figures, Settings, Trail, Unrecorded};

@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout, timeout_at};
 use super::event::Event;
 use super::lane::{Entry, Lane, Standing, WAIT};
 use super::line::hex;
-use super::sinks::{FileSink, Sink, StdoutSink, Stream, StreamSink};
+use super::sinks::{FileSink, Sink, Standard, StandardSink, Stream, StreamSink};
 use super::writer::Origin;
 use crate::sys;
 use crate::vault::{Anchor, Vault};
@@ -30,8 +30,8 @@ const START: Duration = Duration::from_secs(5);
 pub struct Settings {
     /// The file, if any.
     pub file: Option<PathBuf>,
-    /// Whether they go to standard output.
-    pub stdout: bool,
+    /// Which of the process's own streams they go to, if any.
+    pub standard: Option<Standard>,
     /// Whether nothing may happen that is not recorded.
     pub required: bool,
     /// Whether what the file took is on the disk before anybody is told that it was recorded.
@@ -72,7 +72,7 @@ pub struct Unrecorded(());
 /// What became of the events of one sink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Figures {
-    /// Which: `file`, `stdout` or `stream`.
+    /// Which: `file`, `stdout`, `stderr` or `stream`.
     pub sink: &'static str,
     /// Events that were recorded.
     pub written: u64,
@@ -310,9 +310,10 @@ fn sinks(
         let sink = FileSink::new(path, settings.sync);
         sinks.push(("file", Some(name), Box::new(sink)));
     }
-    if settings.stdout {
-        let sink = StdoutSink::open().map_err(|why| system("standard output", why))?;
-        sinks.push(("stdout", None, Box::new(sink)));
+    if let Some(standard) = settings.standard {
+        let name = standard.name();
+        let sink = StandardSink::open(standard).map_err(|why| system(name, why))?;
+        sinks.push((name, None, Box::new(sink)));
     }
     if let Some(stream) = stream {
         let sink = StreamSink::new(stream, runtime.clone());

@@ -12,7 +12,7 @@ use super::args::{
 };
 use super::open::{self, Source};
 use super::{Failure, Output, trail};
-use crate::audit::{Act, Actor, ActorKind, Deed, Doer, Doing, Outcome, Trail};
+use crate::audit::{Act, Actor, ActorKind, Deed, Doer, Doing, Outcome, Standard, Trail};
 use crate::config::{Config, KeyringSource};
 use crate::identity::KeyId;
 use crate::names::{Pattern, SecretName};
@@ -148,7 +148,7 @@ impl Opened {
 async fn opened(config: &Config) -> Result<Opened, Failure> {
     let ring = open::keyring(&config.keyring)?.into();
     let store = open::store(config).await?;
-    let trail = trail::start(&config.audit, &store, &ring).await?;
+    let trail = trail::start(&config.audit, &store, &ring, Standard::Error).await?;
     Ok(Opened {
         trail,
         store,

@@ -8,12 +8,12 @@ use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 
 use super::Failure;
-use crate::audit::{self, Trail};
+use crate::audit::{self, Standard, Trail};
 use crate::config::{Audit, AuditStream};
 use crate::store::Store;
 use crate::vault::{Keyring, Vault};
 
-/// Opens the trail, on the runtime this is called on.
+/// Opens the trail, on the runtime this is called on. Where it goes to standard output, it goes to `standard`.
 ///
 /// # Errors
 /// When it cannot be written and has to be.
@@ -21,10 +21,11 @@ pub async fn start(
     audit: &Audit,
     store: &Arc<dyn Store>,
     ring: &Arc<Keyring>,
+    standard: Standard,
 ) -> Result<Trail, Failure> {
     let settings = audit::Settings {
         file: audit.file.clone(),
-        stdout: audit.stdout,
+        standard: audit.stdout.then_some(standard),
         required: audit.required,
         sync: audit.sync,
         anchors_for: audit.anchors_for,

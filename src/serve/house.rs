@@ -6,7 +6,7 @@ use super::control::Control;
 use super::descriptors::{self, Descriptors};
 use super::{StartError, admin, certificate, traces};
 use crate::admin::Known;
-use crate::audit::Trail;
+use crate::audit::{Standard, Trail};
 use crate::cli::{Failure, open, trail};
 use crate::config::Config;
 use crate::gate::DefaultInForce;
@@ -73,7 +73,7 @@ impl House {
         let usage = Usage::new(Vault::new(store.clone(), ring.clone()));
         tokio::spawn(usage.clone().keep_told());
         Ok(Self {
-            trail: trail::start(&config.audit, &store, &ring).await?,
+            trail: trail::start(&config.audit, &store, &ring, Standard::Output).await?,
             usage,
             ring,
             limiter: Limiter::new(store.clone()),

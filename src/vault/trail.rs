@@ -86,7 +86,7 @@ pub struct Anchor {
     pub at: u64,
     /// The machine it was written on.
     pub host: String,
-    /// Where the records go: `file`, `stdout` or `stream`.
+    /// Where the records go: `file`, `stdout`, `stderr` or `stream`.
     pub sink: String,
     /// The file they go to, as a full path, if it is one.
     pub file: Option<String>,

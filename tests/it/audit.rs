@@ -92,7 +92,7 @@ impl House {
 fn to(path: &Path) -> Settings {
     Settings {
         file: Some(path.to_owned()),
-        stdout: false,
+        standard: None,
         required: false,
         sync: false,
         anchors_for: Duration::from_secs(3600),

@@ -2,11 +2,12 @@
 
 mod file;
 mod patient;
-mod stdout;
+mod standard;
 mod stream;
 
 pub(super) use file::FileSink;
-pub(super) use stdout::StdoutSink;
+pub use standard::Standard;
+pub(super) use standard::StandardSink;
 pub use stream::Stream;
 pub(super) use stream::StreamSink;
 

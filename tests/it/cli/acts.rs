@@ -181,3 +181,21 @@ fn of_many_names_the_first_are_recorded_and_the_others_counted() {
     assert_eq!(all[1]["detail"]["users"], json!(names[..32]));
     assert_eq!(all[1]["detail"]["unlisted"], json!({ "users": 268 }));
 }
+
+// Fails when what a command records stands in its answer, as where the proxy's trail goes to standard output.
+#[test]
+fn an_answer_is_the_answer_alone_where_the_trail_goes_to_standard_output() {
+    let house = House::with_alice();
+    keep_trail(&house, "", "stdout = true\nrequired = true\n");
+    let done = house.run("user add carol --json", "");
+    assert_eq!(done.code, 0, "{}", done.err);
+    let answer: Value = serde_json::from_str(&done.out).unwrap();
+    assert_eq!(answer["name"], "carol");
+    let records = done.err.lines();
+    let records = records.filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let acts: Vec<_> = records
+        .filter(|record| record["event"] == "admin")
+        .collect();
+    assert_eq!(told(&acts[0]), ["user.add", "carol", "begun"]);
+    assert_eq!(told(&acts[1]), ["user.add", "carol", "done"]);
+}

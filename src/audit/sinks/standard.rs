@@ -1,4 +1,4 @@
-//! Standard output.
+//! Standard output, or standard error.
 
 use std::fs::File;
 use std::io;
@@ -6,16 +6,37 @@ use std::os::fd::AsFd as _;
 
 use super::{Sink, Wrote, patient};
 
-/// Writes to standard output, without the buffer others share.
-pub(crate) struct StdoutSink {
+/// Where of its own a process writes records to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standard {
+    /// Standard output.
+    Output,
+    /// Standard error, of a command whose output is its answer.
+    Error,
+}
+
+impl Standard {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Output => "stdout",
+            Self::Error => "stderr",
+        }
+    }
+}
+
+/// Writes there, without the buffer others share.
+pub(crate) struct StandardSink {
     file: File,
     /// Whether what is there ends within a line.
     is_torn: bool,
 }
 
-impl StdoutSink {
-    pub(crate) fn open() -> io::Result<Self> {
-        let own = io::stdout().as_fd().try_clone_to_owned()?;
+impl StandardSink {
+    pub(crate) fn open(standard: Standard) -> io::Result<Self> {
+        let own = match standard {
+            Standard::Output => io::stdout().as_fd().try_clone_to_owned(),
+            Standard::Error => io::stderr().as_fd().try_clone_to_owned(),
+        }?;
         Ok(Self {
             file: own.into(),
             is_torn: false,
@@ -23,7 +44,7 @@ impl StdoutSink {
     }
 }
 
-impl Sink for StdoutSink {
+impl Sink for StandardSink {
     fn ready(&mut self) -> Result<bool, String> {
         if self.is_torn {
             let (_, trouble) = patient::write(&self.file, b"\n");
