@@ -33,6 +33,8 @@ def works(report: Report, folder: Path) -> None:
     """What `init` wrote, with the unit's variables and the credential it loads: the keyring is found."""
     unit = UNIT.read_text()
     variables = dict(re.findall(r"^Environment=([A-Z_]+)=(.*)$", unit, re.M))
+    kept = variables.get("CLOAKROOM_DATA_DIR", "").startswith("/var/lib/cloakroom/")
+    report.check("systemd", "the audit trail goes where the service may write", kept, variables)
     (name, source), *_ = re.findall(r"^LoadCredential=([^:]+):(.*)$", unit, re.M)
     house = folder / "etc"
     made = [binary(), "init", "--dir", house, "--url", "http://127.0.0.1:9/mcp"]
