@@ -454,11 +454,10 @@ async fn a_pipe_without_a_reader_or_with_a_slow_one_holds_nobody_up() {
         &text,
     );
     let document = done.document();
-    assert_eq!(
-        (done.code, &document["chains"][0]["closed"]),
-        (0, &Value::Bool(true)),
-        "{document:#}"
-    );
+    // The first attempt may have begun a chain once somebody read.
+    let mut chains = document["chains"].as_array().unwrap().iter();
+    let is_closed = chains.any(|chain| chain["closed"] == true);
+    assert!(done.code == 0 && is_closed, "{document:#}");
 }
 
 /// A stream that does what it is told.
