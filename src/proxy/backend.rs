@@ -5,32 +5,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 #[cfg(feature = "pingora-lb")]
 use std::sync::Weak;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::HeaderValue;
 use http::uri::{PathAndQuery, Scheme, Uri};
-use http_body_util::Full;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use super::http1::{Connection, Peer, Stream};
 use super::replicas::{ReplicaAddress, ReplicaFigures, Replicas, Set};
 use crate::layer::Failure;
 use crate::sys;
 use crate::telemetry::Counter;
-
-/// Bytes of an answer's head, and of what is read ahead of the client. An answer is passed on as it
-/// comes, so more would only be memory a slow client holds.
-const READ_AHEAD: usize = 64 * 1024;
-
-/// Sends requests on one connection.
-pub(super) type Sender = SendRequest<Full<Bytes>>;
 
 /// One server, as configured.
 #[derive(Clone)]
@@ -49,8 +38,8 @@ pub struct Backend {
     pub(super) answer_timeout: Duration,
     /// Connections opened.
     connects: Counter,
-    /// It once sent bytes nobody had asked for.
-    babbles: Arc<AtomicBool>,
+    /// What its connections have in common.
+    peer: Arc<Peer>,
     failed_connects: Arc<AtomicU64>,
 }
 
@@ -112,7 +101,7 @@ impl Backend {
                 .unwrap_or_else(|| PathAndQuery::from_static("/")),
             connect_timeout,
             answer_timeout,
-            babbles: Arc::default(),
+            peer: Arc::default(),
             connects: Counter::default(),
             failed_connects: Arc::default(),
         })
@@ -187,16 +176,16 @@ impl Backend {
     /// asked for: what it sends a moment too late would be taken for the answer to the user's next
     /// request.
     pub(super) fn may_be_reused(&self) -> bool {
-        !self.babbles.load(Ordering::Relaxed)
+        !self.peer.babbles()
     }
 
-    /// Opens a connection to a replica, driven by a task on the current runtime.
-    pub(super) async fn connect(&self, to: &ReplicaAddress) -> Result<Sender, ConnectError> {
+    /// Opens a connection to a replica.
+    pub(super) async fn connect(&self, to: &ReplicaAddress) -> Result<Connection, ConnectError> {
         let connected = timeout(self.connect_timeout, self.open(to)).await;
         let error = match connected {
-            Ok(Ok(sender)) => {
+            Ok(Ok(stream)) => {
                 self.connects.inc();
-                return Ok(sender);
+                return Ok(Connection::new(stream, self.peer.clone()));
             }
             Ok(Err(error)) if is_ours(&error) => ConnectError::Ours(error),
             Ok(Err(error)) => ConnectError::Theirs(error),
@@ -206,45 +195,18 @@ impl Backend {
         Err(error)
     }
 
-    async fn open(&self, to: &ReplicaAddress) -> io::Result<Sender> {
+    async fn open(&self, to: &ReplicaAddress) -> io::Result<Stream> {
         if let Some(socket) = &self.socket {
-            return self.handshake(socket.connect().await?, to).await;
+            return socket.connect().await.map(Stream::Unix);
         }
         let stream = TcpStream::connect(to.pair()).await?;
         stream.set_nodelay(true)?;
         sys::keep_alive(&stream)?;
-        match &self.tls {
-            None => self.handshake(stream, to).await,
-            Some((connector, name)) => {
-                let stream = connector.connect(name.clone(), stream).await?;
-                self.handshake(stream, to).await
-            }
-        }
-    }
-
-    async fn handshake<T>(&self, stream: T, to: &ReplicaAddress) -> io::Result<Sender>
-    where
-        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let (sender, connection) = http1::Builder::new()
-            .max_buf_size(READ_AHEAD)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(io::Error::other)?;
-        let (babbles, host) = (self.babbles.clone(), to.clone());
-        tokio::spawn(async move {
-            // What goes wrong in an exchange reaches whoever waits for the answer; an idle
-            // connection may end, but must not speak.
-            let ended = connection.await;
-            if ended.is_err_and(|error| unasked(&error)) && !babbles.swap(true, Ordering::Relaxed) {
-                tracing::warn!(
-                    %host,
-                    "the server sent more than was asked for; from now on its connections serve \
-                     one request each"
-                );
-            }
-        });
-        Ok(sender)
+        let Some((connector, name)) = &self.tls else {
+            return Ok(Stream::Tcp(stream));
+        };
+        let stream = connector.connect(name.clone(), stream).await?;
+        Ok(Stream::Tls(Box::new(stream)))
     }
 }
 
@@ -293,10 +255,4 @@ fn is_ours(error: &io::Error) -> bool {
         Errno::AGAIN,
     ];
     Errno::from_io_error(error).is_some_and(|errno| OURS.contains(&errno))
-}
-
-/// Whether a connection ended because something came that no request was waiting for. hyper tells
-/// it from other errors only by its text.
-fn unasked(error: &hyper::Error) -> bool {
-    error.to_string() == "received unexpected message from connection"
 }

@@ -6,14 +6,14 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::pool::Pooled;
+use super::http1::Received;
 use crate::layer::BoxError;
 use crate::stdio;
 
 /// The body of a backend's answer.
 pub enum BackendBody {
     /// From a connection to where it listens.
-    Pooled(Pooled),
+    Received(Received),
     /// From a child process.
     Child(stdio::Answer),
 }
@@ -27,9 +27,7 @@ impl Body for BackendBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.get_mut() {
-            Self::Pooled(body) => Pin::new(body)
-                .poll_frame(cx)
-                .map(|frame| frame.map(|frame| frame.map_err(Into::into))),
+            Self::Received(body) => Pin::new(body).poll_frame(cx),
             Self::Child(body) => Pin::new(body)
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map_err(|never| match never {}))),
@@ -38,14 +36,14 @@ impl Body for BackendBody {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Pooled(body) => body.is_end_stream(),
+            Self::Received(body) => body.is_end_stream(),
             Self::Child(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Pooled(body) => body.size_hint(),
+            Self::Received(body) => body.size_hint(),
             Self::Child(body) => body.size_hint(),
         }
     }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::header::{ACCEPT, HOST, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Request, StatusCode};
@@ -91,7 +92,7 @@ impl Probe {
 
     async fn ask(&self, replica: &Replica) -> std::result::Result<(), String> {
         let connected = self.backend.connect(replica.address()).await;
-        let mut sender = connected.map_err(|error| error.to_string())?;
+        let connection = connected.map_err(|error| error.to_string())?;
         let Some(path) = &self.check.path else {
             return Ok(());
         };
@@ -100,9 +101,10 @@ impl Probe {
         let request = Request::get(path.as_str())
             .header(HOST, self.backend.authority.clone())
             .header(ACCEPT, accept)
-            .body(Default::default())
+            .body(())
             .map_err(|error| error.to_string())?;
-        let answer = sender.send_request(request).await;
+        let (head, ()) = request.into_parts();
+        let answer = connection.ask(&head, &Bytes::new(), None).await;
         match answer.map_err(|error| error.to_string())?.status() {
             status if status < StatusCode::INTERNAL_SERVER_ERROR => Ok(()),
             status => Err(format!("it answers {status}")),

@@ -2,16 +2,17 @@
 //! HTTP/1.1 or HTTP/2.
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http::Request;
+use http::{Request, Response};
+use http_body::Body;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -21,11 +22,13 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::account::Accounted;
+use super::http1::{self, Answer, Prefixed, Served};
 use super::keeping::Keeping;
-use super::places::Place;
+use super::places::{self, Place};
 use super::serving::{Current, Stage};
 use super::socket::{Accepted, Stream};
-use super::strict::Strict;
+use super::strict::{self, Line, Strict};
 use super::visitor::Visitor;
 use super::{http2, proxy_protocol};
 use crate::layer::BoxError;
@@ -172,45 +175,100 @@ async fn peer<S: AsyncRead + Unpin>(
     })
 }
 
+/// What answers the requests of a connection of HTTP/1.1.
+struct Answering {
+    visitor: Visitor,
+    line: Line,
+}
+
+impl Answer for Answering {
+    type Body = Keeping<Accounted, (strict::Busy, places::Busy)>;
+
+    async fn answer<B: Body<Data: Send> + Send + 'static>(
+        &self,
+        request: Request<B>,
+    ) -> Response<Self::Body> {
+        let busy = (self.line.busy(), self.visitor.place.busy());
+        let response = self.visitor.answer(request, Some(&self.line)).await;
+        response.map(|body| Keeping::new(body, busy))
+    }
+}
+
 async fn http1<S>(
     stream: S,
     visitor: Visitor,
     mut stage: watch::Receiver<Stage>,
 ) -> Result<(), BoxError>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let settings = visitor.current.get().serving.clients;
     let place = visitor.place.clone();
-    // It has the deadlines too, so the library needs none.
+    // It has the deadlines too, so nobody else needs any.
     let (stream, line) = Strict::new(stream, settings);
-    let service = service_fn(move |request: Request<Incoming>| {
-        let (line, visitor, answering) = (line.clone(), visitor.clone(), line.busy());
-        async move {
-            let busy = visitor.place.busy();
-            let response = visitor.answer(request, Some(&line)).await;
-            Ok::<_, Infallible>(response.map(|body| Keeping::new(body, (answering, busy))))
-        }
-    });
-    let connection = http1::Builder::new()
-        .max_header_size(settings.head_max)
-        .max_buf_size(settings.head_max.max(64 * 1024))
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = pin!(connection);
+    let answering = Arc::new(Answering { visitor, line });
+    let leaving = AtomicBool::new(false);
+    let mut connection = pin!(served(stream, answering, settings, &leaving));
     let patience = tokio::select! {
-        done = connection.as_mut() => return Ok(done?),
+        biased;
+        done = connection.as_mut() => return done,
         _ = stage.wait_for(|&now| now == Stage::Stopping) => LAST_REQUEST,
         () = place.wanted() => ROOM,
     };
-    connection.as_mut().graceful_shutdown();
+    leaving.store(true, Ordering::Relaxed);
     loop {
         match timeout(patience, connection.as_mut()).await {
-            Ok(done) => return Ok(done?),
+            Ok(done) => return done,
             // It has sent part of a head, or does not read its last answer.
             Err(_) if place.is_idle() => return Ok(()),
             Err(_) => {}
         }
     }
+}
+
+/// Serves the usual requests of a connection, and has the HTTP library serve it from the first on that is
+/// not.
+async fn served<S>(
+    stream: Strict<S>,
+    answering: Arc<Answering>,
+    settings: strict::Settings,
+    leaving: &AtomicBool,
+) -> Result<(), BoxError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    match http1::serve(stream, &*answering, leaving).await? {
+        Served::Done => Ok(()),
+        Served::Unusual(stream) => Box::pin(library(stream, answering, settings, leaving)).await,
+    }
+}
+
+async fn library<S>(
+    stream: Prefixed<Strict<S>>,
+    answering: Arc<Answering>,
+    settings: strict::Settings,
+    leaving: &AtomicBool,
+) -> Result<(), BoxError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let service = service_fn(move |request: Request<Incoming>| {
+        let answering = answering.clone();
+        async move { Ok::<_, Infallible>(answering.answer(request).await) }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .max_header_size(settings.head_max)
+        .max_buf_size(settings.head_max.max(64 * 1024))
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    poll_fn(|cx| {
+        if leaving.load(Ordering::Relaxed) {
+            connection.as_mut().graceful_shutdown();
+        }
+        connection.as_mut().poll(cx)
+    })
+    .await?;
+    Ok(())
 }
 
 async fn http2<S>(

@@ -9,17 +9,18 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::HOST;
+use http::request::Parts;
 use http::uri::{InvalidUri, PathAndQuery};
 use http::{Request, Response, Uri};
-use http_body_util::Full;
-use hyper::body::Incoming;
+use http_body_util::{BodyExt as _, Full};
 use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
 use tower_service::Service;
 
-use super::backend::{Backend, ConnectError, Sender};
+use super::backend::{Backend, ConnectError};
 use super::body::BackendBody;
-use super::pool::{Owner, Pool, Pooled};
+use super::http1::{Broken, Connection, Lease, Received};
+use super::pool::{Owner, Pool};
 use super::replicas::{Attempt, Replica, Set};
 use crate::layer::{Affinity, BackendPath, BoxError, Caller, Failure, ServedBy};
 use crate::names::ServerName;
@@ -71,27 +72,31 @@ impl Forward {
             let answer = commands.children.serve(settings, request).await?;
             return Ok(answer.map(BackendBody::Child));
         }
-        let answer = self.to_backend(caller.clone(), request).await?;
-        Ok(answer.map(BackendBody::Pooled))
+        let caller = caller.clone();
+        let (head, body) = request.into_parts();
+        // It was read whole before it came here.
+        let body = body.collect().await?.to_bytes();
+        let answer = self.to_backend(&caller, Outgoing { head, body }).await?;
+        Ok(answer.map(BackendBody::Received))
     }
 
     async fn to_backend(
         &self,
-        caller: Caller,
-        mut request: Request<Full<Bytes>>,
-    ) -> Result<Response<Pooled>, BoxError> {
+        caller: &Caller,
+        mut request: Outgoing,
+    ) -> Result<Response<Received>, BoxError> {
         let lost = |what: &str| Failure::Broken(what.to_owned());
         let backend = self
             .backends
             .get(&caller.server)
             .ok_or_else(|| lost("a server without a backend"))?;
-        let affinity = request.extensions_mut().remove::<Affinity>();
-        aim(&mut request, backend)?;
+        let affinity = request.head.extensions.remove::<Affinity>();
+        aim(&mut request.head, backend)?;
         let exchange = async {
             let replicas = backend.replicas().await?;
             match affinity {
-                Some(Affinity(id)) => self.within(backend, &replicas, id, &caller, request).await,
-                None => self.anywhere(backend, &replicas, &caller, request).await,
+                Some(Affinity(id)) => self.within(backend, &replicas, id, caller, &request).await,
+                None => self.anywhere(backend, &replicas, caller, &request).await,
             }
         };
         let answered = match timeout(backend.answer_timeout, exchange).await {
@@ -100,20 +105,12 @@ impl Forward {
         };
         let Answered {
             replica,
-            sender,
             mut response,
         } = answered;
         if backend.has_replicas() {
             response.extensions_mut().insert(ServedBy(replica.id()));
         }
-        Ok(response.map(|body| {
-            if backend.may_be_reused() {
-                let owner = owner(&caller, &replica);
-                Pooled::new(body, self.pool.clone(), owner, sender)
-            } else {
-                Pooled::last(body)
-            }
-        }))
+        Ok(response)
     }
 
     /// Sends a request to the caller's place on the ring, and on along the ring for as long as nothing
@@ -123,26 +120,21 @@ impl Forward {
         backend: &Backend,
         replicas: &Set,
         caller: &Caller,
-        mut request: Request<Full<Bytes>>,
+        request: &Outgoing,
     ) -> Result<Answered, Failure> {
         let (key, mut tried) = (place(caller), Vec::new());
         let mut failure = Failure::Down("it has no replica".to_owned());
         while let Some(attempt) = replicas.choose(&key, &tried, Instant::now()) {
             if !attempt.is_trial() {
-                match self
-                    .on_idle(backend, &attempt.replica, caller, request)
-                    .await
-                {
-                    Ok(answered) => return Ok(answered),
-                    Err(unanswered) => request = unanswered.unsent()?,
+                let answered = self.on_idle(backend, &attempt.replica, caller, request);
+                if let Some(answered) = answered.await? {
+                    return Ok(answered);
                 }
             }
-            match on_new(backend, &attempt, request).await {
+            match self.on_new(backend, &attempt, caller, request).await {
                 Ok(answered) => return Ok(answered),
-                Err(unanswered) => {
-                    failure = unanswered.failure.clone();
-                    request = unanswered.unsent()?;
-                }
+                Err(unanswered) if unanswered.is_unsent => failure = unanswered.failure,
+                Err(unanswered) => return Err(unanswered.failure),
             }
             tried.push(attempt.replica);
         }
@@ -156,109 +148,130 @@ impl Forward {
         replicas: &Set,
         id: u64,
         caller: &Caller,
-        request: Request<Full<Bytes>>,
+        request: &Outgoing,
     ) -> Result<Answered, Failure> {
         let replica = replicas.find(id).ok_or(Failure::Gone)?;
         // A connection that is open is good, whatever became of others.
-        let request = match self.on_idle(backend, replica, caller, request).await {
-            Ok(answered) => return Ok(answered),
-            Err(unanswered) => unanswered.unsent()?,
-        };
+        let answered = self.on_idle(backend, replica, caller, request).await?;
+        if let Some(answered) = answered {
+            return Ok(answered);
+        }
         let attempt = replicas.only(replica, Instant::now());
         let attempt = attempt.ok_or(Failure::Gone)?;
-        on_new(backend, &attempt, request).await.map_err(|error| {
+        let answered = self.on_new(backend, &attempt, caller, request).await;
+        answered.map_err(|error| {
             let gone = error.is_down() && replicas.another_is_up(replica);
             if gone { Failure::Gone } else { error.failure }
         })
     }
 
-    /// Sends a request on the idle connection its caller has to a replica, if there is one.
+    /// Sends a request on an idle connection its caller has to a replica; none if there is no such
+    /// connection, or nothing could be written on it.
     async fn on_idle(
         &self,
         backend: &Backend,
         replica: &Arc<Replica>,
         caller: &Caller,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Answered, Unanswered> {
-        let idle = if backend.may_be_reused() {
-            self.pool.take(&owner(caller, replica)).await
-        } else {
-            None
-        };
-        match idle {
-            Some(sender) => ask(replica, sender, request).await,
-            None => Err(Unanswered::down("no connection is idle", Some(request))),
+        request: &Outgoing,
+    ) -> Result<Option<Answered>, Failure> {
+        if !backend.may_be_reused() {
+            return Ok(None);
         }
+        let Some(idle) = self.pool.take(&owner(caller, replica)).await else {
+            return Ok(None);
+        };
+        match self.ask(backend, replica, idle, caller, request).await {
+            Ok(answered) => Ok(Some(answered)),
+            Err(unanswered) if unanswered.is_unsent => Ok(None),
+            Err(unanswered) => Err(unanswered.failure),
+        }
+    }
+
+    /// Sends a request on a connection of its own.
+    async fn on_new(
+        &self,
+        backend: &Backend,
+        attempt: &Attempt,
+        caller: &Caller,
+        request: &Outgoing,
+    ) -> Result<Answered, Unanswered> {
+        let replica = &attempt.replica;
+        match backend.connect(replica.address()).await {
+            Ok(connection) => {
+                attempt.succeeded();
+                self.ask(backend, replica, connection, caller, request)
+                    .await
+            }
+            Err(error @ ConnectError::Ours(_)) => Err(Unanswered {
+                failure: Failure::Down(error.to_string()),
+                is_unsent: false,
+            }),
+            Err(error) => {
+                attempt.failed(Instant::now());
+                Err(Unanswered {
+                    failure: Failure::Down(error.to_string()),
+                    is_unsent: true,
+                })
+            }
+        }
+    }
+
+    async fn ask(
+        &self,
+        backend: &Backend,
+        replica: &Arc<Replica>,
+        connection: Connection,
+        caller: &Caller,
+        request: &Outgoing,
+    ) -> Result<Answered, Unanswered> {
+        let lease = backend.may_be_reused().then(|| self.lease(caller, replica));
+        let answered = connection.ask(&request.head, &request.body, lease).await;
+        match answered {
+            Ok(response) => Ok(Answered {
+                replica: replica.clone(),
+                response,
+            }),
+            Err(broken) => Err(broken.into()),
+        }
+    }
+
+    fn lease(&self, caller: &Caller, replica: &Replica) -> Lease {
+        self.pool.lease(owner(caller, replica))
     }
 }
 
-/// An answer, and the connection it came on.
+/// A request as it goes to its backend.
+struct Outgoing {
+    head: Parts,
+    body: Bytes,
+}
+
+/// An answer, and where it comes from.
 struct Answered {
     replica: Arc<Replica>,
-    sender: Sender,
-    response: Response<Incoming>,
+    response: Response<Received>,
 }
 
 /// Why there is no answer.
 struct Unanswered {
     failure: Failure,
-    /// The request, if nothing of it was sent and it may succeed elsewhere.
-    unsent: Option<Box<Request<Full<Bytes>>>>,
+    /// Whether nothing of the request was sent, and it may succeed elsewhere.
+    is_unsent: bool,
 }
 
 impl Unanswered {
-    fn down(why: impl ToString, unsent: Option<Request<Full<Bytes>>>) -> Self {
-        Self {
-            failure: Failure::Down(why.to_string()),
-            unsent: unsent.map(Box::new),
-        }
-    }
-
     /// Whether it is the replica that cannot be reached.
     fn is_down(&self) -> bool {
-        self.unsent.is_some() && matches!(self.failure, Failure::Down(_))
-    }
-
-    fn unsent(self) -> Result<Request<Full<Bytes>>, Failure> {
-        self.unsent.map(|unsent| *unsent).ok_or(self.failure)
+        self.is_unsent && matches!(self.failure, Failure::Down(_))
     }
 }
 
-/// Sends a request on a connection of its own.
-async fn on_new(
-    backend: &Backend,
-    attempt: &Attempt,
-    request: Request<Full<Bytes>>,
-) -> Result<Answered, Unanswered> {
-    let replica = &attempt.replica;
-    match backend.connect(replica.address()).await {
-        Ok(sender) => {
-            attempt.succeeded();
-            ask(replica, sender, request).await
+impl From<Broken> for Unanswered {
+    fn from(broken: Broken) -> Self {
+        Self {
+            failure: Failure::Broken(broken.to_string()),
+            is_unsent: broken.is_unsent,
         }
-        Err(error @ ConnectError::Ours(_)) => Err(Unanswered::down(error, None)),
-        Err(error) => {
-            attempt.failed(Instant::now());
-            Err(Unanswered::down(error, Some(request)))
-        }
-    }
-}
-
-async fn ask(
-    replica: &Arc<Replica>,
-    mut sender: Sender,
-    request: Request<Full<Bytes>>,
-) -> Result<Answered, Unanswered> {
-    match sender.try_send_request(request).await {
-        Ok(response) => Ok(Answered {
-            replica: replica.clone(),
-            sender,
-            response,
-        }),
-        Err(mut error) => Err(Unanswered {
-            unsent: error.take_message().map(Box::new),
-            failure: Failure::Broken(error.into_error().to_string()),
-        }),
     }
 }
 
@@ -295,19 +308,17 @@ impl Service<Request<Full<Bytes>>> for Forward {
 /// Points a request at the backend: the target and Host of the configuration, nothing of the
 /// client's. A message to a stream goes where the backend said; the query the layer made of slots is
 /// appended.
-fn aim(request: &mut Request<Full<Bytes>>, backend: &Backend) -> Result<(), Failure> {
+fn aim(head: &mut Parts, backend: &Backend) -> Result<(), Failure> {
     let broken = |error: http::Error| Failure::Broken(error.to_string());
-    let told = request.extensions_mut().remove::<BackendPath>();
+    let told = head.extensions.remove::<BackendPath>();
     let target = told.map_or_else(|| backend.target.clone(), |BackendPath(path)| path);
-    let target = match request.uri().query() {
+    let target = match head.uri.query() {
         None => target,
         Some(slots) => with_query(&target, slots).map_err(|e| broken(e.into()))?,
     };
     let uri = Uri::builder().path_and_query(target);
-    *request.uri_mut() = uri.build().map_err(broken)?;
-    request
-        .headers_mut()
-        .insert(HOST, backend.authority.clone());
+    head.uri = uri.build().map_err(broken)?;
+    head.headers.insert(HOST, backend.authority.clone());
     Ok(())
 }
 

@@ -22,6 +22,7 @@ mod flood;
 mod forward;
 mod guard;
 mod health;
+mod http1;
 mod http2;
 mod keeping;
 mod listener;
@@ -49,8 +50,8 @@ pub use flood::{Flood, FloodFigures};
 pub use forward::Forward;
 pub use guard::Guard;
 pub use health::Health;
+pub use http1::received::Received;
 pub use listener::{Listener, Options, StartError};
-pub use pool::Pooled;
 pub use post::Poster;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]

@@ -3,19 +3,20 @@
 //! A connection is never shared between users, not even one after the other: a backend that writes
 //! one answer too many would hand it to whoever comes next (measured with a connection pool keyed by
 //! address: half of all requests).
+//!
+//! An owner may have several: with one alone, whoever has five requests under way at a time opens four
+//! connections for every five requests.
 
 use std::collections::HashMap;
-use std::pin::Pin;
+use std::collections::hash_map::Entry;
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
-use tokio::task::yield_now;
+use foldhash::fast::RandomState;
 
-use super::backend::Sender;
+use super::http1::{Connection, Lease};
 use super::replicas::ReplicaAddress;
 use crate::names::{ProfileName, ServerName};
 use crate::telemetry::Gauge;
@@ -23,6 +24,8 @@ use crate::vault::UserId;
 
 /// How long a connection may be idle.
 const IDLE: Duration = Duration::from_secs(4);
+/// Idle connections of one owner.
+const OF_ONE: usize = 16;
 
 /// Whom a connection serves, and where it leads: all of it, always.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -34,168 +37,136 @@ pub(super) struct Owner {
 }
 
 struct Idle {
-    sender: Sender,
+    connection: Connection,
     since: Instant,
-    _counted: Counted,
-}
-
-/// An idle connection counts for as long as it is one.
-struct Counted(Gauge);
-
-impl Counted {
-    fn new(count: &Gauge) -> Self {
-        count.inc();
-        Self(count.clone())
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
 }
 
 /// The idle connections of one core.
 #[derive(Clone)]
-pub(super) struct Pool {
-    idle: Arc<Mutex<HashMap<Owner, Idle>>>,
+pub(super) struct Pool(Arc<Shared>);
+
+struct Shared {
+    // Of one thread, so never waited for.
+    idle: Mutex<Kept>,
     /// How many there may be; the one idle longest makes room.
     most: usize,
     count: Gauge,
 }
 
+#[derive(Default)]
+struct Kept {
+    /// Of each owner the one idle longest first.
+    by_owner: HashMap<Owner, Vec<Idle>, RandomState>,
+    connections: usize,
+}
+
 impl Pool {
     /// None yet, and at most so many; `count` is how many there are in all pools.
     pub(super) fn new(most: usize, count: Gauge) -> Self {
-        let idle = Arc::default();
-        Self { idle, most, count }
+        Self(Arc::new(Shared {
+            idle: Mutex::default(),
+            most,
+            count,
+        }))
     }
 
-    /// The owner's idle connection, if it is still good.
-    ///
-    /// It is not if the request before this was answered early and its body is not written yet: a
-    /// backend that reads no more of it would never read what comes after.
-    pub(super) async fn take(&self, owner: &Owner) -> Option<Sender> {
-        let idle = self.lock().remove(owner)?;
-        let sender = idle.sender;
-        if idle.since.elapsed() >= IDLE || sender.is_closed() {
-            return None;
-        }
-        if !sender.is_ready() {
-            // Its task may not have come round since the answer ended.
-            yield_now().await;
-        }
-        sender.is_ready().then_some(sender)
+    /// An idle connection of the owner that is still good, if there is one.
+    pub(super) async fn take(&self, owner: &Owner) -> Option<Connection> {
+        poll_fn(|cx| Poll::Ready(self.quiet(owner, cx))).await
     }
 
-    fn put(&self, owner: Owner, sender: Sender) {
-        if sender.is_closed() {
-            return;
-        }
-        let mut idle = self.lock();
-        if idle.len() >= self.most && !idle.contains_key(&owner) {
-            let oldest = idle
-                .iter()
-                .min_by_key(|(_, idle)| idle.since)
-                .map(|(owner, _)| owner.clone());
-            if let Some(oldest) = oldest {
-                idle.remove(&oldest);
+    fn quiet(&self, owner: &Owner, cx: &mut Context<'_>) -> Option<Connection> {
+        loop {
+            let mut idle = self.0.lock().take(owner)?;
+            self.0.count.dec();
+            if idle.since.elapsed() < IDLE && idle.connection.is_quiet(cx) {
+                return Some(idle.connection);
             }
         }
-        idle.insert(
-            owner,
-            Idle {
-                sender,
-                since: Instant::now(),
-                _counted: Counted::new(&self.count),
-            },
-        );
     }
 
-    /// Closes what was idle for too long.
+    /// What takes a connection of this owner back.
+    pub(super) fn lease(&self, owner: Owner) -> Lease {
+        let pool = self.clone();
+        Box::new(move |connection| pool.0.put(owner, connection))
+    }
+
+    /// Closes what was idle for too long, and what the other end has closed or spoken on.
     pub(super) fn sweep(&self) {
-        self.lock()
-            .retain(|_, idle| idle.since.elapsed() < IDLE && !idle.sender.is_closed());
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut kept = self.0.lock();
+        let before = kept.connections;
+        kept.by_owner.retain(|_, idle| {
+            idle.retain_mut(|idle| {
+                idle.since.elapsed() < IDLE && idle.connection.is_quiet(&mut cx)
+            });
+            !idle.is_empty()
+        });
+        kept.connections = kept.by_owner.values().map(Vec::len).sum();
+        self.0.closed(before - kept.connections);
+    }
+}
+
+impl Shared {
+    fn put(&self, owner: Owner, connection: Connection) {
+        let mut kept = self.lock();
+        let is_full = kept.connections >= self.most;
+        if is_full && kept.drop_oldest() {
+            self.count.dec();
+        }
+        let idle = kept.by_owner.entry(owner).or_default();
+        if idle.len() >= OF_ONE {
+            return;
+        }
+        idle.push(Idle {
+            connection,
+            since: Instant::now(),
+        });
+        kept.connections += 1;
+        self.count.inc();
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Owner, Idle>> {
+    fn closed(&self, connections: usize) {
+        self.count
+            .dec_by(i64::try_from(connections).unwrap_or(i64::MAX));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The body of a backend's answer. When it was read to its end, the connection becomes idle; when
-/// not, the connection is closed: what is left on it belongs to nobody.
-pub struct Pooled {
-    body: Incoming,
-    lease: Option<Lease>,
-}
-
-struct Lease {
-    pool: Pool,
-    owner: Owner,
-    sender: Sender,
-}
-
-impl Pooled {
-    pub(super) fn new(body: Incoming, pool: Pool, owner: Owner, sender: Sender) -> Self {
-        Self {
-            body,
-            lease: Some(Lease {
-                pool,
-                owner,
-                sender,
-            }),
-        }
-    }
-
-    /// The last body on its connection, which ends with it.
-    pub(super) fn last(body: Incoming) -> Self {
-        Self { body, lease: None }
-    }
-
-    fn give_back(&mut self) {
-        if let Some(Lease {
-            pool,
-            owner,
-            sender,
-        }) = self.lease.take()
-        {
-            pool.put(owner, sender);
-        }
-    }
-}
-
-impl Body for Pooled {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        match &polled {
-            Poll::Ready(Some(Err(_))) => self.lease = None,
-            Poll::Ready(None) => self.give_back(),
-            _ => {}
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-impl Drop for Pooled {
+impl Drop for Shared {
     fn drop(&mut self) {
-        // Whoever knows the length stops at the last byte and never asks for the end.
-        if self.body.is_end_stream() {
-            self.give_back();
+        let left = self.lock().connections;
+        self.closed(left);
+    }
+}
+
+impl Kept {
+    /// The owner's connection that was idle shortest.
+    fn take(&mut self, owner: &Owner) -> Option<Idle> {
+        let idle = self.by_owner.get_mut(owner)?;
+        let last = idle.pop();
+        self.connections -= usize::from(last.is_some());
+        last
+    }
+
+    /// Makes room: `false` when there is nothing to be dropped.
+    fn drop_oldest(&mut self) -> bool {
+        let oldest = self.by_owner.iter();
+        let oldest = oldest.filter_map(|(owner, idle)| Some((idle.first()?.since, owner)));
+        let oldest = oldest.min_by_key(|(since, _)| *since);
+        let Some(owner) = oldest.map(|(_, owner)| owner.clone()) else {
+            return false;
+        };
+        if let Entry::Occupied(mut idle) = self.by_owner.entry(owner) {
+            idle.get_mut().remove(0);
+            self.connections -= 1;
+            if idle.get().is_empty() {
+                idle.remove();
+            }
         }
+        true
     }
 }

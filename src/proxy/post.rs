@@ -5,7 +5,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::HOST;
 use http::{Request, StatusCode, Uri};
-use http_body_util::Full;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
@@ -57,10 +56,9 @@ impl Poster {
         let (mut head, body) = request.into_parts();
         head.uri = self.backend.target.clone().into();
         head.headers.insert(HOST, self.backend.authority.clone());
-        let sender = self.backend.connect(&self.backend.address).await;
-        let mut sender = sender.map_err(|error| error.to_string())?;
-        let request = Request::from_parts(head, Full::new(body));
-        let answer = sender.send_request(request).await;
+        let connection = self.backend.connect(&self.backend.address).await;
+        let connection = connection.map_err(|error| error.to_string())?;
+        let answer = connection.ask(&head, &body, None).await;
         answer
             .map(|answer| answer.status())
             .map_err(|e| e.to_string())

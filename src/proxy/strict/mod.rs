@@ -32,7 +32,7 @@ mod line;
 mod stream;
 mod target;
 #[cfg(test)]
-mod tests;
+pub(in crate::proxy) mod tests;
 
 pub use fault::Fault;
 pub use judge::{Judge, Verdict};

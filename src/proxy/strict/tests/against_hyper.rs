@@ -134,7 +134,7 @@ fn the_library_reads_every_accepted_vector_as_it_was_judged() {
 }
 
 /// Vectors, one behind another, with a few bytes changed.
-pub(super) fn mutated() -> impl Strategy<Value = Vec<u8>> {
+pub(in crate::proxy) fn mutated() -> impl Strategy<Value = Vec<u8>> {
     const BYTES: &[u8] = b"\r\n\r\n \t:;,_0019afX/*\"\0\x0b\x7f\x80\xff";
     let vectors: Vec<_> = all()
         .into_iter()

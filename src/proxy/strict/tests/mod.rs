@@ -1,8 +1,8 @@
 #[path = "../../../../tests/desync/vectors.rs"]
-mod vectors;
+pub(in crate::proxy) mod vectors;
 
-mod against_hyper;
-mod reader;
+pub(in crate::proxy) mod against_hyper;
+pub(in crate::proxy) mod reader;
 mod verdicts;
 
 use super::judge::Judge;

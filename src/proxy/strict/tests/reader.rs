@@ -14,10 +14,10 @@ use super::super::line::SUBSTITUTE;
 use super::*;
 
 /// A stream that gives these pieces, then nothing, and takes everything.
-pub(super) struct Pieces(VecDeque<Vec<u8>>);
+pub(in crate::proxy) struct Pieces(VecDeque<Vec<u8>>);
 
 impl Pieces {
-    pub(super) fn new(pieces: impl IntoIterator<Item = Vec<u8>>) -> Self {
+    pub(in crate::proxy) fn new(pieces: impl IntoIterator<Item = Vec<u8>>) -> Self {
         Self(
             pieces
                 .into_iter()

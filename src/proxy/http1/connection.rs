@@ -1,0 +1,268 @@
+//! A connection to a backend: one request, its answer, and perhaps another.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, Bytes};
+use http::{Request, Response, request, response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::client::TlsStream;
+
+use super::answer::{self, Framed, Next};
+use super::head::{self, COPIED};
+use super::received::{Lease, Received};
+use super::replay::{Asked, Prefixed};
+use super::wire::Wire;
+
+/// Bytes the head of an answer may have, and of what is read ahead of the client by the HTTP library.
+const HEAD_MAX: usize = 64 * 1024;
+
+/// What connections to one backend have in common.
+#[derive(Debug, Default)]
+pub(in crate::proxy) struct Peer {
+    babbles: AtomicBool,
+}
+
+impl Peer {
+    /// Whether it ever sent bytes nobody had asked for.
+    pub(in crate::proxy) fn babbles(&self) -> bool {
+        self.babbles.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn babbled(&self) {
+        if !self.babbles.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "a server sent more than was asked for; from now on its connections serve one request each"
+            );
+        }
+    }
+}
+
+/// A stream to a backend.
+pub(in crate::proxy) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// A connection on which nothing is under way, or one answer.
+pub(in crate::proxy) struct Connection {
+    pub(super) wire: Wire<Stream>,
+    pub(super) peer: Arc<Peer>,
+    /// What of a large body was not written yet.
+    body: Bytes,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+#[error("{why}")]
+pub(in crate::proxy) struct Broken {
+    /// Whether nothing of the request was written.
+    pub(in crate::proxy) is_unsent: bool,
+    why: String,
+}
+
+impl Broken {
+    fn after(why: impl ToString) -> Self {
+        Self {
+            is_unsent: false,
+            why: why.to_string(),
+        }
+    }
+}
+
+impl Connection {
+    /// One that was just opened.
+    pub(in crate::proxy) fn new(stream: Stream, peer: Arc<Peer>) -> Self {
+        Self {
+            wire: Wire::new(stream),
+            peer,
+            body: Bytes::new(),
+        }
+    }
+
+    /// Whether it is as quiet as it has to be between two requests: open, and without a byte nobody asked for.
+    pub(in crate::proxy) fn is_quiet(&mut self, cx: &mut Context<'_>) -> bool {
+        match self.wire.poll_fill(cx) {
+            Poll::Pending => true,
+            Poll::Ready(Ok(1..)) => {
+                self.peer.babbled();
+                false
+            }
+            Poll::Ready(_) => false,
+        }
+    }
+
+    /// Sends a request and waits for the head of its answer. The connection goes to `lease` once the
+    /// answer was read to its end.
+    ///
+    /// # Errors
+    /// It broke before the answer's head was there.
+    pub(in crate::proxy) async fn ask(
+        mut self,
+        head: &request::Parts,
+        body: &Bytes,
+        lease: Option<Lease>,
+    ) -> Result<Response<Received>, Broken> {
+        let mut is_begun = false;
+        let begun = poll_fn(|cx| {
+            if !std::mem::replace(&mut is_begun, true)
+                && let Err(error) = self.send(cx, head, body)
+            {
+                return Poll::Ready(Err(error));
+            }
+            self.poll_head(cx).map_err(Broken::after)
+        });
+        match begun.await? {
+            Some((parts, framed)) => {
+                let body = Received::new(self, framed, lease);
+                Ok(Response::from_parts(parts, body))
+            }
+            None => self.ask_library(head, body).await,
+        }
+    }
+
+    /// Writes as much of a request as there is room for.
+    fn send(
+        &mut self,
+        cx: &mut Context<'_>,
+        head: &request::Parts,
+        body: &Bytes,
+    ) -> Result<(), Broken> {
+        let small = body.len() <= COPIED;
+        let written = self.wire.write(cx, |out| {
+            head::request(head, body, out);
+            if small {
+                out.extend_from_slice(body);
+            }
+        });
+        if !small {
+            self.body = body.clone();
+        }
+        // Nothing was: what is written in part is no error yet.
+        written.map_err(|why| Broken {
+            is_unsent: true,
+            why: why.to_string(),
+        })
+    }
+
+    /// Writes on. What goes wrong shows when the answer is read: it may have come already, and say why.
+    pub(super) fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.wire.poll_written(cx))?;
+            if self.body.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            let written = ready!(Pin::new(&mut self.wire.stream).poll_write(cx, &self.body))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.body.advance(written);
+        }
+    }
+
+    /// Whether everything was written.
+    pub(super) fn is_sent(&self) -> bool {
+        self.body.is_empty() && self.wire.is_written()
+    }
+
+    /// The head of the answer; none if it is one for the HTTP library.
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Option<(response::Parts, Framed)>>> {
+        let sent = self.poll_sent(cx);
+        loop {
+            if !self.wire.unread.is_empty() {
+                match answer::next(&mut self.wire.unread) {
+                    Next::Answer(parts, framed) => return Poll::Ready(Ok(Some((*parts, framed)))),
+                    Next::Unusual => return Poll::Ready(Ok(None)),
+                    Next::Part if self.wire.unread.len() > HEAD_MAX => {
+                        return Poll::Ready(Err(io::Error::other(
+                            "the head of its answer is too large",
+                        )));
+                    }
+                    Next::Part => {}
+                }
+            }
+            if ready!(self.wire.poll_fill(cx))? == 0 {
+                let why = match sent {
+                    Poll::Ready(Err(error)) => error,
+                    _ => io::Error::other("connection closed before message completed"),
+                };
+                return Poll::Ready(Err(why));
+            }
+        }
+    }
+
+    /// Has the HTTP library read the answer to a request that was written. It is the last on its connection.
+    async fn ask_library(
+        mut self,
+        head: &request::Parts,
+        body: &Bytes,
+    ) -> Result<Response<Received>, Broken> {
+        poll_fn(|cx| self.poll_sent(cx))
+            .await
+            .map_err(Broken::after)?;
+        let stream = TokioIo::new(Asked::new(Prefixed::new(self.wire)));
+        let (mut sender, connection) = http1::Builder::new()
+            .max_buf_size(HEAD_MAX)
+            .handshake(stream)
+            .await
+            .map_err(Broken::after)?;
+        // What goes wrong reaches whoever waits for the answer.
+        tokio::spawn(connection);
+        let request = Request::from_parts(head.clone(), Full::new(body.clone()));
+        let answered: hyper::Result<Response<Incoming>> = sender.send_request(request).await;
+        let response = answered.map_err(Broken::after)?;
+        Ok(response.map(Received::library))
+    }
+}
+
+/// Calls one of the methods of whichever stream it is.
+macro_rules! on {
+    ($this:expr, $method:ident $(, $argument:expr)*) => {
+        match $this.get_mut() {
+            Stream::Tcp(stream) => Pin::new(stream).$method($($argument),*),
+            Stream::Unix(stream) => Pin::new(stream).$method($($argument),*),
+            Stream::Tls(stream) => Pin::new(stream).$method($($argument),*),
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        on!(self, poll_read, cx, buf)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        on!(self, poll_write, cx, data)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        on!(self, poll_flush, cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        on!(self, poll_shutdown, cx)
+    }
+}

@@ -1,0 +1,146 @@
+//! The head of a client's request. Its bytes were judged already.
+
+use std::mem::MaybeUninit;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use httparse::{ParserConfig, Status};
+
+/// Headers a message may have.
+pub(super) const FIELDS: usize = 100;
+
+/// What the first bytes of a connection, or those after a request, are.
+pub(super) enum Next {
+    /// A request, and what is known of it beyond what it says.
+    Request(Request<()>, Framed),
+    /// Not a whole head yet.
+    Part,
+    /// Something for the HTTP library.
+    Unusual,
+}
+
+/// How a request is framed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Framed {
+    /// Bytes of its body.
+    pub(super) length: u64,
+    /// Whether it is the last on its connection.
+    pub(super) is_last: bool,
+}
+
+/// Takes a request's head off what was read; leaves what is none as it is.
+pub(super) fn next(unread: &mut BytesMut) -> Next {
+    let read = unread.split().freeze();
+    let (next, taken) = match parse(&read) {
+        Parsed::Request(request, framed, length) => (Next::Request(*request, framed), length),
+        Parsed::Part => (Next::Part, 0),
+        Parsed::Unusual => (Next::Unusual, 0),
+    };
+    put_back(unread, read.slice(taken..), read);
+    next
+}
+
+/// Gives back what is left of what was taken; without a copy if nobody else holds any of it.
+pub(super) fn put_back(unread: &mut BytesMut, rest: Bytes, whole: Bytes) {
+    drop(whole);
+    if !rest.is_empty() {
+        *unread = rest
+            .try_into_mut()
+            .unwrap_or_else(|rest| BytesMut::from(&rest[..]));
+    }
+}
+
+enum Parsed {
+    Request(Box<Request<()>>, Framed, usize),
+    Part,
+    Unusual,
+}
+
+fn parse(read: &Bytes) -> Parsed {
+    let mut fields = [const { MaybeUninit::uninit() }; FIELDS];
+    let mut head = httparse::Request::new(&mut []);
+    let parsed =
+        ParserConfig::default().parse_request_with_uninit_headers(&mut head, read, &mut fields);
+    let length = match parsed {
+        Ok(Status::Complete(length)) => length,
+        Ok(Status::Partial) => return Parsed::Part,
+        Err(_) => return Parsed::Unusual,
+    };
+    match plain(read, &head) {
+        Some((request, framed)) => Parsed::Request(Box::new(request), framed, length),
+        None => Parsed::Unusual,
+    }
+}
+
+/// The request, if there is nothing unusual about it.
+fn plain(read: &Bytes, head: &httparse::Request<'_, '_>) -> Option<(Request<()>, Framed)> {
+    if head.version != Some(1) {
+        return None;
+    }
+    let method = match head.method? {
+        "POST" => Method::POST,
+        "GET" => Method::GET,
+        "DELETE" => Method::DELETE,
+        "OPTIONS" => Method::OPTIONS,
+        _ => return None,
+    };
+    let target = head.path.filter(|target| target.starts_with('/'))?;
+    let mut request = Request::new(());
+    *request.method_mut() = method;
+    *request.uri_mut() = Uri::from_maybe_shared(read.slice_ref(target.as_bytes())).ok()?;
+    *request.headers_mut() = headers(read, head.headers)?;
+    let framed = framed(request.headers())?;
+    Some((request, framed))
+}
+
+/// The headers of a message within `read`, which are shared with it.
+pub(super) fn headers(read: &Bytes, fields: &[httparse::Header<'_>]) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::with_capacity(fields.len() + fields.len() / 2);
+    for field in fields {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+        let value = HeaderValue::from_maybe_shared(read.slice_ref(field.value)).ok()?;
+        headers.append(name, value);
+    }
+    Some(headers)
+}
+
+fn framed(headers: &HeaderMap) -> Option<Framed> {
+    let unusual = [TRANSFER_ENCODING, EXPECT, UPGRADE];
+    if unusual.iter().any(|name| headers.contains_key(name)) {
+        return None;
+    }
+    Some(Framed {
+        length: length(headers)?.unwrap_or(0),
+        is_last: is_last(headers)?,
+    })
+}
+
+/// The one Content-Length there is, if there is one; `None` when there is no telling.
+pub(super) fn length(headers: &HeaderMap) -> Option<Option<u64>> {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    match (lengths.next(), lengths.next()) {
+        (None, _) => Some(None),
+        (Some(length), None) => {
+            let digits = length.as_bytes();
+            // What `parse` would let pass besides digits is a sign.
+            let plain = digits.len() < 19 && digits.iter().all(u8::is_ascii_digit);
+            let digits = std::str::from_utf8(digits).ok().filter(|_| plain)?;
+            digits.parse().ok().map(Some)
+        }
+        (Some(_), Some(_)) => None,
+    }
+}
+
+/// Whether the connection ends after this message; `None` for what only an expert of HTTP can say.
+pub(super) fn is_last(headers: &HeaderMap) -> Option<bool> {
+    let mut options = headers.get_all(CONNECTION).iter();
+    match (options.next(), options.next()) {
+        (None, _) => Some(false),
+        (Some(option), None) if option.as_bytes().eq_ignore_ascii_case(b"keep-alive") => {
+            Some(false)
+        }
+        (Some(option), None) if option.as_bytes().eq_ignore_ascii_case(b"close") => Some(true),
+        (Some(_), _) => None,
+    }
+}

@@ -1,0 +1,283 @@
+//! A client's connection: one request after the other, each answered before the next is looked at.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::CONNECTION;
+use http::{Request, Response, response};
+use http_body::Body;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::body::{Coming, Sent, Shared};
+use super::head::{self, COPIED, Framing};
+use super::replay::Prefixed;
+use super::request::{self, Framed, Next};
+use super::wire::Wire;
+use crate::layer::BoxError;
+
+/// Bytes of an answer that are written at once, about.
+const AT_ONCE: usize = 64 * 1024;
+
+/// Answers the requests of a connection.
+pub(in crate::proxy) trait Answer {
+    /// The body of an answer.
+    type Body: Body<Data = Bytes, Error = BoxError>;
+
+    /// Answers one.
+    fn answer<B: Body<Data: Send> + Send + 'static>(
+        &self,
+        request: Request<B>,
+    ) -> impl Future<Output = Response<Self::Body>> + Send;
+}
+
+/// How serving a connection ended.
+pub(in crate::proxy) enum Served<S> {
+    /// With the connection.
+    Done,
+    /// With a request that the HTTP library is to read, and all requests after it.
+    Unusual(Prefixed<S>),
+}
+
+/// Serves a connection until it ends; once `leaving` is set, only until it is idle.
+///
+/// # Errors
+/// It broke, or an answer did.
+pub(in crate::proxy) async fn serve<S, A>(
+    stream: S,
+    answer: &A,
+    leaving: &AtomicBool,
+) -> Result<Served<S>, BoxError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    A: Answer,
+{
+    let wire = Shared::new(Wire::new(stream));
+    let mut requests = 0_u64;
+    loop {
+        // Who has not sent a first request yet is given the time to.
+        let may_leave = || requests > 0 && leaving.load(Ordering::Relaxed);
+        let next = poll_fn(|cx| poll_next(&mut wire.lock(), cx, &may_leave));
+        let (head, framed) = match next.await? {
+            Some(Next::Request(head, framed)) => (head, framed),
+            Some(Next::Part | Next::Unusual) => {
+                let wire = wire.into_wire().ok_or("a body outlived its request")?;
+                return Ok(Served::Unusual(Prefixed::new(wire)));
+            }
+            None => break,
+        };
+        requests += 1;
+        let request = head.map(|()| body(&wire, framed.length));
+        let answered = while_there(&wire, answer.answer(request)).await;
+        let Some(response) = answered else {
+            return Ok(Served::Done);
+        };
+        if !pass_on(&wire, response, framed, leaving).await? {
+            break;
+        }
+    }
+    poll_fn(|cx| Pin::new(&mut wire.lock().stream).poll_shutdown(cx)).await?;
+    Ok(Served::Done)
+}
+
+/// The next request; none at the end of the connection, or when it is to be left.
+fn poll_next<S: AsyncRead + Unpin>(
+    wire: &mut Wire<S>,
+    cx: &mut Context<'_>,
+    may_leave: &impl Fn() -> bool,
+) -> Poll<io::Result<Option<Next>>> {
+    loop {
+        if !wire.unread.is_empty() {
+            match request::next(&mut wire.unread) {
+                Next::Part => {}
+                next => return Poll::Ready(Ok(Some(next))),
+            }
+        } else if may_leave() {
+            return Poll::Ready(Ok(None));
+        }
+        match wire.poll_fill(cx) {
+            Poll::Ready(Ok(0)) => return Poll::Ready(Ok(None)),
+            Poll::Ready(Ok(_)) => {}
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Pending => return Poll::Pending,
+        }
+    }
+}
+
+/// The body of a request whose head was just taken.
+fn body<S>(shared: &Shared<S>, length: u64) -> Sent<S> {
+    let mut wire = shared.lock();
+    match usize::try_from(length) {
+        Ok(length) if length <= wire.unread.len() => {
+            Sent::Whole(wire.unread.split_to(length).freeze())
+        }
+        _ => {
+            wire.body_left = length;
+            Sent::Coming(Coming(shared.clone()))
+        }
+    }
+}
+
+/// Waits for something, as long as the client does too.
+async fn while_there<S: AsyncRead + Unpin, T>(
+    wire: &Shared<S>,
+    something: impl Future<Output = T>,
+) -> Option<T> {
+    let mut something = pin!(something);
+    poll_fn(|cx| {
+        if let Poll::Ready(done) = something.as_mut().poll(cx) {
+            return Poll::Ready(Some(done));
+        }
+        poll_left(&mut wire.lock(), cx).map(|()| None)
+    })
+    .await
+}
+
+/// Ready when the client has gone.
+fn poll_left<S: AsyncRead + Unpin>(wire: &mut Wire<S>, cx: &mut Context<'_>) -> Poll<()> {
+    if wire.body_left > 0 {
+        // Whoever wants the body sees it end.
+        return Poll::Pending;
+    }
+    wire.poll_gone(cx)
+}
+
+/// Passes an answer on as it comes; `false` when it was the last on its connection.
+async fn pass_on<S, B>(
+    wire: &Shared<S>,
+    response: Response<B>,
+    framed: Framed,
+    leaving: &AtomicBool,
+) -> Result<bool, BoxError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    B: Body<Data = Bytes, Error = BoxError>,
+{
+    let (head, body) = response.into_parts();
+    let is_last = framed.is_last
+        || leaving.load(Ordering::Relaxed)
+        || head.headers.contains_key(CONNECTION)
+        || wire.lock().body_left > 0;
+    let mut body = Box::pin(body);
+    let mut pieces = Pieces::default();
+    let begun = poll_fn(|cx| {
+        let ended = pieces.poll_gather(body.as_mut(), cx);
+        Poll::Ready(
+            begin(&mut wire.lock(), cx, (&head, is_last), &mut pieces, &ended).map(|()| ended),
+        )
+    });
+    let mut ended = begun.await?;
+    if Framing::of(head.status, None) == Framing::Never {
+        ended = Poll::Ready(None);
+    }
+    drop(head);
+    loop {
+        if let Poll::Ready(Some(error)) = ended {
+            return Err(error);
+        }
+        if ended.is_ready() {
+            drop(body);
+            poll_fn(|cx| wire.lock().poll_written(cx)).await?;
+            return Ok(!is_last);
+        }
+        poll_fn(|cx| wire.lock().poll_written(cx)).await?;
+        let more = while_there(
+            wire,
+            poll_fn(|cx| {
+                let ended = pieces.poll_gather(body.as_mut(), cx);
+                if ended.is_pending() && pieces.bytes == 0 {
+                    return Poll::Pending;
+                }
+                Poll::Ready(go_on(&mut wire.lock(), cx, &mut pieces, &ended).map(|()| ended))
+            }),
+        );
+        ended = more.await.ok_or("the client has gone")??;
+    }
+}
+
+/// Whether an answer was read to its end, and what broke it off if it was not.
+type Ended = Poll<Option<BoxError>>;
+
+/// Writes the head of an answer and what there is of its body.
+fn begin<S: AsyncWrite + Unpin>(
+    wire: &mut Wire<S>,
+    cx: &mut Context<'_>,
+    (head, is_last): (&response::Parts, bool),
+    pieces: &mut Pieces,
+    ended: &Ended,
+) -> io::Result<()> {
+    let is_whole = matches!(ended, Poll::Ready(None));
+    let framing = Framing::of(head.status, is_whole.then_some(pieces.bytes));
+    let small = pieces.bytes <= COPIED;
+    wire.write(cx, |out| {
+        head::answer(head, framing, is_last, out);
+        match framing {
+            Framing::Never => {}
+            Framing::Chunked => head::chunk(&pieces.list, false, out),
+            Framing::Length(_) if small => pieces
+                .list
+                .iter()
+                .for_each(|piece| out.extend_from_slice(piece)),
+            Framing::Length(_) => {}
+        }
+    })?;
+    if matches!(framing, Framing::Length(_)) && !small {
+        for piece in &pieces.list {
+            wire.write(cx, |out| out.extend_from_slice(piece))?;
+        }
+    }
+    pieces.clear();
+    Ok(())
+}
+
+/// Writes what came of a body since, and its end.
+fn go_on<S: AsyncWrite + Unpin>(
+    wire: &mut Wire<S>,
+    cx: &mut Context<'_>,
+    pieces: &mut Pieces,
+    ended: &Ended,
+) -> io::Result<()> {
+    let is_whole = matches!(ended, Poll::Ready(None));
+    wire.write(cx, |out| head::chunk(&pieces.list, is_whole, out))?;
+    pieces.clear();
+    Ok(())
+}
+
+/// What came of a body and was not written yet.
+#[derive(Default)]
+struct Pieces {
+    list: Vec<Bytes>,
+    bytes: usize,
+}
+
+impl Pieces {
+    /// Takes what is there, as far as it is written at once; ready at the end of the body.
+    fn poll_gather<B>(&mut self, mut body: Pin<&mut B>, cx: &mut Context<'_>) -> Ended
+    where
+        B: Body<Data = Bytes, Error = BoxError>,
+    {
+        while self.bytes < AT_ONCE {
+            match body.as_mut().poll_frame(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(error)),
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Ok(data) = frame.into_data() {
+                        self.bytes += data.len();
+                        self.list.push(data);
+                    }
+                }
+            }
+        }
+        // Nobody waits for more before this is written.
+        Poll::Pending
+    }
+
+    fn clear(&mut self) {
+        self.list.clear();
+        self.bytes = 0;
+    }
+}

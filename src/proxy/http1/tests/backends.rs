@@ -1,0 +1,195 @@
+//! A backend's connection: when it is given back, and when it is not.
+
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::BodyExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+use tokio::task::yield_now;
+
+use super::super::connection::{Broken, Connection, Peer, Stream};
+use super::super::received::Received;
+
+/// Where connections are given back to.
+#[derive(Clone, Default)]
+struct Back(Arc<Mutex<Vec<Connection>>>);
+
+impl Back {
+    fn take(&self) -> Option<Connection> {
+        self.0.lock().unwrap().pop()
+    }
+}
+
+fn pair() -> (Connection, UnixStream, Arc<Peer>) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let peer = Arc::<Peer>::default();
+    (
+        Connection::new(Stream::Unix(ours), peer.clone()),
+        theirs,
+        peer,
+    )
+}
+
+async fn ask(
+    connection: Connection,
+    body: &Bytes,
+    back: &Back,
+) -> Result<Response<Received>, Broken> {
+    let (head, ()) = Request::post("/mcp").body(()).unwrap().into_parts();
+    let back = back.clone();
+    let lease = Box::new(move |connection| back.0.lock().unwrap().push(connection));
+    connection.ask(&head, body, Some(lease)).await
+}
+
+async fn body(answered: Result<Response<Received>, Broken>) -> String {
+    let body = answered.unwrap().into_body().collect().await.unwrap();
+    String::from_utf8(body.to_bytes().to_vec()).unwrap()
+}
+
+fn is_quiet(connection: &mut Connection) -> bool {
+    connection.is_quiet(&mut Context::from_waker(Waker::noop()))
+}
+
+#[tokio::test]
+async fn a_connection_is_given_back_once_its_answer_was_read() {
+    let (connection, mut theirs, _) = pair();
+    let (back, small) = (Back::default(), Bytes::from_static(b"{}"));
+    let mut connection = Some(connection);
+    for answer in [
+        "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nnull",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nnull\r\n0\r\n\r\n",
+    ] {
+        theirs.write_all(answer.as_bytes()).await.unwrap();
+        let answered = ask(connection.take().unwrap(), &small, &back).await;
+        assert!(back.take().is_none(), "its body was not read");
+        assert_eq!(body(answered).await, "null");
+        connection = back.take();
+        let mut request = [0; 100];
+        let n = theirs.read(&mut request).await.unwrap();
+        let request = std::str::from_utf8(&request[..n]).unwrap();
+        assert_eq!(request, "POST /mcp HTTP/1.1\r\ncontent-length: 2\r\n\r\n{}");
+    }
+    assert!(is_quiet(&mut connection.unwrap()));
+}
+
+// Fails when `unread` is not looked at before a connection is given back.
+#[tokio::test]
+async fn what_nobody_asked_for_is_nobodys() {
+    let answer = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nnull";
+    for extra in ["HTTP/1.1 200 OK\r\n", "x"] {
+        let (connection, mut theirs, peer) = pair();
+        let back = Back::default();
+        let both = format!("{answer}{extra}");
+        theirs.write_all(both.as_bytes()).await.unwrap();
+        assert_eq!(
+            body(ask(connection, &Bytes::new(), &back).await).await,
+            "null"
+        );
+        assert!(back.take().is_none() && peer.babbles());
+    }
+    let (connection, mut theirs, peer) = pair();
+    let back = Back::default();
+    theirs.write_all(answer.as_bytes()).await.unwrap();
+    assert_eq!(
+        body(ask(connection, &Bytes::new(), &back).await).await,
+        "null"
+    );
+    let mut idle = back.take().unwrap();
+    assert!(is_quiet(&mut idle) && !peer.babbles());
+    theirs.write_all(answer.as_bytes()).await.unwrap();
+    while is_quiet(&mut idle) {
+        yield_now().await;
+    }
+    assert!(peer.babbles());
+}
+
+// Fails when an answer that was not read to its end gives its connection back.
+#[tokio::test]
+async fn what_was_not_read_is_nobodys() {
+    let (connection, mut theirs, _) = pair();
+    let back = Back::default();
+    let answer = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nnull";
+    theirs.write_all(answer.as_bytes()).await.unwrap();
+    drop(ask(connection, &Bytes::new(), &back).await.unwrap());
+    assert!(back.take().is_none());
+}
+
+#[tokio::test]
+async fn who_says_that_he_closes_is_not_asked_again() {
+    let (connection, mut theirs, _) = pair();
+    let back = Back::default();
+    let answer = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    theirs.write_all(answer.as_bytes()).await.unwrap();
+    assert_eq!(body(ask(connection, &Bytes::new(), &back).await).await, "");
+    assert!(back.take().is_none());
+}
+
+// Fails when a connection that was closed is written to and the request counted as sent.
+#[tokio::test]
+async fn what_was_not_written_may_be_sent_elsewhere() {
+    let (mut connection, theirs, _) = pair();
+    drop(theirs);
+    let back = Back::default();
+    while is_quiet(&mut connection) {
+        yield_now().await;
+    }
+    let broken = ask(connection, &Bytes::from_static(b"{}"), &back)
+        .await
+        .err();
+    assert!(broken.unwrap().is_unsent);
+
+    let (connection, mut theirs, _) = pair();
+    tokio::spawn(async move {
+        let mut some = [0; 10];
+        let _ = theirs.read(&mut some).await;
+    });
+    let broken = ask(connection, &Bytes::from_static(b"{}"), &back)
+        .await
+        .err();
+    assert!(!broken.unwrap().is_unsent);
+}
+
+// Fails when the answer is waited for only once everything is written, or the connection is used again
+// although the backend does not read the rest.
+#[tokio::test]
+async fn an_answer_before_the_body_was_taken_is_read() {
+    let (connection, mut theirs, _) = pair();
+    let (back, large) = (Back::default(), Bytes::from(vec![b'x'; 8 << 20]));
+    let answer = "HTTP/1.1 413 Payload Too Large\r\ncontent-length: 4\r\n\r\nnull";
+    theirs.write_all(answer.as_bytes()).await.unwrap();
+    assert_eq!(body(ask(connection, &large, &back).await).await, "null");
+    assert!(back.take().is_none());
+
+    // Who reads all of it and answers in the middle is asked again.
+    let (connection, mut theirs, _) = pair();
+    let reader = tokio::spawn(async move {
+        let mut some = vec![0; 1 << 20];
+        theirs.read_exact(&mut some).await.unwrap();
+        let answer = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+        theirs.write_all(answer.as_bytes()).await.unwrap();
+        let mut left = (8 << 20) + 47 - some.len();
+        while left > 0 {
+            left -= theirs.read(&mut some).await.unwrap();
+        }
+        theirs.write_all(b"4\r\nnull\r\n0\r\n\r\n").await.unwrap();
+        theirs
+    });
+    assert_eq!(body(ask(connection, &large, &back).await).await, "null");
+    assert!(back.take().is_some());
+    reader.await.unwrap();
+}
+
+// Fails when the head of an answer may be as long as its sender likes.
+#[tokio::test]
+async fn the_head_of_an_answer_is_bounded() {
+    let (connection, mut theirs, _) = pair();
+    tokio::spawn(async move {
+        let _ = theirs.write_all(b"HTTP/1.1 200 OK\r\nx: ").await;
+        while theirs.write_all(&[b'x'; 1000]).await.is_ok() {}
+    });
+    let broken = ask(connection, &Bytes::new(), &Back::default()).await.err();
+    assert!(broken.unwrap().to_string().contains("too large"));
+}

@@ -1,0 +1,243 @@
+//! A client's connection: what is written to it, and what ends it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::{Request, Response, StatusCode};
+use http_body::{Body, Frame};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, StreamBody};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::super::serve::{Answer, Served, serve};
+use super::whole;
+use crate::layer::BoxError;
+
+/// What a test sends as the body of its answer, piece by piece.
+type Pieces = mpsc::UnboundedReceiver<Result<&'static str, BoxError>>;
+
+/// Answers by the path that is asked for.
+struct Paths {
+    pieces: std::sync::Mutex<Option<Pieces>>,
+    dropped: Arc<AtomicBool>,
+}
+
+struct Dropped(Arc<AtomicBool>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Answer for Paths {
+    type Body = UnsyncBoxBody<Bytes, BoxError>;
+
+    async fn answer<B: Body<Data: Send> + Send + 'static>(
+        &self,
+        request: Request<B>,
+    ) -> Response<Self::Body> {
+        let (head, body) = request.into_parts();
+        match head.uri.path() {
+            "/none" => {
+                let mut response = Response::new(whole("not to be seen"));
+                *response.status_mut() = StatusCode::NO_CONTENT;
+                response
+            }
+            "/early" => Response::new(whole("early")),
+            "/never" => {
+                let _dropped = Dropped(self.dropped.clone());
+                std::future::pending().await
+            }
+            "/pieces" => {
+                let pieces = self.pieces.lock().unwrap().take().unwrap();
+                let frames = stream::unfold(pieces, |mut pieces| async {
+                    let piece = pieces.recv().await?;
+                    Some((piece.map(|text| Frame::data(Bytes::from(text))), pieces))
+                });
+                Response::new(StreamBody::new(frames).boxed_unsync())
+            }
+            "/long" => Response::new(whole(&"x".repeat(3 << 20))),
+            _ => {
+                let body = body.collect().await.map(|body| body.to_bytes());
+                let body = body.unwrap_or_else(|_| Bytes::from_static(b"broken"));
+                Response::new(whole(&format!("{} bytes", body.len())))
+            }
+        }
+    }
+}
+
+struct Client {
+    stream: DuplexStream,
+    pieces: mpsc::UnboundedSender<Result<&'static str, BoxError>>,
+    dropped: Arc<AtomicBool>,
+    leaving: Arc<AtomicBool>,
+    served: tokio::task::JoinHandle<bool>,
+}
+
+/// A connection that is served, with so much room between the two ends.
+fn client(room: usize) -> Client {
+    let (stream, theirs) = duplex(room);
+    let (pieces, from) = mpsc::unbounded_channel();
+    let (dropped, leaving) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+    let paths = Paths {
+        pieces: std::sync::Mutex::new(Some(from)),
+        dropped: dropped.clone(),
+    };
+    let left = leaving.clone();
+    let served =
+        tokio::spawn(async move { matches!(serve(theirs, &paths, &left).await, Ok(Served::Done)) });
+    Client {
+        stream,
+        pieces,
+        dropped,
+        leaving,
+        served,
+    }
+}
+
+impl Client {
+    async fn send(&mut self, text: &str) {
+        self.stream.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    /// What comes until nothing does, without the date.
+    async fn read(&mut self) -> String {
+        let (mut read, mut some) = (Vec::new(), [0; 65536]);
+        let patience = Duration::from_millis(200);
+        while let Ok(Ok(n @ 1..)) = timeout(patience, self.stream.read(&mut some)).await {
+            read.extend_from_slice(&some[..n]);
+        }
+        let read = String::from_utf8(read).unwrap();
+        let lines = read
+            .split("\r\n")
+            .filter(|line| !line.starts_with("date: "));
+        lines.collect::<Vec<_>>().join("\r\n")
+    }
+}
+
+fn post(path: &str, body: &str) -> String {
+    let length = body.len();
+    format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{body}")
+}
+
+const TWO: &str = "HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n2 bytes";
+
+#[tokio::test(start_paused = true)]
+async fn requests_are_answered_in_order_however_they_are_cut() {
+    let mut client = client(1 << 20);
+    client.send(&post("/", "{}").repeat(3)).await;
+    assert_eq!(client.read().await, TWO.repeat(3));
+    let large = post("/", &"x".repeat(200_000));
+    let (first, second) = large.split_at(100_000);
+    client.send(first).await;
+    assert_eq!(client.read().await, "");
+    client.send(second).await;
+    client.send(&post("/", "{}")[..30]).await;
+    let answer = "HTTP/1.1 200 OK\r\ncontent-length: 12\r\n\r\n200000 bytes";
+    assert_eq!(client.read().await, answer);
+    client.send(&post("/", "{}")[30..]).await;
+    assert_eq!(client.read().await, TWO);
+}
+
+// Fails when a body is gathered to its end before anything of it is written.
+#[tokio::test(start_paused = true)]
+async fn what_comes_in_pieces_is_passed_on_in_pieces() {
+    let mut client = client(1 << 20);
+    client.send(&post("/pieces", "{}")).await;
+    let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    assert_eq!(client.read().await, head);
+    client.pieces.send(Ok("one")).unwrap();
+    client.pieces.send(Ok("")).unwrap();
+    client.pieces.send(Ok("two")).unwrap();
+    assert_eq!(client.read().await, "6\r\nonetwo\r\n");
+    client.pieces.send(Ok("three")).unwrap();
+    assert_eq!(client.read().await, "5\r\nthree\r\n");
+    let (gone, _) = mpsc::unbounded_channel();
+    drop(std::mem::replace(&mut client.pieces, gone));
+    assert_eq!(client.read().await, "0\r\n\r\n");
+    client.send(&post("/", "{}")).await;
+    assert_eq!(client.read().await, TWO);
+}
+
+// Fails when the end of a chunked body is written behind one that broke off.
+#[tokio::test(start_paused = true)]
+async fn what_breaks_off_does_not_look_whole() {
+    let mut client = client(1 << 20);
+    client.pieces.send(Ok("one")).unwrap();
+    client.pieces.send(Err("broken".into())).unwrap();
+    client.send(&post("/pieces", "{}")).await;
+    let cut = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n";
+    assert_eq!(client.read().await, cut);
+    assert!(!client.served.await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_without_a_body_has_none() {
+    let mut client = client(1 << 20);
+    client.send(&post("/none", "{}")).await;
+    assert_eq!(client.read().await, "HTTP/1.1 204 No Content\r\n\r\n");
+    client.send(&post("/", "{}")).await;
+    assert_eq!(client.read().await, TWO);
+}
+
+// Fails when what is left of a body is taken for the next request.
+#[tokio::test(start_paused = true)]
+async fn an_answer_before_the_body_ends_the_connection() {
+    let mut client = client(1 << 20);
+    let whole = post("/early", &"x".repeat(100_000));
+    client.send(&whole[..70_000]).await;
+    let early = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nearly";
+    assert_eq!(client.read().await, early);
+    assert!(client.served.await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_asks_for_it_is_not_kept() {
+    let mut client = client(1 << 20);
+    let request = post("/", "{}").replace("Host: a", "Host: a\r\nConnection: Close");
+    client.send(&request).await;
+    let last = TWO.replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n");
+    assert_eq!(client.read().await, last);
+    assert!(client.served.await.unwrap());
+}
+
+// Fails when nobody looks at the client while its request is answered.
+#[tokio::test(start_paused = true)]
+async fn who_has_gone_is_not_worked_for() {
+    let mut client = client(1 << 20);
+    client.send(&post("/never", "{}")).await;
+    assert_eq!(client.read().await, "");
+    assert!(!client.dropped.load(Ordering::Relaxed));
+    drop(client.stream);
+    assert!(client.served.await.unwrap());
+    assert!(client.dropped.load(Ordering::Relaxed));
+}
+
+// Fails when what finds no room is lost, or more is taken than there is room for.
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_gets_every_byte() {
+    let mut client = client(1000);
+    client.send(&post("/long", "{}")).await;
+    let read = client.read().await;
+    let length = read.bytes().filter(|&byte| byte == b'x').count();
+    assert_eq!(length, 3 << 20);
+    client.send(&post("/", "{}")).await;
+    assert_eq!(client.read().await, TWO);
+}
+
+// Fails when `may_leave` is not asked, or asked before a first request.
+#[tokio::test(start_paused = true)]
+async fn who_leaves_answers_a_first_request_and_no_other() {
+    let mut first = client(1 << 20);
+    first.leaving.store(true, Ordering::Relaxed);
+    first.send(&post("/", "{}")).await;
+    let last = TWO.replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n");
+    assert_eq!(first.read().await, last);
+    assert!(first.served.await.unwrap());
+}

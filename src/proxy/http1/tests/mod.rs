@@ -1,0 +1,59 @@
+mod answers;
+mod backends;
+mod clients;
+mod requests;
+
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full};
+
+use super::serve::Answer;
+use crate::layer::BoxError;
+
+/// What is known of a message: its first line, its headers in order of their names, its body.
+type Seen = (String, Vec<(String, Vec<u8>)>, Vec<u8>);
+
+fn fields(headers: &http::HeaderMap) -> Vec<(String, Vec<u8>)> {
+    let field = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+        (name.as_str().to_owned(), value.as_bytes().to_vec())
+    };
+    let mut fields: Vec<_> = headers.iter().map(field).collect();
+    fields.sort();
+    fields
+}
+
+/// Answers every request whose body comes whole with nothing, and remembers it.
+#[derive(Clone, Default)]
+struct Recorder(Arc<Mutex<Vec<Seen>>>);
+
+impl Recorder {
+    fn seen(&self) -> Vec<Seen> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl Answer for Recorder {
+    type Body = UnsyncBoxBody<Bytes, BoxError>;
+
+    async fn answer<B: Body<Data: Send> + Send + 'static>(
+        &self,
+        request: Request<B>,
+    ) -> Response<Self::Body> {
+        let (head, body) = request.into_parts();
+        if let Ok(body) = body.collect().await {
+            let line = format!("{} {} {:?}", head.method, head.uri, head.version);
+            let seen = (line, fields(&head.headers), body.to_bytes().to_vec());
+            self.0.lock().unwrap().push(seen);
+        }
+        Response::new(whole(""))
+    }
+}
+
+fn whole(text: &str) -> UnsyncBoxBody<Bytes, BoxError> {
+    let body = Full::new(Bytes::copy_from_slice(text.as_bytes()));
+    body.map_err(|never| match never {}).boxed_unsync()
+}

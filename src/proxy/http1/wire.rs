@@ -1,0 +1,100 @@
+//! A connection and what was read of it and is still to be looked at.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::scratch;
+
+/// Bytes that may be read before anybody asks for them.
+const AHEAD: usize = 64 * 1024;
+
+/// One connection.
+pub(super) struct Wire<S> {
+    pub(super) stream: S,
+    /// What was read.
+    pub(super) unread: BytesMut,
+    /// Bytes of the body of a client's request that were not taken.
+    pub(super) body_left: u64,
+    /// What was written and had no room.
+    unwritten: BytesMut,
+}
+
+impl<S> Wire<S> {
+    pub(super) fn new(stream: S) -> Self {
+        Self {
+            stream,
+            unread: BytesMut::new(),
+            body_left: 0,
+            unwritten: BytesMut::new(),
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> Wire<S> {
+    /// Reads more: how much, 0 at the end.
+    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let unread = &mut self.unread;
+        scratch::poll_read(&mut self.stream, cx, |read| {
+            unread.extend_from_slice(read);
+            read.len()
+        })
+    }
+
+    /// Ready when the other end is gone, of which nothing is expected now. What it sends all the same is
+    /// kept, and once that is much, not read.
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.unread.len() < AHEAD {
+            match ready!(self.poll_fill(cx)) {
+                Ok(0) | Err(_) => return Poll::Ready(()),
+                Ok(_) => {}
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Wire<S> {
+    /// Writes what `put` puts together. What finds no room is left to [`Wire::poll_written`].
+    pub(super) fn write(
+        &mut self,
+        cx: &mut Context<'_>,
+        put: impl FnOnce(&mut Vec<u8>),
+    ) -> io::Result<()> {
+        scratch::with_write(|out| {
+            put(out);
+            let mut rest = &out[..];
+            // Not past what waits already.
+            while self.unwritten.is_empty() && !rest.is_empty() {
+                match Pin::new(&mut self.stream).poll_write(cx, rest)? {
+                    Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
+                    Poll::Ready(written) => rest = &rest[written..],
+                    Poll::Pending => break,
+                }
+            }
+            self.unwritten.extend_from_slice(rest);
+            Ok(())
+        })
+    }
+
+    /// Whether everything was written.
+    pub(super) fn is_written(&self) -> bool {
+        self.unwritten.is_empty()
+    }
+
+    /// Ready once everything was written.
+    pub(super) fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.unwritten.is_empty() {
+            let polled = Pin::new(&mut self.stream).poll_write(cx, &self.unwritten);
+            match ready!(polled)? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => self.unwritten.advance(written),
+            }
+        }
+        self.unwritten = BytesMut::new();
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+}
