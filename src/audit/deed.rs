@@ -174,7 +174,7 @@ impl Deed {
     }
 
     fn event(&self, request: u64, doer: &Doer, outcome: Outcome) -> Event {
-        Event::Admin(Admin {
+        Event::from(Admin {
             request,
             actor: doer.actor.clone(),
             act: self.act,

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
@@ -21,16 +22,51 @@ const LISTED: usize = 32;
 /// Bytes an administrative act may tell of itself.
 const DETAIL_MAX: usize = 8 << 10;
 
-/// One thing to be recorded.
+/// One thing to be recorded. Cheap to clone: each sink gets one.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// A request that is about to be forwarded.
-    Start(Start),
+    #[serde(serialize_with = "pointed")]
+    Start(Arc<Start>),
     /// What became of it.
     End(End),
     /// What an administrator did.
-    Admin(Admin),
+    #[serde(serialize_with = "pointed")]
+    Admin(Arc<Admin>),
+}
+
+impl Event {
+    /// Bytes it occupies besides its own, about.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::Start(start) => size_of::<Start>() + start.called.weight(),
+            Self::End(_) => 0,
+            Self::Admin(_) => size_of::<Admin>() + DETAIL_MAX,
+        }
+    }
+}
+
+impl From<Start> for Event {
+    fn from(start: Start) -> Self {
+        Self::Start(Arc::new(start))
+    }
+}
+
+impl From<End> for Event {
+    fn from(end: End) -> Self {
+        Self::End(end)
+    }
+}
+
+impl From<Admin> for Event {
+    fn from(admin: Admin) -> Self {
+        Self::Admin(Arc::new(admin))
+    }
+}
+
+fn pointed<T: Serialize, S: Serializer>(value: &Arc<T>, to: S) -> Result<S::Ok, S::Error> {
+    value.serialize(to)
 }
 
 /// A request that is about to be forwarded.
@@ -47,13 +83,13 @@ pub struct Start {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<Text>,
     /// The key; none for a default user.
-    #[serde(serialize_with = "shown_if_any")]
+    #[serde(serialize_with = "named_if_any")]
     pub key: Option<KeyId>,
     /// The server it is for.
-    #[serde(serialize_with = "shown")]
+    #[serde(serialize_with = "named")]
     pub server: ServerName,
     /// Whose set of secrets is used.
-    #[serde(serialize_with = "shown")]
+    #[serde(serialize_with = "named")]
     pub profile: ProfileName,
     /// What it asks of the server.
     #[serde(flatten)]
@@ -69,7 +105,7 @@ pub struct Start {
 /// What a request asks of a server: methods and tools, of a batch all of them, as far as there is room.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Called {
-    methods: Vec<Text>,
+    methods: Vec<&'static str>,
     tools: Vec<Text>,
     /// How many more there were.
     #[serde(skip_serializing_if = "is_zero")]
@@ -79,21 +115,20 @@ pub struct Called {
 impl Called {
     /// The first 32 of each are listed, and the others counted.
     #[must_use]
-    pub fn new<'a>(
-        methods: impl IntoIterator<Item = &'a str>,
-        tools: impl IntoIterator<Item = &'a str>,
-    ) -> Self {
-        let mut called = Self::default();
-        let mut unlisted = 0;
-        let mut list = |texts: &mut dyn Iterator<Item = &'a str>| -> Vec<Text> {
-            let listed = texts.take(LISTED).map(Text::from).collect();
-            unlisted += texts.count();
-            listed
-        };
-        called.methods = list(&mut methods.into_iter());
-        called.tools = list(&mut tools.into_iter());
-        called.unlisted = unlisted;
-        called
+    pub fn new(mut methods: Vec<&'static str>, tools: &[&str]) -> Self {
+        let unlisted = |all: usize| all.saturating_sub(LISTED);
+        let unlisted = unlisted(methods.len()) + unlisted(tools.len());
+        methods.truncate(LISTED);
+        let tools = tools.iter().take(LISTED).map(|tool| Text::from(*tool));
+        Self {
+            methods,
+            tools: tools.collect(),
+            unlisted,
+        }
+    }
+
+    fn weight(&self) -> usize {
+        self.tools.iter().map(|tool| tool.0.len()).sum()
     }
 }
 
@@ -101,7 +136,7 @@ impl Called {
 #[derive(Debug, Clone, Serialize)]
 pub struct SecretUsed {
     /// Its name.
-    #[serde(serialize_with = "shown")]
+    #[serde(serialize_with = "named")]
     pub name: SecretName,
     /// The version of the set it is in.
     pub version: u64,
@@ -179,7 +214,7 @@ pub struct Actor {
     /// The admin key.
     #[serde(
         skip_serializing_if = "Option::is_none",
-        serialize_with = "shown_if_any"
+        serialize_with = "named_if_any"
     )]
     pub key: Option<KeyId>,
 }
@@ -210,8 +245,24 @@ pub enum Outcome {
 }
 
 /// A text somebody chose, cut to 256 bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Text(Box<str>);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text(Arc<str>);
+
+impl Serialize for Text {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&self.0)
+    }
+}
+
+impl From<Arc<str>> for Text {
+    fn from(text: Arc<str>) -> Self {
+        if text.len() <= TEXT_MAX {
+            Self(text)
+        } else {
+            (&*text).into()
+        }
+    }
+}
 
 impl From<&str> for Text {
     fn from(text: &str) -> Self {
@@ -290,12 +341,13 @@ fn shown<T: fmt::Display, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::E
     to.collect_str(value)
 }
 
-fn shown_if_any<T: fmt::Display, S: Serializer>(
-    value: &Option<T>,
-    to: S,
-) -> Result<S::Ok, S::Error> {
-    match value {
-        Some(value) => to.collect_str(value),
+fn named<T: AsRef<str>, S: Serializer>(name: &T, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(name.as_ref())
+}
+
+fn named_if_any<T: AsRef<str>, S: Serializer>(name: &Option<T>, to: S) -> Result<S::Ok, S::Error> {
+    match name {
+        Some(name) => named(name, to),
         None => to.serialize_none(),
     }
 }
@@ -315,7 +367,7 @@ mod tests {
         let text = Text::from(&*long);
         assert!(text.0.len() <= TEXT_MAX && text.0.ends_with('…'));
         assert_eq!(&*Text::from("x".repeat(256)).0, "x".repeat(256));
-        let many = Called::new(std::iter::repeat_n("tools/call", 40), ["t"]);
+        let many = Called::new(vec!["tools/call"; 40], &["t"]);
         let json = serde_json::to_value(&many).unwrap();
         assert_eq!(json["methods"].as_array().unwrap().len(), 32);
         assert_eq!(

@@ -1,7 +1,6 @@
 //! From those who record to one sink: a queue that nobody waits for, and what is known of the sink.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -9,29 +8,45 @@ use tokio::sync::oneshot;
 
 use super::event::Event;
 use super::line::Head;
+use super::queue::{Refused, Sender, queue};
 use super::sinks::Sink;
 use super::writer::{Origin, Writer};
 use crate::vault::WriterId;
 
 /// How often a sink that fails is tried again, and how long anybody waits for one.
 pub(super) const WAIT: Duration = Duration::from_millis(250);
-/// Events that may wait.
-pub(super) const QUEUE: usize = 4096;
 
 /// Told when a record was taken; dropped when it was not.
 pub(super) type Told = oneshot::Sender<()>;
 
 /// An event and when it happened.
+#[derive(Clone)]
 pub(super) struct Entry {
     pub(super) at: SystemTime,
     pub(super) event: Event,
 }
 
 pub(super) enum Message {
-    Event(Arc<Entry>, Option<Told>),
+    Event(Entry, Option<Told>),
     /// The store knows of the chain of a writer up to a record.
     Anchored(WriterId, u64),
     Close(Told),
+}
+
+impl Message {
+    /// Whether somebody waits until it was taken.
+    pub(super) fn is_waited_for(&self) -> bool {
+        matches!(self, Self::Event(_, Some(_)) | Self::Close(_))
+    }
+
+    /// Bytes it occupies, about.
+    pub(super) fn weight(&self) -> usize {
+        let beyond = match self {
+            Self::Event(entry, _) => entry.event.weight(),
+            Self::Anchored(..) | Self::Close(_) => 0,
+        };
+        size_of::<Self>() + beyond
+    }
 }
 
 /// How far a chain goes.
@@ -107,7 +122,7 @@ pub(super) struct Lane {
     pub(super) sink: &'static str,
     /// The file, as a full path, if it is one.
     pub(super) file: Option<String>,
-    queue: SyncSender<Message>,
+    queue: Sender,
     shared: Arc<Shared>,
     /// How much of which chain the store knows.
     anchored: Mutex<Option<(WriterId, u64)>>,
@@ -122,7 +137,7 @@ impl Lane {
         origin: Origin,
         sink: Box<dyn Sink>,
     ) -> std::io::Result<(Self, oneshot::Receiver<Result<(), String>>)> {
-        let (queue, messages) = sync_channel(QUEUE);
+        let (queue, messages) = queue();
         let shared = Arc::new(Shared::new());
         let lane = Self {
             sink: origin.sink,
@@ -135,12 +150,13 @@ impl Lane {
         let (tell, told) = oneshot::channel();
         std::thread::Builder::new()
             .name("audit".to_owned())
-            .spawn(move || writer.run(&messages, tell))?;
+            .spawn(move || writer.run(messages, tell))?;
         Ok((lane, told))
     }
 
-    pub(super) fn note(&self, entry: Arc<Entry>) {
-        if self.queue.try_send(Message::Event(entry, None)).is_err() {
+    pub(super) fn note(&self, entry: Entry) {
+        let noted = self.queue.put_or_help(Message::Event(entry, None));
+        if noted.is_err() {
             self.shared.lose(1);
         }
     }
@@ -150,10 +166,10 @@ impl Lane {
     }
 
     /// The receiver is told when the record was taken. `None` when there is no room.
-    pub(super) fn record(&self, entry: Arc<Entry>) -> Option<oneshot::Receiver<()>> {
+    pub(super) fn record(&self, entry: Entry) -> Option<oneshot::Receiver<()>> {
         let (tell, told) = oneshot::channel();
-        let sent = self.queue.try_send(Message::Event(entry, Some(tell)));
-        sent.ok().map(|()| told)
+        let put = self.queue.put(Message::Event(entry, Some(tell)));
+        put.ok().map(|()| told)
     }
 
     /// Notes that somebody waited in vain.
@@ -166,10 +182,10 @@ impl Lane {
         let (tell, told) = oneshot::channel();
         let mut message = Message::Close(tell);
         loop {
-            match self.queue.try_send(message) {
+            match self.queue.put(message) {
                 Ok(()) => return Some(told),
-                Err(TrySendError::Disconnected(_)) => return None,
-                Err(TrySendError::Full(same)) => message = same,
+                Err(Refused::Over) => return None,
+                Err(Refused::Full(same)) => message = same,
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -188,7 +204,7 @@ impl Lane {
         if !standing.ended {
             // Where there is no room the next anchor tells of this one too.
             let message = Message::Anchored(standing.writer, standing.head.seq);
-            let _ = self.queue.try_send(message);
+            let _ = self.queue.put(message);
         }
     }
 
@@ -206,6 +222,6 @@ impl Lane {
 }
 
 /// What is behind these locks is whole between any two statements.
-fn locked<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn locked<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
     lock.lock().unwrap_or_else(PoisonError::into_inner)
 }

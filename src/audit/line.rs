@@ -9,9 +9,8 @@
 //! parser makes of them. Lines are ASCII: everything else is escaped, so that no terminal and no tool
 //! that reads lines is led astray by what somebody called a tool.
 
-use std::fmt::Write as _;
-use std::io::{self, Write as _};
-use std::time::SystemTime;
+use std::io;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
@@ -21,6 +20,7 @@ use crate::vault::{TrailMac, WriterId};
 /// What every record begins with, and nothing within one.
 pub(super) const MARK: &str = "{\"v\":1,\"writer\":\"";
 const SEQ: &str = "\",\"seq\":";
+const AT: &str = ",\"at\":\"";
 const MAC: &str = ",\"mac\":\"";
 const END: &str = "\"}";
 /// What stands before the name of the event: it comes right after the time.
@@ -44,6 +44,9 @@ pub(super) struct Chain {
     writer: WriterId,
     mac: TrailMac,
     head: Option<Head>,
+    /// What every line begins with.
+    beginning: Vec<u8>,
+    clock: Clock,
 }
 
 impl Chain {
@@ -52,6 +55,8 @@ impl Chain {
             writer,
             mac,
             head: None,
+            beginning: format!("{MARK}{writer}{SEQ}").into_bytes(),
+            clock: Clock::default(),
         }
     }
 
@@ -73,8 +78,11 @@ impl Chain {
     pub(super) fn append(&mut self, at: SystemTime, record: &impl Serialize, out: &mut Vec<u8>) {
         let seq = self.head.map_or(0, |head| head.seq + 1);
         let start = out.len();
-        let at = humantime::format_rfc3339_micros(at);
-        let _ = write!(out, "{MARK}{}{SEQ}{seq},\"at\":\"{at}\"", self.writer);
+        out.extend_from_slice(&self.beginning);
+        decimal(seq, 1, out);
+        out.extend_from_slice(AT.as_bytes());
+        self.clock.write(at, out);
+        out.push(b'"');
         let object = out.len();
         record
             .serialize(&mut Serializer::with_formatter(&mut *out, Ascii))
@@ -84,9 +92,61 @@ impl Chain {
         out.pop();
         let previous = self.head.map_or(NOTHING, |head| head.mac);
         let mac = self.mac.link(&previous, &out[start..]);
-        let _ = writeln!(out, "{MAC}{}{END}", hex(&mac));
+        out.extend_from_slice(MAC.as_bytes());
+        out.extend(mac.iter().flat_map(|byte| hex_digits(*byte)));
+        out.extend_from_slice(END.as_bytes());
+        out.push(b'\n');
         self.head = Some(Head { seq, mac });
     }
+}
+
+/// Writes moments as RFC 3339 has them, in UTC and with microseconds. Most fall into the second of the one
+/// before, whose text is kept.
+struct Clock {
+    /// Since 1970.
+    second: u64,
+    /// Up to its seconds: `2026-11-22T00:30:02`.
+    text: String,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::of(0)
+    }
+}
+
+impl Clock {
+    fn of(second: u64) -> Self {
+        let at = UNIX_EPOCH + Duration::from_secs(second);
+        let mut text = humantime::format_rfc3339_seconds(at).to_string();
+        // A fraction goes before it.
+        text.pop();
+        Self { second, text }
+    }
+
+    fn write(&mut self, at: SystemTime, out: &mut Vec<u8>) {
+        // A clock before 1970 is wrong whatever is made of it.
+        let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        if since.as_secs() != self.second {
+            *self = Self::of(since.as_secs());
+        }
+        out.extend_from_slice(self.text.as_bytes());
+        out.push(b'.');
+        decimal(u64::from(since.subsec_micros()), 6, out);
+        out.push(b'Z');
+    }
+}
+
+/// Writes a number with `least` digits at least, 20 at most.
+fn decimal(mut number: u64, least: usize, out: &mut Vec<u8>) {
+    let mut digits = [b'0'; 20];
+    let mut first = digits.len();
+    while number > 0 {
+        first -= 1;
+        digits[first] += (number % 10) as u8;
+        number /= 10;
+    }
+    out.extend_from_slice(&digits[first.min(digits.len() - least)..]);
 }
 
 /// A line that has the form of a record; whether it is one, its chain tells.
@@ -178,10 +238,13 @@ fn start(line: &[u8]) -> Option<(WriterId, u64, &[u8])> {
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    let digits = bytes.iter().flat_map(|byte| hex_digits(*byte));
+    digits.map(char::from).collect()
+}
+
+fn hex_digits(byte: u8) -> [u8; 2] {
+    let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
+    [digit(byte >> 4), digit(byte & 15)]
 }
 
 pub(super) fn unhex(digits: &[u8]) -> Option<Mac> {
@@ -207,13 +270,18 @@ impl Formatter for Ascii {
         writer: &mut W,
         fragment: &str,
     ) -> io::Result<()> {
+        // Nearly all there is.
+        if fragment.bytes().all(|byte| byte < 0x7f) {
+            return writer.write_all(fragment.as_bytes());
+        }
         let mut rest = fragment;
         while let Some(at) = rest.find(|c: char| !c.is_ascii() || c == '\u{7f}') {
             writer.write_all(&rest.as_bytes()[..at])?;
             let mut chars = rest[at..].chars();
             if let Some(c) = chars.next() {
                 for unit in c.encode_utf16(&mut [0; 2]) {
-                    write!(writer, "\\u{unit:04x}")?;
+                    let [high, low] = unit.to_be_bytes().map(hex_digits);
+                    writer.write_all(&[b"\\u", &high[..], &low].concat())?;
                 }
             }
             rest = chars.as_str();
@@ -226,9 +294,14 @@ impl Formatter for Ascii {
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::audit::{Called, End, Event, Owner, SecretUsed, Start};
+    use crate::identity::KeyDigest;
+    use crate::names::{ProfileName, SecretName, ServerName};
     use crate::vault::Keyring;
 
     fn chain() -> (Chain, TrailMac) {
@@ -277,5 +350,70 @@ mod tests {
         );
         let value: Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(value["tool"], odd);
+    }
+
+    // What is in trails already must go on being checked, so a line never changes. Computed by other means
+    // (Python's hmac).
+    #[test]
+    fn lines_and_their_tags_are_what_they_always_were() {
+        let keys = [("r1 realm house", 0x11), ("i1 index house", 0x22)];
+        let keys = keys
+            .into_iter()
+            .chain([("s1 server *", 0x33), ("g1 sign house", 0x44)]);
+        let keys = keys.map(|(line, byte)| format!("{line} {}\n", STANDARD.encode([byte; 32])));
+        let ring = Keyring::parse(&keys.collect::<String>()).unwrap();
+        let writer = WriterId::parse("000102030405060708090a0b0c0d0e0f").unwrap();
+        let mut chain = Chain::new(writer, TrailMac::new(&ring, &writer));
+        let start = Start {
+            request: 7,
+            user: "alice".into(),
+            user_id: serde_json::from_value(json!("11".repeat(16))).unwrap(),
+            by: None,
+            key: Some(KeyDigest::of_nothing().key_id()),
+            server: ServerName::parse("github").unwrap(),
+            profile: ProfileName::default_profile(),
+            called: Called::new(vec!["tools/call"], &["café \u{7f}\u{1f600}"]),
+            secrets: vec![SecretUsed {
+                name: SecretName::parse("TOKEN").unwrap(),
+                version: 3,
+                from: Owner::Group("build".into()),
+            }],
+            address: Some([127, 0, 0, 1].into()),
+            client: None,
+        };
+        let end = End {
+            request: 7,
+            status: Some(200),
+            rejection: None,
+            bytes_out: 12,
+            duration_us: 3456,
+            complete: true,
+        };
+        let mut out = Vec::new();
+        let at = |micros: u64| UNIX_EPOCH + Duration::from_micros(1_795_307_402_000_000 + micros);
+        chain.append(at(456), &Event::from(start), &mut out);
+        chain.append(at(1_100_000), &Event::from(end), &mut out);
+        assert_eq!(
+            std::str::from_utf8(&out).unwrap(),
+            include_str!("pinned.jsonl")
+        );
+    }
+
+    #[test]
+    fn numbers_are_written_whole() {
+        let written = |number, least| {
+            let mut out = Vec::new();
+            decimal(number, least, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(
+            (written(0, 1), written(0, 6)),
+            ("0".into(), "000000".into())
+        );
+        assert_eq!(
+            (written(1_234_567, 6), written(90, 6)),
+            ("1234567".into(), "000090".into())
+        );
+        assert_eq!(written(u64::MAX, 1), u64::MAX.to_string());
     }
 }

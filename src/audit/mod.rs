@@ -20,6 +20,7 @@ mod event;
 mod lane;
 mod line;
 mod own;
+mod queue;
 mod sinks;
 mod trail;
 pub mod verify;

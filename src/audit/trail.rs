@@ -168,10 +168,14 @@ impl Trail {
 
     /// Records what happened, without waiting. What finds no room is counted.
     pub fn note(&self, event: Event) {
+        let Some((last, others)) = self.0.lanes.split_last() else {
+            return;
+        };
         let entry = entry(event);
-        for lane in &self.0.lanes {
+        for lane in others {
             lane.note(entry.clone());
         }
+        last.note(entry);
     }
 
     /// Records what is about to happen, and waits until every sink took it: a quarter of a second at most.
@@ -326,9 +330,9 @@ fn system(what: &'static str, why: std::io::Error) -> AuditError {
     AuditError::System { what, why }
 }
 
-fn entry(event: Event) -> Arc<Entry> {
-    Arc::new(Entry {
+fn entry(event: Event) -> Entry {
+    Entry {
         at: SystemTime::now(),
         event,
-    })
+    }
 }

@@ -7,14 +7,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Instant, SystemTime};
 
 use tokio::sync::oneshot;
 
-use super::lane::{Entry, Message, QUEUE, Shared, Standing, Told, WAIT};
+use super::lane::{Entry, Message, Shared, Standing, Told, WAIT};
 use super::line::{Chain, Head, hex};
 use super::own::Own;
+use super::queue::{QUEUE, Receiver};
 use super::sinks::{Sink, Wrote};
 use crate::vault::{Vault, WriterId};
 
@@ -50,7 +50,7 @@ impl Origin {
 
 /// A record to be written.
 enum Item {
-    Event(Arc<Entry>, Option<Told>),
+    Event(Entry, Option<Told>),
     Own(Own),
     Close(Told),
 }
@@ -84,6 +84,8 @@ pub(super) struct Writer {
     /// The chain before, where there was one.
     follows: Option<WriterId>,
     queue: VecDeque<Item>,
+    /// Room for the next batch.
+    room: Vec<u8>,
     /// Lines of this chain that were left behind torn, and not told of yet.
     torn: u64,
     /// Records of the chain but those of anchors.
@@ -102,6 +104,7 @@ impl Writer {
             shared,
             follows: None,
             queue: VecDeque::new(),
+            room: Vec::new(),
             torn: 0,
             records: 0,
             is_failing: false,
@@ -112,23 +115,13 @@ impl Writer {
 
     /// Writes until the chain is closed or nobody is left who records. `begun` is told whether the first
     /// record was taken.
-    pub(super) fn run(
-        mut self,
-        messages: &Receiver<Message>,
-        begun: oneshot::Sender<Result<(), String>>,
-    ) {
+    pub(super) fn run(mut self, messages: Receiver, begun: oneshot::Sender<Result<(), String>>) {
         let _ = begun.send(self.attempt());
+        let mut taken = Vec::new();
         while !self.is_closed {
-            let message = if self.owes() {
-                messages.recv_timeout(WAIT)
-            } else {
-                messages.recv().map_err(|_| RecvTimeoutError::Disconnected)
-            };
-            let nobody_left = matches!(message, Err(RecvTimeoutError::Disconnected));
-            let more = messages.try_iter().take(QUEUE);
-            for message in message.into_iter().chain(more) {
-                self.take(message);
-            }
+            let patience = self.owes().then_some(WAIT);
+            let nobody_left = !messages.take(&mut taken, patience);
+            taken.drain(..).for_each(|message| self.take(message));
             let waited_for = self.queue.iter().any(|item| item.told().is_some());
             if !self.is_failing || waited_for || nobody_left || self.tried.elapsed() >= WAIT {
                 let _ = self.attempt();
@@ -138,6 +131,10 @@ impl Writer {
                 break;
             }
         }
+        messages
+            .end()
+            .into_iter()
+            .for_each(|message| self.take(message));
         let left = self.queue.iter();
         let left = left.filter(|item| matches!(item, Item::Event(_, None)));
         self.shared.lose(left.count() as u64);
@@ -198,19 +195,23 @@ impl Writer {
 
     fn write_batch(&mut self) -> Result<(), String> {
         let is_elsewhere = self.sink.ready()?;
-        let batch = self.batch(is_elsewhere);
-        if batch.records.is_empty() {
-            return Ok(());
+        let mut batch = self.batch(is_elsewhere);
+        let mut done = Ok(());
+        let bytes = std::mem::take(&mut batch.bytes);
+        if !batch.records.is_empty() {
+            let ends: Vec<_> = batch.records.iter().map(|(end, ..)| *end).collect();
+            let wrote = self.sink.write(&bytes, &ends);
+            done = self.settle(batch, wrote);
         }
-        let ends: Vec<_> = batch.records.iter().map(|(end, ..)| *end).collect();
-        let wrote = self.sink.write(&batch.bytes, &ends);
-        self.settle(batch, wrote)
+        self.room = bytes;
+        self.room.clear();
+        done
     }
 
     fn batch(&mut self, is_elsewhere: bool) -> Batch {
         let mut batch = Batch {
             before: self.chain.head(),
-            bytes: Vec::new(),
+            bytes: std::mem::take(&mut self.room),
             records: Vec::new(),
         };
         match batch.before {
@@ -242,11 +243,11 @@ impl Writer {
     }
 
     fn add(&mut self, batch: &mut Batch, item: Item) {
-        let (now, out) = (SystemTime::now(), &mut batch.bytes);
+        let (now, out) = (SystemTime::now, &mut batch.bytes);
         match &item {
             Item::Event(entry, _) => self.chain.append(entry.at, &entry.event, out),
-            Item::Own(own) => self.chain.append(now, own, out),
-            Item::Close(_) => self.chain.append(now, &Own::Close, out),
+            Item::Own(own) => self.chain.append(now(), own, out),
+            Item::Close(_) => self.chain.append(now(), &Own::Close, out),
         }
         let head = self.chain.head().expect("a record was just appended");
         batch.records.push((batch.bytes.len(), head, item));

@@ -18,6 +18,12 @@ const KEY_LEN: usize = PREFIX.len() + RANDOM_LEN + CHECK_LEN;
 /// Longest key of a foreign shape (`key_prefixes`) that is looked at, in bytes.
 const FOREIGN_MAX: usize = 512;
 
+/// SHA-256 of no text at all (FIPS 180-4).
+const OF_NOTHING: [u8; 32] = [
+    0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4, 0xc8, 0x99, 0x6f, 0xb9, 0x24,
+    0x27, 0xae, 0x41, 0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55,
+];
+
 /// A key in plain text, for showing it once to whom it was issued. Cannot be printed by accident.
 pub struct ApiKey(Zeroizing<String>);
 
@@ -135,13 +141,14 @@ impl KeyDigest {
     /// The digest no key has: that of no text at all.
     #[must_use]
     pub fn of_nothing() -> Self {
-        Self::of(b"")
+        Self(OF_NOTHING)
     }
 
     /// Lower-case hexadecimal, 64 characters: as in the record id.
     #[must_use]
     pub fn to_hex(&self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        let digits = self.0.iter().flat_map(|byte| hex_digits(*byte));
+        digits.map(char::from).collect()
     }
 
     /// From 64 lower-case hexadecimal characters.
@@ -160,7 +167,11 @@ impl KeyDigest {
     /// The id by which people name the key.
     #[must_use]
     pub fn key_id(&self) -> KeyId {
-        KeyId(self.to_hex()[..KeyId::LEN].to_owned())
+        let mut digits = [0; KeyId::LEN];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
+            pair.copy_from_slice(&hex_digits(byte));
+        }
+        KeyId(digits)
     }
 }
 
@@ -172,8 +183,8 @@ impl fmt::Debug for KeyDigest {
 
 /// The name of a key: the first 16 hexadecimal characters of its digest. Not a secret, and of no
 /// use to authenticate; a store finds the key by it because records are ordered by digest.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct KeyId(String);
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct KeyId([u8; Self::LEN]);
 
 impl KeyId {
     const LEN: usize = 16;
@@ -182,19 +193,33 @@ impl KeyId {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let hex = text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        (text.len() == Self::LEN && hex).then(|| Self(text.to_owned()))
+        let digits = text.as_bytes().try_into().ok().filter(|_| hex)?;
+        Some(Self(digits))
     }
 
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        // Digits, as every way to make one sees to.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl AsRef<str> for KeyId {
+    fn as_ref(&self) -> &str {
+        self.as_str()
     }
 }
 
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyId({self})")
     }
 }
 
@@ -210,6 +235,11 @@ fn well_formed(text: &[u8], prefix: &str) -> bool {
         && checksum(&text[..KEY_LEN - CHECK_LEN]) == text[KEY_LEN - CHECK_LEN..]
 }
 
+fn hex_digits(byte: u8) -> [u8; 2] {
+    let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
+    [digit(byte >> 4), digit(byte & 15)]
+}
+
 fn checksum(text: &[u8]) -> [u8; CHECK_LEN] {
     let mut crc = crc32fast::hash(text);
     let mut out = [b'0'; CHECK_LEN];
@@ -223,6 +253,15 @@ fn checksum(text: &[u8]) -> [u8; CHECK_LEN] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_digest_of_nothing_is_that_of_no_text() {
+        assert_eq!(KeyDigest::of_nothing(), KeyDigest::of(b""));
+        let id = KeyDigest::of_nothing().key_id();
+        assert_eq!(id.as_str(), "e3b0c44298fc1c14");
+        assert_eq!(KeyId::parse(id.as_str()), Some(id));
+        assert!(KeyDigest::of_nothing().to_hex().ends_with("7852b855"));
+    }
 
     #[test]
     fn a_generated_key_has_the_published_shape_and_is_accepted() {

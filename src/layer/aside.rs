@@ -139,7 +139,7 @@ impl Aside {
         let grant = grant.map_err(|rejection| self.with_page(rejection, door, &holding))?;
         let recorded = observer.filter(|observer| observer.records());
         let recorded = recorded.and_then(|observer| {
-            observer.forwarding(&Forwarded {
+            observer.forwarding(Forwarded {
                 caller: &caller,
                 server: call.server,
                 profile: &holding.profile,

@@ -126,7 +126,7 @@ impl Exchange<'_> {
             optional: false,
         };
         let secrets = grant.used(&self.door, &asked);
-        Ok(observer.forwarding(&Forwarded {
+        Ok(observer.forwarding(Forwarded {
             caller: &self.identity,
             server: self.door.server(),
             profile: &self.holding.profile,

@@ -32,7 +32,7 @@ pub trait Observer: Send + Sync {
     /// Whether it is to be told what is forwarded.
     fn records(&self) -> bool;
     /// It is about to be forwarded. What this gives is waited for first, and refuses it if it fails.
-    fn forwarding(&self, forwarded: &Forwarded<'_>) -> Option<Recorded>;
+    fn forwarding(&self, forwarded: Forwarded<'_>) -> Option<Recorded>;
     /// It goes to the server now, with these headers: they may be added to.
     fn sending(&self, headers: &mut HeaderMap);
     /// The head of the server's answer came; `None` if none came.
@@ -74,7 +74,7 @@ pub struct Seen<'a> {
     /// `params._meta.tracestate`, likewise.
     pub trace_state: Option<&'a str>,
     /// What the client calls itself in this very request, without control characters, at most 128 bytes.
-    pub client: Option<String>,
+    pub client: Option<Arc<str>>,
 }
 
 impl<'a> Seen<'a> {
@@ -103,8 +103,11 @@ pub(super) fn shown(message: &Message<'_>) -> &'static str {
 
 /// What the client calls itself: `clientInfo` of `initialize`, or of a request's `_meta` (MCP 2026-07-28,
 /// basic "Per-Request Metadata").
-fn client(text: &str, message: &Message<'_>) -> Option<String> {
+fn client(text: &str, message: &Message<'_>) -> Option<Arc<str>> {
     let params = message.params.as_ref()?;
+    // Most say nothing of it, and need not be read once more. Who writes these letters as escapes has no name.
+    let params_text = &text.as_bytes()[params.clone()];
+    memchr::memmem::find(params_text, b"clientInfo")?;
     let info = match message.method.as_deref()? {
         "initialize" => member(text, params, "clientInfo")?,
         _ => {
@@ -118,7 +121,7 @@ fn client(text: &str, message: &Message<'_>) -> Option<String> {
         Some(version) => format!("{name} {version}"),
         None => name.into_owned(),
     };
-    Some(plain(&whole))
+    Some(plain(&whole).into())
 }
 
 /// Control characters escaped, and cut.

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -81,6 +81,23 @@ impl Account {
     /// All that is counted in this process.
     pub(super) fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// The account of one request from `address` that is answered with nothing; `layer` tells of it what the
+    /// layer would. For benches.
+    #[doc(hidden)]
+    pub fn rehearse<B>(
+        self: &Arc<Self>,
+        request: &mut Request<B>,
+        address: Option<IpAddr>,
+        layer: impl FnOnce(&dyn Observer),
+    ) {
+        let entry = Entry::begin(self, request, address);
+        if let Some(Observed(observer)) = request.extensions().get() {
+            layer(&**observer);
+        }
+        let answer = AnswerBody::own(http_body_util::Full::default());
+        drop(entry.answered(Response::new(answer)));
     }
 
     fn place(&self, path: &str) -> usize {
@@ -189,7 +206,7 @@ impl Entry {
     }
 
     fn tell(&self, http_method: &'static str, watched: &Watched) {
-        let facts = watched.facts();
+        let facts = &*watched.facts();
         let name = &self.account.servers[self.known_place()].0;
         let ended = Ended {
             http_method,
@@ -217,7 +234,7 @@ impl Entry {
         if let Some(trace) = &watched.trace {
             trace.end(&ended);
         }
-        self.keep(&facts, watched.address);
+        self.keep(facts, watched.address);
     }
 
     /// Tells the trail and the count of usage.
@@ -225,14 +242,15 @@ impl Entry {
         let keepers = &self.account.keepers;
         let duration = self.begun.elapsed();
         if let (Some(trail), Some(request)) = (&keepers.trail, facts.recorded) {
-            trail.note(audit::Event::End(audit::End {
+            let end = audit::End {
                 request,
                 status: self.status.map(|status| status.as_u16()),
                 rejection: self.rejection.map(Kind::name),
                 bytes_out: self.sent,
                 duration_us: duration.as_micros().try_into().unwrap_or(u64::MAX),
                 complete: self.complete,
-            }));
+            };
+            trail.note(end.into());
         }
         let server = self.account.servers[self.known_place()].0.as_ref();
         if let (Some(usage), Some((user, key)), Some(server)) =
@@ -287,10 +305,10 @@ struct Watched {
 }
 
 /// No name of a user: the ids are enough for whoever may look them up.
-#[derive(Default, Clone)]
+#[derive(Default)]
 struct Facts {
     caller: Option<(UserId, KeyDigest)>,
-    client: Option<String>,
+    client: Option<Arc<str>>,
     /// The number of its record.
     recorded: Option<u64>,
     method: Option<&'static str>,
@@ -299,31 +317,23 @@ struct Facts {
 }
 
 impl Watched {
-    fn facts(&self) -> Facts {
-        let facts = self.facts.lock();
-        facts.unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn note<T>(&self, note: impl FnOnce(&mut Facts) -> T) -> T {
-        let facts = self.facts.lock();
-        note(&mut facts.unwrap_or_else(PoisonError::into_inner))
+    fn facts(&self) -> MutexGuard<'_, Facts> {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Observer for Watched {
     fn authenticated(&self, caller: &Identity) {
-        self.note(|facts| {
-            facts.caller = Some((caller.user_id(), caller.digest()));
-        });
+        self.facts().caller = Some((caller.user_id(), caller.digest()));
     }
 
     fn judged(&self, request: &Seen<'_>) {
-        self.note(|facts| {
-            facts.method = request.method;
-            facts.era = Some(request.era.name());
-            facts.received = request.bytes;
-            facts.client.clone_from(&request.client);
-        });
+        let mut facts = self.facts();
+        facts.method = request.method;
+        facts.era = Some(request.era.name());
+        facts.received = request.bytes;
+        facts.client.clone_from(&request.client);
+        drop(facts);
         if let (Some(trace), Some(parent)) = (&self.trace, request.trace_parent) {
             trace.parent_in_body(parent, request.trace_state);
         }
@@ -331,15 +341,18 @@ impl Observer for Watched {
 
     fn records(&self) -> bool {
         // A tool call was recorded before the requests that are made for it.
-        self.trail.is_some() && self.note(|facts| facts.recorded.is_none())
+        self.trail.is_some() && self.facts().recorded.is_none()
     }
 
-    fn forwarding(&self, forwarded: &Forwarded<'_>) -> Option<Recorded> {
+    fn forwarding(&self, forwarded: Forwarded<'_>) -> Option<Recorded> {
         let trail = self.trail.as_ref()?;
         let number = trail.next_request();
-        self.note(|facts| facts.recorded = Some(number));
-        let client = self.facts().client;
-        let start = audit::Event::Start(start(forwarded, number, self.address, client));
+        let client = {
+            let mut facts = self.facts();
+            facts.recorded = Some(number);
+            facts.client.clone()
+        };
+        let start = start(forwarded, number, self.address, client).into();
         if !trail.is_required() {
             trail.note(start);
             return None;
@@ -366,18 +379,18 @@ impl Observer for Watched {
 
 /// The record of a request that is about to be forwarded.
 fn start(
-    forwarded: &Forwarded<'_>,
+    forwarded: Forwarded<'_>,
     number: u64,
     address: Option<IpAddr>,
-    client: Option<String>,
+    client: Option<Arc<str>>,
 ) -> audit::Start {
     let Forwarded { caller, .. } = forwarded;
-    let secrets = forwarded.secrets.iter().map(|used| audit::SecretUsed {
-        name: used.name.clone(),
+    let secrets = forwarded.secrets.into_iter().map(|used| audit::SecretUsed {
+        name: used.name,
         version: used.version,
-        from: match &used.group {
+        from: match used.group {
             None => audit::Owner::User,
-            Some(group) => audit::Owner::Group(group.as_str().into()),
+            Some(group) => audit::Owner::Group(group.into()),
         },
     });
     audit::Start {
@@ -388,10 +401,7 @@ fn start(
         key: (caller.digest() != KeyDigest::of_nothing()).then(|| caller.key_id()),
         server: forwarded.server.clone(),
         profile: forwarded.profile.clone(),
-        called: audit::Called::new(
-            forwarded.methods.iter().copied(),
-            forwarded.tools.iter().copied(),
-        ),
+        called: audit::Called::new(forwarded.methods, &forwarded.tools),
         secrets: secrets.collect(),
         address,
         client: client.map(Into::into),
