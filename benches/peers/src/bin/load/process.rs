@@ -1,0 +1,40 @@
+//! What processes used, as the kernel counts it.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+/// The CPU time of all threads of these processes, in nanoseconds: from `schedstat`, since `stat` counts in
+/// ticks of 10 ms.
+pub fn cpu(pids: &[u32]) -> u64 {
+    pids.iter().map(|pid| cpu_of(*pid)).sum()
+}
+
+fn cpu_of(pid: u32) -> u64 {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return 0;
+    };
+    let run = |task: fs::DirEntry| {
+        let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse::<u64>().ok()
+    };
+    tasks.flatten().filter_map(run).sum()
+}
+
+/// The memory of these processes, in KiB: resident, its proportional share, and the most that was resident.
+pub fn memory(pids: &[u32]) -> Value {
+    let sum = |file: &str, label: &str| -> u64 {
+        pids.iter().filter_map(|pid| field(*pid, file, label)).sum()
+    };
+    json!({
+        "rss": sum("status", "VmRSS:"),
+        "pss": sum("smaps_rollup", "Pss:"),
+        "peak": sum("status", "VmHWM:"),
+    })
+}
+
+fn field(pid: u32, file: &str, label: &str) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/{file}")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(label))?;
+    line.trim().trim_end_matches(" kB").parse().ok()
+}
