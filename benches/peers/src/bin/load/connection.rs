@@ -86,8 +86,16 @@ impl Connection {
                 poll.set(&self.transport, self.token, true, false)?;
             }
         }
+        if event.readable {
+            self.read(buffer)
+        } else {
+            Ok(None)
+        }
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<Option<Outcome>> {
         let mut outcome = None;
-        while event.readable {
+        loop {
             match self.transport.read(buffer) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(count) => outcome = self.take(&buffer[..count])?.or(outcome),
