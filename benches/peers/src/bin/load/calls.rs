@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::Target;
 use crate::connection::{Connection, Outcome};
 use crate::pace::{Pace, Turn};
+use crate::process;
 use crate::report::Window;
 use crate::transport::Transport;
 
@@ -53,6 +54,7 @@ struct Calls<'a> {
 
 /// Sends, and reports.
 pub fn run(options: &Options) -> io::Result<Value> {
+    let before = process::memory(&options.target.pids);
     let mut calls = Calls::open(options)?;
     let grace = clock::nanos(GRACE);
     loop {
@@ -80,6 +82,7 @@ pub fn run(options: &Options) -> io::Result<Value> {
         }
     }
     let mut report = calls.window.report();
+    report["memory_before"] = before;
     report["unfinished"] = calls
         .connections
         .iter()

@@ -71,10 +71,11 @@ impl Target {
 }
 
 fn main() -> io::Result<()> {
-    let found = match Arguments::parse().command {
+    let mut found = match Arguments::parse().command {
         Command::Calls(options) => calls::run(&options)?,
         Command::Streams(options) => streams::run(&options)?,
     };
+    found["own_cpu_s"] = process::own_cpu().into();
     println!("{found}");
     Ok(())
 }

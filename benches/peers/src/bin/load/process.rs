@@ -1,24 +1,31 @@
 //! What processes used, as the kernel counts it.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use serde_json::{Value, json};
 
-/// The CPU time of all threads of these processes, in nanoseconds: from `schedstat`, since `stat` counts in
+/// The CPU time of each thread of these processes, in nanoseconds: from `schedstat`, since `stat` counts in
 /// ticks of 10 ms.
-pub fn cpu(pids: &[u32]) -> u64 {
-    pids.iter().map(|pid| cpu_of(*pid)).sum()
+pub fn cpu(pids: &[u32]) -> BTreeMap<String, u64> {
+    pids.iter().flat_map(|pid| cpu_of(*pid)).collect()
 }
 
-fn cpu_of(pid: u32) -> u64 {
+fn cpu_of(pid: u32) -> Vec<(String, u64)> {
     let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
-        return 0;
+        return Vec::new();
     };
     let run = |task: fs::DirEntry| {
         let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
-        text.split(' ').next()?.parse::<u64>().ok()
+        let run = text.split(' ').next()?.parse().ok()?;
+        Some((task.file_name().into_string().ok()?, run))
     };
-    tasks.flatten().filter_map(run).sum()
+    tasks.flatten().filter_map(run).collect()
+}
+
+/// The CPU time of this process, in seconds.
+pub fn own_cpu() -> f64 {
+    cpu(&[std::process::id()]).values().sum::<u64>() as f64 / 1e9
 }
 
 /// The memory of these processes, in KiB: resident, its proportional share, and the most that was resident.

@@ -1,5 +1,6 @@
 //! The window that is measured, and what was found in it.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ pub struct Window {
     /// When it ends.
     pub end: u64,
     pids: Vec<u32>,
-    cpu: [Option<u64>; 2],
+    cpu: [Option<BTreeMap<String, u64>>; 2],
     times: [u64; 2],
     latencies: Histogram<u64>,
     /// Requests or events that were completed within it.
@@ -38,7 +39,7 @@ impl Window {
             begin,
             end: begin + clock::nanos(Duration::from_secs_f64(seconds)),
             pids: pids.to_vec(),
-            cpu: [None; 2],
+            cpu: [None, None],
             times: [0; 2],
             latencies: Histogram::new_with_max(LONGEST, 3).map_err(io::Error::other)?,
             completed: 0,
@@ -93,9 +94,8 @@ impl Window {
     /// What was found; times in microseconds, memory in KiB.
     pub fn report(&self) -> Value {
         let seconds = (self.times[1] - self.times[0]) as f64 / 1e9;
-        let cpu = self.cpu[1]
-            .unwrap_or_default()
-            .saturating_sub(self.cpu[0].unwrap_or_default());
+        let threads = self.threads();
+        let cpu: u64 = threads.iter().sum();
         let quantile = |quantile| self.latencies.value_at_quantile(quantile) as f64 / 1e3;
         json!({
             "seconds": seconds,
@@ -104,6 +104,7 @@ impl Window {
             "cpu_us": cpu as f64 / 1e3,
             "cpu_us_each": cpu as f64 / 1e3 / self.completed.max(1) as f64,
             "cpu_share": cpu as f64 / 1e9 / seconds,
+            "threads_us": threads.iter().map(|cpu| *cpu as f64 / 1e3).collect::<Vec<_>>(),
             "measured": self.latencies.len(),
             "p50": quantile(0.5),
             "p90": quantile(0.9),
@@ -115,5 +116,18 @@ impl Window {
             "first_wrong": self.first_wrong,
             "memory": process::memory(&self.pids),
         })
+    }
+
+    /// The CPU time of each thread within the window, the busiest first. One that has ended is left out.
+    fn threads(&self) -> Vec<u64> {
+        let [Some(before), Some(after)] = &self.cpu else {
+            return Vec::new();
+        };
+        let used = |(thread, cpu): (&String, &u64)| {
+            cpu - before.get(thread).copied().unwrap_or_default().min(*cpu)
+        };
+        let mut threads: Vec<u64> = after.iter().map(used).filter(|used| *used > 0).collect();
+        threads.sort_unstable_by(|one, other| other.cmp(one));
+        threads
     }
 }

@@ -1,0 +1,86 @@
+"""The tables, in Markdown that reads well in a terminal."""
+
+from .figures import COLUMNS, SHOWN, USUAL
+from .goals import GOALS, NOT_HERE
+
+AGAINST = ("nginx-map", "relay", "envoy")
+
+
+DISTURBED = 0.1
+"""The part of a core that may go to others than proxy, load and origin before it is told."""
+
+
+def report(figures, scenarios, measurements, builds, about):
+    """All of it, as one text."""
+    parts = [preamble(about)]
+    parts += [section(figures, scenario) for scenario in scenarios if figures.peers(scenario.name)]
+    parts += [verdicts(figures, build) for build in builds]
+    parts.append("Not measured by this bench: " + " ".join(NOT_HERE))
+    parts += warnings(measurements)
+    return "\n\n".join(parts) + "\n"
+
+
+def preamble(about):
+    versions = "\n".join(f"- {name}: {version}" for name, version in about["versions"].items())
+    return (f"Measured on {about['date']}: {about['cores']} cores of {about['processor']}, {about['memory_gib']} GiB, "
+            f"Linux {about['kernel']}; {about['rounds']} rounds of {about['seconds']} s, medians (least to most).\n\n"
+            f"{versions}")
+
+
+def section(figures, scenario):
+    """A scenario's table: figures, and CPU as ratios."""
+    columns = SHOWN.get(scenario.name, USUAL)
+    present = figures.peers(scenario.name)
+    others = [other for other in AGAINST if other in present] if "cpu_us_each" in columns else []
+    head = ["proxy", *(COLUMNS[column][0] for column in columns), *(f"CPU / {other}" for other in others)]
+    rows = []
+    for peer in present:
+        cells = [cell(figures.values(scenario.name, peer, column), column) for column in columns]
+        ratios = [figures.ratio(scenario.name, peer, other, "cpu_us_each") for other in others]
+        rows.append([peer, *cells, *(f"{ratio:.2f}" if ratio else "–" for ratio in ratios)])
+    return f"## {scenario.name}: {scenario.about}\n\n{table(head, rows)}"
+
+
+def cell(values, column):
+    if not values:
+        return "–"
+    digits = COLUMNS[column][1]
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    median = ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+    if len(ordered) == 1:
+        return f"{median:,.{digits}f}"
+    return f"{median:,.{digits}f} ({ordered[0]:,.{digits}f}–{ordered[-1]:,.{digits}f})"
+
+
+def verdicts(figures, build):
+    rows = []
+    for goal in GOALS:
+        value, verdict = goal.judge(figures, build)
+        bound = f"{'≥' if goal.at_least else '≤'} {goal.limit:g}"
+        rows.append([goal.number, goal.text, bound, "–" if value is None else f"{value:.2f}", verdict])
+    return f"## Goals: {build.header}\n\n" + table(["goal", "what", "bound", "measured", "verdict"], rows)
+
+
+def warnings(measurements):
+    """What makes figures doubtful, or has left them out."""
+    lines = []
+    for one in measurements:
+        where = f"{one['scenario']} of {one['peer']}, round {one['round']}"
+        if "invalid" in one:
+            lines.append(f"INVALID: {where}: {one['invalid']}")
+            continue
+        found = one["found"]
+        disturbed = found.get("elsewhere_s", 0) + found.get("stolen_s", 0)
+        share = disturbed / found.get("elapsed_s", 1)
+        if share > DISTURBED:
+            lines.append(f"disturbed: {where}: others used {share:.0%} of a core")
+    return ["\n".join(lines)] if lines else []
+
+
+def table(head, rows):
+    widths = [max(len(row[index]) for row in [head, *rows]) for index in range(len(head))]
+    def line(cells):
+        return "| " + " | ".join(text.ljust(width) for text, width in zip(cells, widths)) + " |"
+    rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+    return "\n".join([line(head), rule, *map(line, rows)])
