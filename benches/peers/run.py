@@ -7,6 +7,7 @@ chart go to the folder of --out. See README.md beside this file."""
 import argparse
 import json
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -102,7 +103,6 @@ def make_peers(options, scenarios, builds):
         suffix = f"@{label}" if label else ""
         makers["cloakroom" + suffix] = lambda path=path, label=label: Cloakroom(work, path, label)
         makers["cloakroom-arguments" + suffix] = lambda path=path, label=label: CloakroomArguments(work, path, label)
-    tools.install(tools.PACKAGES)
     peers = []
     for name, make in makers.items():
         base = name.split("@")[0]
@@ -130,7 +130,7 @@ def measurements(options, scenarios, peers, programs):
                 one = {"scenario": scenario.name, "peer": peer.name, "round": number}
                 try:
                     one["found"] = measure(scenario, peer, programs, options.seconds, log)
-                except (Invalid, OSError, RuntimeError) as error:
+                except (Invalid, OSError, RuntimeError, subprocess.SubprocessError) as error:
                     one["invalid"] = str(error)
                 print(line(one), file=sys.stderr, flush=True)
                 yield one

@@ -1,6 +1,7 @@
 """The chart: CPU per request of each proxy, in both modes. Legible on light and on dark."""
 
 from html import escape
+from statistics import median
 
 BAR, GAP, LEFT, WIDTH, PLOT = 11, 14, 170, 720, 470
 STYLE = """
@@ -30,7 +31,7 @@ MODES = {"cpu": ("two", "proxy alone on a core"), "cpu-one-core": ("one", "every
 def chart(figures, about):
     """An SVG document; None when nothing was measured that it shows."""
     values = {
-        peer: {scenario: figures.median(scenario, peer, "cpu_us_each") for scenario in MODES}
+        peer: {scenario: middle(figures.values(scenario, peer, "cpu_us_each")) for scenario in MODES}
         for peer in dict.fromkeys(peer for scenario in MODES for peer in figures.peers(scenario))
     }
     if not values:
@@ -46,6 +47,10 @@ def chart(figures, about):
     title = "CPU per request of Cloakroom and other proxies"
     return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{title}">\n'
             f"<style>{STYLE}</style>\n" + "\n".join(lines) + "\n</svg>\n")
+
+
+def middle(values):
+    return median(values.values()) if values else None
 
 
 def legend():

@@ -3,6 +3,7 @@
 import datetime
 import os
 import platform
+import re
 import resource
 import subprocess
 
@@ -66,8 +67,8 @@ def processor():
     return platform.machine()
 
 
-def first_line(command):
-    """What a program says of its version; some say it on standard error."""
+def version(command):
+    """The number in what a program says of its version; some say it on standard error."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    lines = (done.stdout + done.stderr).strip().splitlines()
-    return lines[0].strip() if lines else "unknown"
+    found = re.search(r"\d+\.\d+\.\d+[\w.+-]*", done.stdout + done.stderr)
+    return found.group() if found else "unknown"

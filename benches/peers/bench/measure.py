@@ -8,7 +8,7 @@ import time
 
 from . import machine
 from .processes import Processes, free_port
-from .tools import find
+from .tools import find, install
 
 READY_WITHIN = 20.0
 
@@ -21,7 +21,7 @@ def measure(scenario, peer, programs, seconds, log):
     """Measures once; all that the load generator found, and what we know besides."""
     proxy_cpus, load_cpus = machine.pins(scenario.mode)
     with Processes(log) as processes:
-        origin, port = processes.start_listener([programs / "origin"], load_cpus)
+        origin, port = processes.start_listener([programs / "origin", *scenario.origin], load_cpus)
         settings = store(scenario.settings, peer, processes, load_cpus)
         begun = time.monotonic()
         running = peer.start(processes, proxy_cpus, port, settings)
@@ -37,6 +37,7 @@ def store(settings, peer, processes, cpus):
     """Starts the store that is asked for, with the peer's users in it."""
     if settings.store != "redis":
         return settings
+    install("redis-server")
     port = free_port()
     processes.start([find("redis-server"), "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"], cpus)
     wait_for_port(port)

@@ -1,5 +1,7 @@
 """The tables, in Markdown that reads well in a terminal."""
 
+from statistics import median
+
 from .figures import COLUMNS, SHOWN, USUAL
 from .goals import GOALS, NOT_HERE
 
@@ -15,7 +17,7 @@ def report(figures, scenarios, measurements, builds, about):
     parts = [preamble(about)]
     parts += [section(figures, scenario) for scenario in scenarios if figures.peers(scenario.name)]
     parts += [verdicts(figures, build) for build in builds]
-    parts.append("Not measured by this bench: " + " ".join(NOT_HERE))
+    parts.append(f"Not measured here: {NOT_HERE}")
     parts += warnings(measurements)
     return "\n\n".join(parts) + "\n"
 
@@ -35,30 +37,32 @@ def section(figures, scenario):
     head = ["proxy", *(COLUMNS[column][0] for column in columns), *(f"CPU / {other}" for other in others)]
     rows = []
     for peer in present:
-        cells = [cell(figures.values(scenario.name, peer, column), column) for column in columns]
-        ratios = [figures.ratio(scenario.name, peer, other, "cpu_us_each") for other in others]
-        rows.append([peer, *cells, *(f"{ratio:.2f}" if ratio else "–" for ratio in ratios)])
+        cells = [cell(figures.values(scenario.name, peer, column).values(), COLUMNS[column][1]) for column in columns]
+        ratios = [cell(cpu_ratios(figures, scenario.name, peer, other), 2) for other in others]
+        rows.append([peer, *cells, *ratios])
     return f"## {scenario.name}: {scenario.about}\n\n{table(head, rows)}"
 
 
-def cell(values, column):
+def cpu_ratios(figures, scenario, peer, other):
+    return figures.quotients((scenario, peer, "cpu_us_each"), (scenario, other, "cpu_us_each")).values()
+
+
+def cell(values, digits):
+    """The median of all rounds, and the least and the most."""
     if not values:
         return "–"
-    digits = COLUMNS[column][1]
-    ordered = sorted(values)
-    middle = len(ordered) // 2
-    median = ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
-    if len(ordered) == 1:
-        return f"{median:,.{digits}f}"
-    return f"{median:,.{digits}f} ({ordered[0]:,.{digits}f}–{ordered[-1]:,.{digits}f})"
+    middle = f"{median(values):,.{digits}f}"
+    if len(values) == 1:
+        return middle
+    return f"{middle} ({min(values):,.{digits}f}–{max(values):,.{digits}f})"
 
 
 def verdicts(figures, build):
     rows = []
     for goal in GOALS:
-        value, verdict = goal.judge(figures, build)
+        values, verdict = goal.judge(figures, build)
         bound = f"{'≥' if goal.at_least else '≤'} {goal.limit:g}"
-        rows.append([goal.number, goal.text, bound, "–" if value is None else f"{value:.2f}", verdict])
+        rows.append([goal.number, goal.text, bound, cell(values, 2), verdict])
     return f"## Goals: {build.header}\n\n" + table(["goal", "what", "bound", "measured", "verdict"], rows)
 
 

@@ -15,7 +15,7 @@ COLD_USERS = 10_000
 def many_streams():
     """10,000, or what the limit of descriptors leaves: a stream takes two, and Cloakroom keeps a third of them
     for its clients."""
-    return min(10_000, (raise_limits() - 500) // 3 // 500 * 500)
+    return min(10_000, (raise_limits() - 500) // 3 // 1000 * 1000)
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class Scenario:
     """What the load generator is told; without, nothing is sent."""
     mode: str = "two"
     """"two": the proxy has a processor alone; "one": all share one; "both": all share both."""
+    origin: tuple = ()
+    """What the origin is told."""
     settings: Settings = field(default_factory=Settings)
     rounds: int = 99
     """At most; some figures hardly vary, and take long."""
@@ -54,6 +56,8 @@ def all_scenarios():
         Scenario("many", "256 connections", (*RIVALS, "envoy"), calls(256)),
         Scenario("sse", "1,000 streams, an event a second on each", (*RIVALS, "envoy"), streams(1000),
                  settings=Settings(streams=1000)),
+        Scenario("sse-burst", "1,000 streams, an event a second on each, all at the same moment",
+                 (*RIVALS, "envoy"), streams(1000), origin=("--events-together",), settings=Settings(streams=1000)),
         Scenario("sse-many", f"{many:,} streams, an event a second on each", ("nginx-map", "haproxy-map", "cloakroom"),
                  streams(many), settings=Settings(streams=many), rounds=2),
         Scenario("start", "from the start to the first answer, and memory then", ALL[:-1]),

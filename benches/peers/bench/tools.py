@@ -24,15 +24,14 @@ def find(program):
     return shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
 
 
-def install(programs):
-    """Installs those that are missing, from Debian."""
-    missing = [PACKAGES[program] for program in programs if not find(program)]
-    if not missing:
+def install(program):
+    """Installs a program from Debian if it is missing."""
+    if find(program):
         return
     sudo = [] if os.geteuid() == 0 else ["sudo"]
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     run(*sudo, "apt-get", "update", "-qq")
-    run(*sudo, "apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing, env=quiet)
+    run(*sudo, "apt-get", "install", "-y", "-qq", "--no-install-recommends", PACKAGES[program], env=quiet)
 
 
 def install_envoy():
@@ -66,6 +65,7 @@ def certificate():
     """A self-signed certificate, and its key."""
     cert, key = WORK / "tls.crt", WORK / "tls.key"
     if not cert.exists():
+        install("openssl")
         run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
             "-days", "3650", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
             "-out", cert, "-keyout", key, stderr=subprocess.DEVNULL)

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from .. import tools, users
-from ..machine import first_line
+from ..machine import version
 from ..processes import free_port
 from . import Peer
 
@@ -31,10 +31,6 @@ url = "http://127.0.0.1:{origin}/arguments"
 token = {{ value = "${{TOKEN}}", tools = ["create_issue"] }}
 """
 
-STREAMS = 4096
-"""The default of `limits.streams`."""
-
-
 class Cloakroom(Peer):
     """The secret goes into a header."""
 
@@ -46,7 +42,7 @@ class Cloakroom(Peer):
         self.program = Path(program).resolve()
 
     def version(self):
-        return f"{first_line([self.program, '--version'])}, build {tools.fingerprint(self.program)}"
+        return f"{version([self.program, '--version'])}, build {tools.fingerprint(self.program)}"
 
     def command(self, port, origin, settings):
         # A trail of its own each time: what it takes must not grow from one measurement to the next.
@@ -62,7 +58,7 @@ class Cloakroom(Peer):
         return CONFIG.format(
             port=port, health=free_port(), origin=origin, folder=folder, store=store,
             threads=f"threads = {settings.threads}",
-            limits=f"limits.streams = {settings.streams}" if settings.streams > STREAMS else "",
+            limits=limits(settings.streams),
             tls=f'[tls]\ncert_file = "{cert}"\nkey_file = "{key}"' if settings.tls else "",
         )
 
@@ -108,6 +104,11 @@ class Cloakroom(Peer):
         done = subprocess.run([str(word) for word in (self.program, *command)], capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"cloakroom {command[0]} failed: {done.stderr[-500:]}")
+
+
+def limits(streams):
+    """Defaults, unless there are more streams than `limits.streams` (4096) lets through."""
+    return f"limits.streams = {streams}\nlimits.user_streams = {streams}" if streams > 4096 else ""
 
 
 class CloakroomArguments(Cloakroom):

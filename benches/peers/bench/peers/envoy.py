@@ -3,7 +3,7 @@
 import json
 
 from .. import tools
-from ..machine import first_line
+from ..machine import version
 from . import Peer
 
 TYPES = "type.googleapis.com/envoy.extensions"
@@ -18,7 +18,7 @@ class Envoy(Peer):
         self.program = tools.install_envoy()
 
     def version(self):
-        return first_line([self.program, "--version"])
+        return version([self.program, "--version"])
 
     def command(self, port, origin, settings):
         config = self.work / "envoy.json"

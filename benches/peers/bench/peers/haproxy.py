@@ -1,7 +1,7 @@
 """HAProxy, plain and with a map file from keys to secrets."""
 
 from .. import tools, users
-from ..machine import first_line
+from ..machine import version
 from . import Peer
 
 CONFIG = """\
@@ -15,6 +15,7 @@ defaults
     timeout server 1h
     timeout http-keep-alive 1h
     timeout tunnel 1h
+    {delay}
 frontend clients
     bind 127.0.0.1:{port}{tls}
     {inject}
@@ -29,8 +30,12 @@ class Haproxy(Peer):
     name = "haproxy"
     injects = False
 
+    def __init__(self, work):
+        super().__init__(work)
+        tools.install("haproxy")
+
     def version(self):
-        return first_line([tools.find("haproxy"), "-v"])
+        return version([tools.find("haproxy"), "-v"])
 
     def command(self, port, origin, settings):
         config = self.work / "haproxy.cfg"
@@ -39,6 +44,8 @@ class Haproxy(Peer):
             origin=origin,
             threads=settings.threads,
             tls=f" ssl crt {self.pem()} ssl-min-ver TLSv1.3" if settings.tls else "",
+            # Without, an event waits 200 ms for more to send with it.
+            delay="option http-no-delay" if settings.streams else "",
             inject=self.inject(),
         ))
         return [tools.find("haproxy"), "-db", "-q", "-f", config]

@@ -4,7 +4,7 @@ import getpass
 import resource
 
 from .. import tools, users
-from ..machine import first_line
+from ..machine import version
 from . import Peer
 
 # Nothing is logged, connections to the origin are kept and never renewed by count, and no answer goes to a
@@ -58,8 +58,12 @@ class Nginx(Peer):
     name = "nginx"
     injects = False
 
+    def __init__(self, work):
+        super().__init__(work)
+        tools.install("nginx")
+
     def version(self):
-        return first_line([tools.find("nginx"), "-v"])
+        return version([tools.find("nginx"), "-v"])
 
     def command(self, port, origin, settings):
         cert, key = tools.certificate() if settings.tls else (None, None)

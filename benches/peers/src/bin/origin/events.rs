@@ -19,14 +19,16 @@ pub struct Due {
 /// What is due when.
 pub struct Schedule {
     interval: u64,
+    together: bool,
     queue: VecDeque<Due>,
 }
 
 impl Schedule {
-    /// Nothing is due yet.
-    pub fn new(interval: Duration) -> Self {
+    /// Nothing is due yet. `together`, all streams have their events at the same moments.
+    pub fn new(interval: Duration, together: bool) -> Self {
         Self {
             interval: clock::nanos(interval),
+            together,
             queue: VecDeque::new(),
         }
     }
@@ -43,7 +45,12 @@ impl Schedule {
 
     /// A stream begins.
     pub fn begin(&mut self, slot: usize, serial: u64, now: u64) {
-        let at = now + self.interval;
+        let since = if self.together {
+            now % self.interval
+        } else {
+            0
+        };
+        let at = now - since + self.interval;
         self.queue.push_back(Due { at, slot, serial });
     }
 

@@ -27,6 +27,9 @@ struct Args {
     /// Milliseconds between two events of a stream.
     #[arg(long, default_value_t = 1000)]
     event_interval: u64,
+    /// All streams get their events at the same moments, instead of each from its own beginning on.
+    #[arg(long)]
+    events_together: bool,
 }
 
 const LISTENER: u64 = u64::MAX;
@@ -48,7 +51,10 @@ fn main() -> io::Result<()> {
         poll: Poll::new()?,
         connections: Vec::new(),
         free: Vec::new(),
-        schedule: Schedule::new(Duration::from_millis(args.event_interval)),
+        schedule: Schedule::new(
+            Duration::from_millis(args.event_interval),
+            args.events_together,
+        ),
         scratch: Scratch::default(),
     };
     origin.poll.add(&listener, LISTENER)?;
