@@ -73,7 +73,10 @@ class Cloakroom(Peer):
             # In memory, where a commit for each user costs no disk.
             with tempfile.TemporaryDirectory(dir="/dev/shm") as scratch:
                 self.fill(Path(scratch), count)
-                shutil.copytree(scratch, folder)
+                part = folder.with_suffix(".part")
+                shutil.rmtree(part, ignore_errors=True)
+                shutil.copytree(scratch, part)
+                part.rename(folder)
         return folder
 
     def fill(self, folder, count):
