@@ -144,7 +144,8 @@ def line(one):
     found = one["found"]
     if "cpu_us_each" not in found:
         return f"{where} {found['first_answer_ms']:.1f} ms"
-    return f"{where} {found['cpu_us_each']:8.2f} µs {found['per_second']:10,.0f}/s  p50 {found['p50']:9,.1f} p99 {found['p99']:9,.1f}"
+    return (f"{where} {found['cpu_us_each']:8.2f} µs {found['per_second']:10,.0f}/s"
+            f"  p50 {found['p50']:9,.1f} p99 {found['p99']:9,.1f}")
 
 
 def tell(document, out):

@@ -43,7 +43,8 @@ def chart(figures, about):
     lines += legend()
     for index, peer in enumerate(peers):
         lines += bars(peer, values[peer], 64 + index * (2 * BAR + GAP), PLOT / most)
-    lines.append(text(10, height - 10, f"{about['date'][:10]}, {about['cores']} cores of {about['processor']}", "small"))
+    machine = f"{about['date'][:10]}, {about['cores']} cores of {about['processor']}"
+    lines.append(text(10, height - 10, machine, "small"))
     title = "CPU per request of Cloakroom and other proxies"
     return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{title}">\n'
             f"<style>{STYLE}</style>\n" + "\n".join(lines) + "\n</svg>\n")
@@ -56,7 +57,7 @@ def middle(values):
 def legend():
     lines, left = [], LEFT
     for mode, words in MODES.values():
-        lines.append(f'<rect class="{mode}" x="{left}" y="38" width="{BAR}" height="{BAR}"/>')
+        lines.append(rectangle(mode, left, 38, BAR))
         lines.append(text(left + BAR + 5, 48, words, "small"))
         left += 160
     return lines
@@ -70,10 +71,15 @@ def bars(peer, values, top, scale):
     for scenario, (mode, _) in MODES.items():
         value = values[scenario]
         if value:
-            lines.append(f'<rect class="{ours}{mode}" x="{LEFT}" y="{top}" width="{value * scale:.1f}" height="{BAR - 1}"/>')
-            lines.append(text(LEFT + value * scale + 6, top + BAR - 2, f"{value:.1f}", "small"))
+            length = value * scale
+            lines.append(rectangle(ours + mode, LEFT, top, length))
+            lines.append(text(LEFT + length + 6, top + BAR - 2, f"{value:.1f}", "small"))
         top += BAR
     return lines
+
+
+def rectangle(kind, left, top, width):
+    return f'<rect class="{kind}" x="{left}" y="{top}" width="{width:.1f}" height="{BAR - 1}"/>'
 
 
 def text(left, top, words, kind="", anchor="start"):

@@ -1,6 +1,18 @@
 """Figures out of what was measured, round by round."""
 
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
+from statistics import median
+
+WORKER = re.compile(r"cloakroom-\d+|nginx")
+"""The names of threads that serve requests."""
+
+
+def evenness(threads):
+    """The CPU time of the second busiest worker, to the busiest."""
+    workers = [thread["cpu_us"] for thread in threads if WORKER.fullmatch(thread["name"])]
+    return workers[1] / workers[0]
+
 
 COLUMNS = {
     "cpu_us_each": ("CPU µs", 2, lambda found: found["cpu_us_each"]),
@@ -15,7 +27,7 @@ COLUMNS = {
     "idle_pss_mib": ("PSS MiB", 1, lambda found: found["idle"]["pss"] / 1024),
     "kib_each": ("KiB each", 1, lambda found: (found["memory"]["pss"] - found["memory_before"]["pss"]) / found["open"]),
     "grown_mib": ("grown MiB", 1, lambda found: (found["memory"]["peak"] - found["memory_before"]["rss"]) / 1024),
-    "evenness": ("2nd thread/1st", 2, lambda found: found["threads_us"][1] / found["threads_us"][0]),
+    "evenness": ("2nd worker/1st", 2, lambda found: evenness(found["threads"])),
     "first_answer_ms": ("first answer ms", 1, lambda found: found["first_answer_ms"]),
 }
 """What a figure is called, its digits, and how it is read out of one measurement."""
@@ -52,6 +64,18 @@ class Figures:
             except (KeyError, IndexError, ZeroDivisionError):
                 pass
         return values
+
+    def threads(self, scenario, peer):
+        """CPU by thread of the busiest four, in µs each request or event: medians."""
+        each = defaultdict(list)
+        for found in self.found.get(scenario, {}).get(peer, {}).values():
+            sums = Counter()
+            for thread in found.get("threads", []):
+                sums[thread["name"]] += thread["cpu_us"] / found["completed"]
+            for name, value in sums.items():
+                each[name].append(value)
+        named = {name: median(values) for name, values in each.items()}
+        return sorted(named.items(), key=lambda pair: -pair[1])[:4]
 
     def quotients(self, above, below):
         """One figure by another, each a scenario, peer and column, for each round that has both."""

@@ -39,7 +39,8 @@ def store(settings, peer, processes, cpus):
         return settings
     install("redis-server")
     port = free_port()
-    processes.start([find("redis-server"), "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"], cpus)
+    command = [find("redis-server"), "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    processes.start(command, cpus)
     wait_for_port(port)
     url = f"redis://127.0.0.1:{port}"
     peer.copy_store(settings.users, url)
@@ -73,8 +74,10 @@ def check(found, scenario):
         raise Invalid(f"{wrong} wrong answers, the first: {found['first_wrong']}")
     if not completed:
         raise Invalid("nothing was answered")
-    if found.get("unfinished") and "--answer-size" not in scenario.load:
+    if found.get("unfinished"):
         raise Invalid(f"{found['unfinished']} requests were never answered")
+    if "open" in found and found["open"] != scenario.settings.streams:
+        raise Invalid(f"only {found['open']} streams are open")
 
 
 def wait_until_ready(running):

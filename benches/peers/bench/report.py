@@ -40,7 +40,17 @@ def section(figures, scenario):
         cells = [cell(figures.values(scenario.name, peer, column).values(), COLUMNS[column][1]) for column in columns]
         ratios = [cell(cpu_ratios(figures, scenario.name, peer, other), 2) for other in others]
         rows.append([peer, *cells, *ratios])
-    return f"## {scenario.name}: {scenario.about}\n\n{table(head, rows)}"
+    return f"## {scenario.name}: {scenario.about}\n\n{table(head, rows)}{threads(figures, scenario, present)}"
+
+
+def threads(figures, scenario, peers):
+    """Where the CPU time of Cloakroom goes, by thread."""
+    lines = []
+    for peer in peers:
+        named = figures.threads(scenario.name, peer) if peer.startswith("cloakroom") else []
+        if named:
+            lines.append(f"{peer}, CPU µs by thread: " + ", ".join(f"{name} {each:.2f}" for name, each in named))
+    return "".join(f"\n\n{line}" for line in lines)
 
 
 def cpu_ratios(figures, scenario, peer, other):
@@ -67,19 +77,21 @@ def verdicts(figures, build):
 
 
 def warnings(measurements):
-    """What makes figures doubtful, or has left them out."""
-    lines = []
+    """What was left out, and what makes figures doubtful."""
+    lines, disturbed = [], []
     for one in measurements:
         where = f"{one['scenario']} of {one['peer']}, round {one['round']}"
         if "invalid" in one:
             lines.append(f"INVALID: {where}: {one['invalid']}")
-            continue
-        found = one["found"]
-        disturbed = found.get("elsewhere_s", 0) + found.get("stolen_s", 0)
-        share = disturbed / found.get("elapsed_s", 1)
-        if share > DISTURBED:
-            lines.append(f"disturbed: {where}: others used {share:.0%} of a core")
-    return ["\n".join(lines)] if lines else []
+        elif "elapsed_s" in one["found"]:
+            found = one["found"]
+            disturbed.append(((found["elsewhere_s"] + found["stolen_s"]) / found["elapsed_s"], where))
+    doubtful = [share for share, _ in disturbed if share > DISTURBED]
+    if doubtful:
+        share, where = max(disturbed)
+        lines.append(f"DISTURBED: in {len(doubtful)} of {len(disturbed)} measurements others used more than "
+                     f"{DISTURBED:.0%} of a core; most, {share:.0%}, in {where}")
+    return lines
 
 
 def table(head, rows):

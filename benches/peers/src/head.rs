@@ -16,6 +16,8 @@ pub struct Request {
     pub in_arguments: bool,
     /// Whose credential the Authorization header carries.
     pub credential: Credential,
+    /// The client's key came through.
+    pub leaks_key: bool,
     framing: Framing,
 }
 
@@ -65,7 +67,9 @@ impl Head for Request {
         for header in request.headers.iter() {
             if header.name.eq_ignore_ascii_case("authorization") {
                 let token = header.value.strip_prefix(b"Bearer ");
-                head.credential = Credential::parse(token.unwrap_or_default());
+                let token = token.unwrap_or_default();
+                head.credential = Credential::parse(token);
+                head.leaks_key = token.starts_with(b"clk_");
             }
             head.framing.read(header)?;
         }

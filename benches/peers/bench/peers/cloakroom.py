@@ -89,7 +89,8 @@ class Cloakroom(Peer):
         self.run("keyring", "init", "--config", config)
         self.run("import", folder / "users.csv", "--from", "csv", "--client", "generic",
                  "--out", folder / "clients", "--config", config)
-        found = [re.search(r"clk_\w{36}", file.read_text()).group() for file in sorted((folder / "clients").iterdir())]
+        clients = sorted((folder / "clients").iterdir())
+        found = [re.search(r"clk_\w{36}", file.read_text()).group() for file in clients]
         (folder / "keys.txt").write_text("\n".join(found) + "\n")
         shutil.rmtree(folder / "clients")
         shutil.rmtree(folder / "cloakroom-data", ignore_errors=True)
@@ -104,7 +105,8 @@ class Cloakroom(Peer):
         self.run("store", "copy", "--to", url, "--config", config)
 
     def run(self, *command):
-        done = subprocess.run([str(word) for word in (self.program, *command)], capture_output=True, text=True, check=False)
+        words = [str(word) for word in (self.program, *command)]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"cloakroom {command[0]} failed: {done.stderr[-500:]}")
 

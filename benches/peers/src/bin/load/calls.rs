@@ -71,7 +71,7 @@ pub fn run(options: &Options) -> io::Result<Value> {
             wait = Some(grace);
         } else {
             calls.send(now)?;
-            wait = wait.into_iter().chain(calls.turn.wait(now)).min();
+            wait = wait.into_iter().chain(calls.turn.wait(clock::now())).min();
         }
         for index in 0..calls.poll.wait(wait)? {
             let event = calls.poll.event(index);

@@ -5,20 +5,34 @@ use std::fs;
 
 use serde_json::{Value, json};
 
+/// A thread of a watched process.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+pub struct Thread {
+    /// Its number.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+}
+
 /// The CPU time of each thread of these processes, in nanoseconds: from `schedstat`, since `stat` counts in
 /// ticks of 10 ms.
-pub fn cpu(pids: &[u32]) -> BTreeMap<String, u64> {
+pub fn cpu(pids: &[u32]) -> BTreeMap<Thread, u64> {
     pids.iter().flat_map(|pid| cpu_of(*pid)).collect()
 }
 
-fn cpu_of(pid: u32) -> Vec<(String, u64)> {
+fn cpu_of(pid: u32) -> Vec<(Thread, u64)> {
     let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
         return Vec::new();
     };
     let run = |task: fs::DirEntry| {
         let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
         let run = text.split(' ').next()?.parse().ok()?;
-        Some((task.file_name().into_string().ok()?, run))
+        let name = fs::read_to_string(task.path().join("comm")).ok()?;
+        let thread = Thread {
+            id: task.file_name().into_string().ok()?,
+            name: name.trim_end().to_owned(),
+        };
+        Some((thread, run))
     };
     tasks.flatten().filter_map(run).collect()
 }

@@ -8,7 +8,7 @@ use cloakroom_peers::clock;
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
-use crate::process;
+use crate::process::{self, Thread};
 
 const LONGEST: u64 = 60_000_000_000;
 
@@ -19,7 +19,7 @@ pub struct Window {
     /// When it ends.
     pub end: u64,
     pids: Vec<u32>,
-    cpu: [Option<BTreeMap<String, u64>>; 2],
+    cpu: [Option<BTreeMap<Thread, u64>>; 2],
     times: [u64; 2],
     latencies: Histogram<u64>,
     /// Requests or events that were completed within it.
@@ -95,7 +95,9 @@ impl Window {
     pub fn report(&self) -> Value {
         let seconds = (self.times[1] - self.times[0]) as f64 / 1e9;
         let threads = self.threads();
-        let cpu: u64 = threads.iter().sum();
+        let cpu: u64 = threads.iter().map(|(_, cpu)| cpu).sum();
+        let thread =
+            |(name, cpu): &(&str, u64)| json!({ "name": name, "cpu_us": *cpu as f64 / 1e3 });
         let quantile = |quantile| self.latencies.value_at_quantile(quantile) as f64 / 1e3;
         json!({
             "seconds": seconds,
@@ -104,7 +106,7 @@ impl Window {
             "cpu_us": cpu as f64 / 1e3,
             "cpu_us_each": cpu as f64 / 1e3 / self.completed.max(1) as f64,
             "cpu_share": cpu as f64 / 1e9 / seconds,
-            "threads_us": threads.iter().map(|cpu| *cpu as f64 / 1e3).collect::<Vec<_>>(),
+            "threads": threads.iter().map(thread).collect::<Vec<_>>(),
             "measured": self.latencies.len(),
             "p50": quantile(0.5),
             "p90": quantile(0.9),
@@ -119,15 +121,21 @@ impl Window {
     }
 
     /// The CPU time of each thread within the window, the busiest first. One that has ended is left out.
-    fn threads(&self) -> Vec<u64> {
+    fn threads(&self) -> Vec<(&str, u64)> {
         let [Some(before), Some(after)] = &self.cpu else {
             return Vec::new();
         };
-        let used = |(thread, cpu): (&String, &u64)| {
-            cpu - before.get(thread).copied().unwrap_or_default().min(*cpu)
+        let used = |(thread, cpu)| -> (_, u64) {
+            let (thread, cpu): (&Thread, &u64) = (thread, cpu);
+            let earlier = before.get(thread).copied().unwrap_or_default();
+            (thread.name.as_str(), cpu.saturating_sub(earlier))
         };
-        let mut threads: Vec<u64> = after.iter().map(used).filter(|used| *used > 0).collect();
-        threads.sort_unstable_by(|one, other| other.cmp(one));
+        let mut threads: Vec<_> = after
+            .iter()
+            .map(used)
+            .filter(|(_, used)| *used > 0)
+            .collect();
+        threads.sort_unstable_by(|(_, one), (_, other)| other.cmp(one));
         threads
     }
 }

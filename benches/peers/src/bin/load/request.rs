@@ -32,7 +32,8 @@ impl Request {
         };
         let before = format!("{{\"jsonrpc\":\"2.0\",\"id\":{FIRST_ID},");
         let call = format!(
-            "\"method\":\"tools/call\",\"params\":{{\"name\":\"create_issue\",\"arguments\":{{\"user\":{user},{answer}\"text\":\""
+            "\"method\":\"tools/call\",\"params\":{{\"name\":\"create_issue\",\"arguments\":\
+             {{\"user\":{user},{answer}\"text\":\""
         );
         const CLOSING: &str = "\"}}}";
         let rest = before.len() + call.len() + CLOSING.len();

@@ -66,6 +66,7 @@ fn refusal(request: &Request, body: &[u8]) -> Option<&'static str> {
         request.credential
     };
     match injected {
+        _ if request.leaks_key => Some("the client's key came through"),
         Credential::None => Some("no secret was injected"),
         secret if secret.suits(user) => None,
         _ => Some("the secret of another user"),
