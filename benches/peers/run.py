@@ -62,7 +62,7 @@ def arguments():
     parser.add_argument("--seconds", type=float, default=5, help="seconds of each measurement (default 5)")
     parser.add_argument("--quick", action="store_true", help="one round of one second, to see whether all works")
     parser.add_argument("--only", type=names, help="these proxies, such as relay,nginx-map,cloakroom")
-    parser.add_argument("--scenario", type=names, help="these scenarios, such as cpu,sse (default: all but soak)")
+    parser.add_argument("--scenario", type=names, help="these scenarios, such as cpu,sse (default: all but soak and users)")
     parser.add_argument("--cloakroom", action="append", default=[], metavar="[NAME=]PATH",
                         help="a build to measure, instead of this repository's; several times, to compare them")
     parser.add_argument("--out", type=Path, default=tools.WORK / "out", help="where results go")
@@ -104,6 +104,9 @@ def make_peers(options, scenarios, builds):
         suffix = f"@{label}" if label else ""
         makers["cloakroom" + suffix] = lambda path=path, label=label: Cloakroom(work, path, label)
         makers["cloakroom-arguments" + suffix] = lambda path=path, label=label: CloakroomArguments(work, path, label)
+    unknown = set(options.only or []) - set(makers) - {name.split("@")[0] for name in makers}
+    if unknown:
+        sys.exit(f"no such proxy: {', '.join(sorted(unknown))}")
     peers = []
     for name, make in makers.items():
         base = name.split("@")[0]

@@ -3,7 +3,7 @@
 from html import escape
 from statistics import median
 
-BAR, GAP, LEFT, WIDTH, PLOT = 11, 14, 170, 720, 470
+BAR, GAP, LEFT, WIDTH, PLOT = 11, 14, 200, 760, 490
 STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #24292f; }
 .small { font-size: 11px; fill: #57606a; }

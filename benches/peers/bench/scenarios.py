@@ -10,6 +10,7 @@ ALL = ("relay", "nginx", "nginx-map", "haproxy", "haproxy-map", "envoy", *OURS)
 RIVALS = ("relay", "nginx-map", "haproxy-map", "cloakroom")
 
 COLD_USERS = 10_000
+CACHED_USERS = 100_000
 
 
 def many_streams():
@@ -75,6 +76,8 @@ def all_scenarios():
                  calls(32, "--each-user"), settings=Settings(users=COLD_USERS), rounds=3),
         Scenario("cold-redis", f"{COLD_USERS:,} keys, each for the first time, store Redis", ("cloakroom",),
                  calls(32, "--each-user"), settings=Settings(users=COLD_USERS, store="redis"), rounds=3),
-        Scenario("soak", "256 connections for --seconds, memory before and after", ("nginx-map", "cloakroom"),
-                 calls(256), rounds=1, asked=True),
+        Scenario("soak", "256 connections for all of --seconds", ("nginx-map", "cloakroom"), calls(256), rounds=1,
+                 asked=True),
+        Scenario("users", f"{CACHED_USERS:,} keys, each once: memory when all are cached", ("cloakroom",),
+                 calls(32, "--each-user"), settings=Settings(users=CACHED_USERS), rounds=1, asked=True),
     ]
