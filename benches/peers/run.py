@@ -17,7 +17,7 @@ from bench import machine, tools
 from bench.chart import chart
 from bench.figures import Figures
 from bench.goals import Build
-from bench.measure import Invalid, measure
+from bench.measure import Invalid, measure_quietly
 from bench.peers.cloakroom import Cloakroom, CloakroomArguments
 from bench.peers.envoy import Envoy
 from bench.peers.haproxy import Haproxy, HaproxyMap
@@ -60,6 +60,9 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="rounds, all proxies in each (default 5)")
     parser.add_argument("--seconds", type=float, default=5, help="seconds of each measurement (default 5)")
+    parser.add_argument("--patience", type=float, default=0, metavar="SECONDS",
+                        help="on a machine that others use: wait so long for them to rest before a measurement, and "
+                             "measure again when they did not")
     parser.add_argument("--quick", action="store_true", help="one round of one second, to see whether all works")
     parser.add_argument("--only", type=names, help="these proxies, such as relay,nginx-map,cloakroom")
     parser.add_argument("--scenario", type=names, help="these scenarios, such as cpu,sse (default: all but soak and users)")
@@ -133,7 +136,8 @@ def measurements(options, scenarios, peers, programs):
                     continue
                 one = {"scenario": scenario.name, "peer": peer.name, "round": number}
                 try:
-                    one["found"] = measure(scenario, peer, programs, options.seconds, log)
+                    what = (scenario, peer, programs, options.seconds, log)
+                    one["found"] = measure_quietly(options.patience, *what)
                 except (Invalid, OSError, RuntimeError, subprocess.SubprocessError) as error:
                     one["invalid"] = str(error)
                 print(line(one), file=sys.stderr, flush=True)

@@ -6,6 +6,7 @@ import platform
 import re
 import resource
 import subprocess
+import time
 
 PROXY, LOAD = 0, 1
 """The processors in mode "two cores": the proxy has the first alone."""
@@ -34,6 +35,13 @@ def busy_seconds():
     user, nice, system, _, _, irq, soft, steal = ticks[:8]
     hertz = os.sysconf("SC_CLK_TCK")
     return (user + nice + system + irq + soft) / hertz, steal / hertz
+
+
+def others(seconds=0.5):
+    """The part of a core that is used while we do nothing."""
+    before = sum(busy_seconds())
+    time.sleep(seconds)
+    return (sum(busy_seconds()) - before) / seconds
 
 
 def cpu_seconds(pids):

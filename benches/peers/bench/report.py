@@ -4,12 +4,9 @@ from statistics import median
 
 from .figures import COLUMNS, SHOWN, USUAL
 from .goals import GOALS, NOT_HERE
+from .measure import DISTURBED
 
 AGAINST = ("nginx-map", "relay", "envoy")
-
-
-DISTURBED = 0.1
-"""The part of a core that may go to others than proxy, load and origin before it is told."""
 
 
 def report(figures, scenarios, measurements, builds, about):
@@ -83,9 +80,8 @@ def warnings(measurements):
         where = f"{one['scenario']} of {one['peer']}, round {one['round']}"
         if "invalid" in one:
             lines.append(f"INVALID: {where}: {one['invalid']}")
-        elif "elapsed_s" in one["found"]:
-            found = one["found"]
-            disturbed.append(((found["elsewhere_s"] + found["stolen_s"]) / found["elapsed_s"], where))
+        elif "others" in one["found"]:
+            disturbed.append((one["found"]["others"], where))
     doubtful = [share for share, _ in disturbed if share > DISTURBED]
     if doubtful:
         share, where = max(disturbed)
