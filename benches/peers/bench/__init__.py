@@ -1,0 +1,1 @@
+"""Cloakroom side by side with other proxies."""
