@@ -10,7 +10,9 @@
 //! proxy::listener   accepts within proxy::places (a Unix socket asks who connects), hands the connection
 //!                   to the core that serves fewest
 //! proxy::connection header of the PROXY protocol, TLS, then HTTP/1.1 or HTTP/2
-//! proxy::strict     below the library of HTTP/1.1: bytes with one reading only; deadlines
+//! proxy::strict     below whatever reads HTTP/1.1: bytes with one reading only; deadlines
+//! proxy::http1      what is usual is read and written here, on one task with the backend's connection;
+//!                   what is not goes over to hyper
 //! proxy::visitor    whom the request comes from; wrong keys are slowed
 //! proxy::account    counted until its answer ends; a span and a line in the log, where wanted
 //! proxy::guard      in good form in any version; one Host, allowed; Origin, if any, allowed
@@ -115,8 +117,11 @@
 //! - HTTP/1.1 is narrower than RFC 9112 allows a server to be: no chunk extensions, no trailer fields in
 //!   requests, no text outside ASCII, no `OPTIONS *`; [`proxy::strict`] has the list. A name with `_`
 //!   passes after `Mcp-Param-` only, where MCP 2026-07-28 lets a server choose it.
-//! - An answer of JSON has no Content-Length: what is hidden or sealed in it changes its length, and
-//!   it is not held back to be measured.
+//! - An answer of JSON has a Content-Length only where all of it is there at once: what is hidden or sealed in
+//!   it changes its length, and it is not held back to be measured.
+//! - HTTP/1.1 is read and written by code of our own where it is usual ([`proxy`] says why), and a user has up
+//!   to 16 idle connections to a backend on each core, not one: agents call several tools at a time, and
+//!   would open a connection for nearly each.
 //! - A record's version is the clock's microseconds, forced upward, so that a record deleted and
 //!   made again never takes a version it had before.
 //! - A Redis key carries its shard (the first two characters of the id) as hash tag, so that a

@@ -247,6 +247,9 @@ const CRATES: &[(&str, &[&str])] = &[
         ],
     ),
     ("hyper_util", &["proxy/", "dial/", "demo/server.rs"]),
+    // What reads and writes HTTP/1.1 by hand.
+    ("httparse", &["proxy/http1/"]),
+    ("httpdate", &["proxy/http1/"]),
     ("pingora_ketama", &["proxy/replicas/set.rs"]),
     ("pingora_load_balancing", &["proxy/check.rs"]),
     ("tokio_rustls", &["proxy/", "dial/", "store/redis/"]),

@@ -1,13 +1,14 @@
 //! From the listener to the backend: `listener` accepts on a `socket` and spreads connections over
 //! `worker`s, one per core; each serves its `connection`s (`proxy_protocol`, TLS, then `strict` and
-//! HTTP/1.1, or `http2`) with the layer around `forward`, over idle connections to backends of its own
-//! (`pool`); to one of several `replicas`, if the server has them. `visitor`, `guard` and `cors` come
+//! `http1`, or `http2`) with the layer around `forward`, over idle connections to backends of its own
+//! (`pool`, of `http1` too); to one of several `replicas`, if the server has them. `visitor`, `guard` and `cors` come
 //! before the layer; `tool_call` asks the layer itself. What it serves with, `serving`, may be swapped at any moment.
 //!
 //! Who sends wrong keys is slowed by `flood`; how many connections may be open is bounded by `places`.
 //!
 //! Measured per proxied request on two cores: a current-thread runtime per core with its own
-//! connections 12.7 to 13.6 µs of CPU, one multi-thread runtime with a shared client 16.0.
+//! connections of hyper 12.7 to 13.6 µs of CPU, one multi-thread runtime with a shared client 16.0. What
+//! `http1` does instead, and how it compares with others, is measured by `benches/peers`.
 
 mod account;
 mod backend;
