@@ -61,11 +61,12 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=5, help="rounds, all proxies in each (default 5)")
     parser.add_argument("--seconds", type=float, default=5, help="seconds of each measurement (default 5)")
     parser.add_argument("--patience", type=float, default=0, metavar="SECONDS",
-                        help="on a machine that others use: wait so long for them to rest before a measurement, and "
-                             "measure again when they did not")
+                        help="on a machine that others use: wait so long for them to rest before a measurement, "
+                             "and measure again when they did not")
     parser.add_argument("--quick", action="store_true", help="one round of one second, to see whether all works")
     parser.add_argument("--only", type=names, help="these proxies, such as relay,nginx-map,cloakroom")
-    parser.add_argument("--scenario", type=names, help="these scenarios, such as cpu,sse (default: all but soak and users)")
+    parser.add_argument("--scenario", type=names,
+                        help="these scenarios, such as cpu,sse (default: all but soak and users)")
     parser.add_argument("--cloakroom", action="append", default=[], metavar="[NAME=]PATH",
                         help="a build to measure, instead of this repository's; several times, to compare them")
     parser.add_argument("--out", type=Path, default=tools.WORK / "out", help="where results go")

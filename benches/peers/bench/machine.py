@@ -7,6 +7,7 @@ import re
 import resource
 import subprocess
 import time
+from pathlib import Path
 
 PROXY, LOAD = 0, 1
 """The processors in mode "two cores": the proxy has the first alone."""
@@ -63,6 +64,7 @@ def describe():
         "cores": os.cpu_count(),
         "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
         "kernel": platform.release(),
+        "tcp": Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip(),
         "descriptors": resource.getrlimit(resource.RLIMIT_NOFILE)[1],
     }
 

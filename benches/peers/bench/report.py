@@ -21,8 +21,9 @@ def report(figures, scenarios, measurements, builds, about):
 
 def preamble(about):
     versions = "\n".join(f"- {name}: {version}" for name, version in about["versions"].items())
-    return (f"Measured on {about['date']}: {about['cores']} cores of {about['processor']}, {about['memory_gib']} GiB, "
-            f"Linux {about['kernel']}; {about['rounds']} rounds of {about['seconds']} s, medians (least to most).\n\n"
+    return (f"Measured on {about['date']}: {about['cores']} cores of {about['processor']}, "
+            f"{about['memory_gib']} GiB, Linux {about['kernel']}, TCP {about['tcp']}; "
+            f"{about['rounds']} rounds of {about['seconds']} s, medians (least to most).\n\n"
             f"{versions}")
 
 
