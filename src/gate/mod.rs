@@ -114,7 +114,8 @@ impl Gate {
                 .filter(|known| Some(&known.user) == self.rules.default_user.as_ref()),
             Err(CredentialError::Malformed) => None,
         };
-        let identity = resolver.identify_static(known.ok_or_else(unknown)?).await;
+        let known = known.ok_or_else(unknown)?;
+        let identity = Box::pin(resolver.identify_static(known)).await;
         identity.map_err(unresolved)
     }
 
@@ -205,7 +206,7 @@ impl Gate {
             planned => return planned,
         };
         // Who was told to set a secret tries again at once, sooner than the store's word gets here.
-        match self.resolver.reread(identity).await {
+        match Box::pin(self.resolver.reread(identity)).await {
             Ok(fresh) => {
                 self.still_allows(&fresh, door, request)?;
                 self.plan(&fresh, door, profile, request).await

@@ -39,8 +39,10 @@ impl Gate {
             return Ok(());
         }
         let n = u32::try_from(requests).unwrap_or(u32::MAX);
-        let admitted = rates.limiter.admit(&buckets, n, rates.when_down).await;
-        admitted.map_err(|refused| refusal(&refused, &buckets))
+        let admitted = rates.limiter.admit(&buckets, n, rates.when_down);
+        Box::pin(admitted)
+            .await
+            .map_err(|refused| refusal(&refused, &buckets))
     }
 
     /// How many requests of the user may be under way at one moment for another to begin, where his record
@@ -58,20 +60,20 @@ impl Rates {
     /// what his key may and what the other may.
     fn buckets(&self, identity: &Identity, now: u64) -> Vec<Bucket> {
         // A bucket of its own for each: the letter says which.
-        let user = identity.user_id().to_string();
-        let key = identity.digest().to_hex();
+        let user = || identity.user_id().to_string();
+        let key = || identity.digest().to_hex();
         let mut buckets = Vec::new();
         let (own, all) = (&identity.user().limits, &self.user);
-        bounds(['u', 'd'], &user, own, all, now, &mut buckets);
+        bounds(['u', 'd'], user, own, all, now, &mut buckets);
         let (own, all) = (&identity.key().limits, &self.key);
-        bounds(['k', 'q'], &key, own, all, now, &mut buckets);
+        bounds(['k', 'q'], key, own, all, now, &mut buckets);
         buckets
     }
 }
 
 fn bounds(
     letters: [char; 2],
-    name: &str,
+    name: impl Fn() -> String,
     own: &Limits,
     all: &Limits,
     now: u64,
@@ -93,7 +95,7 @@ fn bounds(
     ];
     for (letter, meter) in letters.into_iter().zip(meters) {
         let Some(meter) = meter else { continue };
-        let id = MeterId::parse(&format!("{letter}/{name}"));
+        let id = MeterId::parse(&format!("{letter}/{}", name()));
         let id = id.expect("a letter, a slash and hexadecimal digits");
         buckets.push(Bucket { id, meter });
     }
@@ -136,7 +138,14 @@ mod tests {
 
     fn of(own: Limits, all: Limits) -> Vec<Meter> {
         let mut buckets = Vec::new();
-        bounds(['u', 'd'], "00", &own, &all, 100, &mut buckets);
+        bounds(
+            ['u', 'd'],
+            || "00".to_owned(),
+            &own,
+            &all,
+            100,
+            &mut buckets,
+        );
         let names: std::collections::BTreeSet<_> = buckets.iter().map(|b| b.id.as_str()).collect();
         assert_eq!(names.len(), buckets.len(), "a bucket of its own for each");
         buckets.into_iter().map(|bucket| bucket.meter).collect()

@@ -267,7 +267,10 @@ pub(super) fn head_for_backend(client: &Parts, opened: &Opened) -> Parts {
     );
     parts.method = client.method.clone();
     // The path for services that route by it; the query stays here, it may hold anything.
-    parts.uri = client.uri.path().parse().unwrap_or_default();
+    parts.uri = match client.uri.query() {
+        None if client.uri.authority().is_none() => client.uri.clone(),
+        _ => client.uri.path().parse().unwrap_or_default(),
+    };
     parts
 }
 

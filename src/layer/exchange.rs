@@ -204,7 +204,7 @@ impl Exchange<'_> {
         let (gate, profile) = (&self.shared.gate, &self.holding.profile);
         let admitted = if reply == Reply::Accepted && self.judged.text.len() <= HELD {
             let later = gate.admit_later(&self.identity, door, profile, &asked, SETUP_PATIENCE);
-            later.await
+            Box::pin(later).await
         } else {
             gate.admit(&self.identity, door, profile, &asked).await
         };
@@ -339,7 +339,7 @@ impl Exchange<'_> {
             holding: &self.holding,
         };
         if let Some(mirrored) = Mirrored::wanted(&self.judged, behalf, &head, grant) {
-            return mirrored.ask(inner, head, body).await;
+            return Box::pin(mirrored.ask(inner, head, body)).await;
         }
         let request = Request::from_parts(head, Full::new(body));
         let answer = inner.ask(request).await;
@@ -388,7 +388,7 @@ impl Exchange<'_> {
                 }
                 let served_by = backend.extensions.get().map(|ServedBy(replica)| *replica);
                 let messages = self.messages(messages, served_by)?;
-                self.open_stream(body, rules, messages).await?
+                Box::pin(self.open_stream(body, rules, messages)).await?
             }
             _ if body.is_empty() => AnswerBody::own(Full::default()),
             _ => self.coming(body, self.rewriting(rules, is_stream)),

@@ -2,10 +2,11 @@
 //! itself keeps none.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
+use memchr::memmem::Finder;
 
 use super::call::Judged;
 use crate::gate::Used;
@@ -101,13 +102,15 @@ pub(super) fn shown(message: &Message<'_>) -> &'static str {
     message.method.as_deref().map_or("response", methods::shown)
 }
 
+static CLIENT_INFO: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("clientInfo"));
+
 /// What the client calls itself: `clientInfo` of `initialize`, or of a request's `_meta` (MCP 2026-07-28,
 /// basic "Per-Request Metadata").
 fn client(text: &str, message: &Message<'_>) -> Option<Arc<str>> {
     let params = message.params.as_ref()?;
     // Most say nothing of it, and need not be read once more. Who writes these letters as escapes has no name.
     let params_text = &text.as_bytes()[params.clone()];
-    memchr::memmem::find(params_text, b"clientInfo")?;
+    CLIENT_INFO.find(params_text)?;
     let info = match message.method.as_deref()? {
         "initialize" => member(text, params, "clientInfo")?,
         _ => {

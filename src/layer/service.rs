@@ -144,7 +144,8 @@ async fn authenticated(
     let caller = gate.authenticate(&parts.headers, Some(server)).await?;
     match parts.extensions.get::<OnBehalf>() {
         None => Ok(caller),
-        Some(OnBehalf(user)) => gate.on_behalf(&caller, user).await,
+        // Boxed, as all that is seldom: otherwise the future of every request had room for it.
+        Some(OnBehalf(user)) => Box::pin(gate.on_behalf(&caller, user)).await,
     }
 }
 
@@ -169,7 +170,7 @@ async fn judge<S: Inside, B: Body>(
         None => (Bytes::new(), None),
     };
     if caller.at.elapsed() > FRESH {
-        caller.identity = shared.gate.again(&caller.identity).await?;
+        caller.identity = Box::pin(shared.gate.again(&caller.identity)).await?;
         caller.permits = shared.gate.permits(&caller.identity, &door)?;
     }
     let mut judged = if has_body {

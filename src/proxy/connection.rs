@@ -78,13 +78,14 @@ pub(super) async fn serve(
             };
             let failures = &serving.account.metrics().tls_handshake_failures;
             let agreed = agree(TlsAcceptor::from(tls.current()), stream, failures);
-            let stream = before(agreed, &place, &stage).await??;
+            // Boxed like what follows: a connection without TLS needs no room for it.
+            let stream = before(Box::pin(agreed), &place, &stage).await??;
             drop(serving);
             let visitor = visitor(current, peer);
             if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-                http2(stream, visitor, stage).await
+                Box::pin(http2(stream, visitor, stage)).await
             } else {
-                http1(stream, visitor, stage).await
+                Box::pin(http1(stream, visitor, stage)).await
             }
         }
     }

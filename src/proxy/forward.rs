@@ -131,7 +131,8 @@ impl Forward {
                     return Ok(answered);
                 }
             }
-            match self.on_new(backend, &attempt, caller, request).await {
+            // Boxed, as it is seldom: otherwise the future of every request had room for it.
+            match Box::pin(self.on_new(backend, &attempt, caller, request)).await {
                 Ok(answered) => return Ok(answered),
                 Err(unanswered) if unanswered.is_unsent => failure = unanswered.failure,
                 Err(unanswered) => return Err(unanswered.failure),
@@ -158,7 +159,7 @@ impl Forward {
         }
         let attempt = replicas.only(replica, Instant::now());
         let attempt = attempt.ok_or(Failure::Gone)?;
-        let answered = self.on_new(backend, &attempt, caller, request).await;
+        let answered = Box::pin(self.on_new(backend, &attempt, caller, request)).await;
         answered.map_err(|error| {
             let gone = error.is_down() && replicas.another_is_up(replica);
             if gone { Failure::Gone } else { error.failure }
@@ -309,15 +310,14 @@ impl Service<Request<Full<Bytes>>> for Forward {
 /// client's. A message to a stream goes where the backend said; the query the layer made of slots is
 /// appended.
 fn aim(head: &mut Parts, backend: &Backend) -> Result<(), Failure> {
-    let broken = |error: http::Error| Failure::Broken(error.to_string());
+    let broken = |error: InvalidUri| Failure::Broken(error.to_string());
     let told = head.extensions.remove::<BackendPath>();
     let target = told.map_or_else(|| backend.target.clone(), |BackendPath(path)| path);
     let target = match head.uri.query() {
         None => target,
-        Some(slots) => with_query(&target, slots).map_err(|e| broken(e.into()))?,
+        Some(slots) => with_query(&target, slots).map_err(broken)?,
     };
-    let uri = Uri::builder().path_and_query(target);
-    head.uri = uri.build().map_err(broken)?;
+    head.uri = Uri::from(target);
     head.headers.insert(HOST, backend.authority.clone());
     Ok(())
 }

@@ -23,13 +23,16 @@ impl Guard {
         Self { hosts, origins }
     }
 
-    /// Whether a request may go on, whichever version of HTTP brought it.
+    /// Whether a request may go on, whichever version of HTTP brought it. Of one of HTTP/1.1 the form was
+    /// judged by its bytes.
     ///
     /// # Errors
     /// A form nobody here sends (400), not exactly one host or one that is not allowed (421), or an
     /// Origin that is not (403).
     pub fn check<B>(&self, request: &Request<B>) -> Result<(), Rejection> {
-        well_formed(request)?;
+        if request.version() == Version::HTTP_2 {
+            well_formed(request)?;
+        }
         if !self.names_us(request) {
             return Err(Rejection::new(Kind::ForeignHost));
         }
@@ -72,10 +75,9 @@ impl Guard {
     }
 }
 
-/// What [`super::strict`] refuses by the bytes of HTTP/1.1, as far as it can be seen on a request that
-/// was parsed: HTTP/2 has no other bytes to judge.
+/// What [`super::strict`] refuses by the bytes of HTTP/1.1, as far as it can be seen on a request of
+/// HTTP/2, which has no other bytes to judge.
 fn well_formed<B>(request: &Request<B>) -> Result<(), Rejection> {
-    let second = request.version() == Version::HTTP_2;
     let method = request.method().as_str().bytes();
     let headers = request.headers();
     let why = if !method.into_iter().all(|b| b.is_ascii_uppercase()) {
@@ -86,10 +88,9 @@ fn well_formed<B>(request: &Request<B>) -> Result<(), Rejection> {
         "a header's name has an underscore"
     } else if !headers.values().all(is_visible) {
         "there is a control character, or one outside ASCII, in the head"
-    } else if second
-        && CONNECTION_ONLY
-            .iter()
-            .any(|name| headers.contains_key(name))
+    } else if CONNECTION_ONLY
+        .iter()
+        .any(|name| headers.contains_key(name))
     {
         "there is a header that HTTP/2 does not have"
     } else if headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some() {

@@ -59,11 +59,13 @@ impl Inner {
             Content::Unreadable(error) => return Err(Unreadable::Open(error.clone()).into()),
             _ => return Err(ResolveError::Unknown),
         };
-        let groups = record
-            .groups
-            .iter()
-            .map(|id| self.held(RecordKey::Group(*id)));
-        let groups = try_join_all(groups).await?;
+        let groups = if record.groups.is_empty() {
+            Vec::new()
+        } else {
+            let groups = record.groups.iter();
+            let groups = groups.map(|id| self.held(RecordKey::Group(*id)));
+            Box::pin(try_join_all(groups)).await?
+        };
         for group in &groups {
             match &group.entry.content {
                 Content::Group(_) => {}
@@ -109,7 +111,8 @@ impl Inner {
                 self.counts.hits.add();
                 Ok(entry)
             }
-            None => self.first_of([key]).await,
+            // Boxed, as it is seldom: otherwise the future of every request had room for it.
+            None => Box::pin(self.first_of([key])).await,
         }
     }
 

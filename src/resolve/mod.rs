@@ -156,7 +156,7 @@ impl Resolver {
                 let profile = record.profile.as_deref().unwrap_or(profile);
                 let set = inner.reader.secrets_record(record.user, server, profile);
                 let keys = [user_key.clone(), RecordKey::Secrets(set)];
-                inner.first_of(keys).await?
+                Box::pin(inner.first_of(keys)).await?
             }
         };
         let user = Held {
@@ -258,7 +258,7 @@ impl Resolver {
         let mut found = self.0.entry(key.clone()).await?;
         // The two records are cached apart: one may have been read before a change and one after.
         if !matches!(&found.content, Content::Secrets(record) if record.version >= listed.version) {
-            found = self.0.load_anew(&[key]).await?;
+            found = Box::pin(self.0.load_anew(&[key])).await?;
         }
         match &found.content {
             Content::Secrets(record) if record.version < listed.version => {

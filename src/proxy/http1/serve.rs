@@ -71,7 +71,12 @@ where
         };
         requests += 1;
         let request = head.map(|()| body(&wire, framed.length));
-        let answered = while_there(&wire, answer.answer(request)).await;
+        // Boxed at once: what a stream keeps for as long as it lives is to be small.
+        let answered = {
+            let mut answered = pin!(answer.answer(request));
+            let answered = while_there(&wire, answered.as_mut()).await;
+            answered.map(|response| response.map(Box::pin))
+        };
         let Some(response) = answered else {
             return Ok(Served::Done);
         };
@@ -124,9 +129,8 @@ fn body<S>(shared: &Shared<S>, length: u64) -> Sent<S> {
 /// Waits for something, as long as the client does too.
 async fn while_there<S: AsyncRead + Unpin, T>(
     wire: &Shared<S>,
-    something: impl Future<Output = T>,
+    mut something: Pin<&mut impl Future<Output = T>>,
 ) -> Option<T> {
-    let mut something = pin!(something);
     poll_fn(|cx| {
         if let Poll::Ready(done) = something.as_mut().poll(cx) {
             return Poll::Ready(Some(done));
@@ -148,7 +152,7 @@ fn poll_left<S: AsyncRead + Unpin>(wire: &mut Wire<S>, cx: &mut Context<'_>) -> 
 /// Passes an answer on as it comes; `false` when it was the last on its connection.
 async fn pass_on<S, B>(
     wire: &Shared<S>,
-    response: Response<B>,
+    response: Response<Pin<Box<B>>>,
     framed: Framed,
     leaving: &AtomicBool,
 ) -> Result<bool, BoxError>
@@ -156,12 +160,11 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     B: Body<Data = Bytes, Error = BoxError>,
 {
-    let (head, body) = response.into_parts();
+    let (head, mut body) = response.into_parts();
     let is_last = framed.is_last
         || leaving.load(Ordering::Relaxed)
         || head.headers.contains_key(CONNECTION)
         || wire.lock().body_left > 0;
-    let mut body = Box::pin(body);
     let mut pieces = Pieces::default();
     let begun = poll_fn(|cx| {
         let ended = pieces.poll_gather(body.as_mut(), cx);
@@ -184,17 +187,15 @@ where
             return Ok(!is_last);
         }
         poll_fn(|cx| wire.lock().poll_written(cx)).await?;
-        let more = while_there(
-            wire,
-            poll_fn(|cx| {
-                let ended = pieces.poll_gather(body.as_mut(), cx);
-                if ended.is_pending() && pieces.bytes == 0 {
-                    return Poll::Pending;
-                }
-                Poll::Ready(go_on(&mut wire.lock(), cx, &mut pieces, &ended).map(|()| ended))
-            }),
-        );
-        ended = more.await.ok_or("the client has gone")??;
+        let more = poll_fn(|cx| {
+            let ended = pieces.poll_gather(body.as_mut(), cx);
+            if ended.is_pending() && pieces.bytes == 0 {
+                return Poll::Pending;
+            }
+            Poll::Ready(go_on(&mut wire.lock(), cx, &mut pieces, &ended).map(|()| ended))
+        });
+        let more = while_there(wire, pin!(more)).await;
+        ended = more.ok_or("the client has gone")??;
     }
 }
 
