@@ -126,6 +126,8 @@ install_packages() {
     [ -e /etc/ssl/certs/ca-certificates.crt ] || wanted+=(ca-certificates)
     have npm || wanted+=(npm)
     have slowhttptest || wanted+=(slowhttptest)
+    have valgrind || wanted+=(valgrind)
+    have strace || wanted+=(strace)
     python3 -c 'import ensurepip, venv' 2>/dev/null || wanted+=(python3-venv)
     [ "${#wanted[@]}" -gt 0 ] || { echo 'nothing is missing'; return; }
     have apt-get || give_up "please install: ${wanted[*]}"
@@ -196,6 +198,7 @@ cargo_test() { RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) + 1))} cargo t
 # As whoever installs it builds it: the tests' own dependencies switch features of others on.
 build_alone() { cargo check --quiet --locked --lib --bins; }
 slow_clients() { exec python3 "$here/slow.py"; }
+instructions() { exec python3 "$here/instructions.py"; }
 children() { exec python3 "$here/children/run.py"; }
 
 # deny.toml by what is here; by cargo-deny too where it is installed. It takes longer to build than all of
@@ -256,11 +259,12 @@ if [ -z "$only" ] || [ "$only" = rust ]; then
     # What the tests used: to build it once more without their features takes minutes.
     export CLOAKROOM_BIN=$binary
     part 'slow clients' slow_clients
+    part 'instructions per request' instructions
     part 'children' children
 fi
 
 if [ "$only" = rust ]; then
-    counted='8 passed, 0 failed'
+    counted='9 passed, 0 failed'
     exit 0
 fi
 
