@@ -1,10 +1,14 @@
-//! Whether an answer under way may go on. Looked at only once an answer makes its client wait: most
-//! are there at once.
+//! Whether an answer under way may go on. Looked at only once an answer makes its client wait, for most
+//! are there at once; and then only when something happened that may have changed it, not with every event
+//! of a stream.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use futures_util::task::AtomicWaker;
 
 use super::Shared;
 use super::closing::Step;
@@ -31,6 +35,25 @@ pub(super) struct Standing {
     denied: Option<Later>,
     closed: Option<Later>,
     is_closing: bool,
+    alarm: Arc<Alarm>,
+}
+
+/// Remembers that something happened, and wakes the answer's task.
+#[derive(Default)]
+struct Alarm {
+    rang: AtomicBool,
+    task: AtomicWaker,
+}
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.rang.store(true, Ordering::Release);
+        self.task.wake();
+    }
 }
 
 impl Standing {
@@ -46,6 +69,7 @@ impl Standing {
             denied: None,
             closed: None,
             is_closing: false,
+            alarm: Arc::default(),
         }
     }
 
@@ -57,13 +81,30 @@ impl Standing {
     /// Looks at it; wakes the task when there is something new. Not to be called again once it said
     /// that the key was denied.
     pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
+        // First, or what happens in between would wake nobody.
+        self.alarm.task.register(cx.waker());
+        if self.alarm.rang.swap(false, Ordering::Acquire) || !self.is_watched() {
+            let waker = Waker::from(self.alarm.clone());
+            if self.look(&mut Context::from_waker(&waker)).is_ready() {
+                return Poll::Ready(Over::Denied);
+            }
+        }
+        if self.is_closing {
+            Poll::Ready(Over::Closing)
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// Ready when the key was denied.
+    fn look(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let (shared, caller) = (&self.shared, &self.caller);
         let denied = self.denied.get_or_insert_with(|| {
             let (shared, (identity, permits)) = (shared.clone(), caller.clone());
             Box::pin(async move { shared.gate.until_denied(identity, permits).await })
         });
         if denied.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Over::Denied);
+            return Poll::Ready(());
         }
         if let Some(step) = self.ends_at.take() {
             self.closed = Some(Box::pin(shared.closing.until(step)));
@@ -74,10 +115,6 @@ impl Standing {
             self.closed = None;
             self.is_closing = true;
         }
-        if self.is_closing {
-            Poll::Ready(Over::Closing)
-        } else {
-            Poll::Pending
-        }
+        Poll::Pending
     }
 }

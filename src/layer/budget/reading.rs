@@ -41,6 +41,9 @@ impl Budget {
         if body.size_hint().lower() > max as u64 {
             return Err(too_large());
         }
+        // Room is made as it comes, and never more than the sender said there would be.
+        let whole = body.size_hint().exact();
+        let whole = whole.and_then(|whole| usize::try_from(whole).ok());
         let mut held = self.hold(user);
         let mut body = std::pin::pin!(body);
         let (mut first, mut rest) = (Bytes::new(), BytesMut::new());
@@ -58,6 +61,11 @@ impl Budget {
                 first = data.copy_to_bytes(len);
             } else {
                 // Only a body in several pieces is copied.
+                let had = first.len() + rest.len();
+                if rest.capacity() < had + len {
+                    let most = whole.unwrap_or(max).min(max);
+                    rest.reserve((2 * (had + len)).min(most).max(had + len) - rest.len());
+                }
                 if rest.is_empty() {
                     rest.extend_from_slice(&std::mem::take(&mut first));
                 }

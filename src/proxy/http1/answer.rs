@@ -3,12 +3,11 @@
 use std::mem::MaybeUninit;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{TRAILER, TRANSFER_ENCODING};
-use http::{HeaderMap, Response, StatusCode, response};
+use http::{Response, StatusCode, response};
 use httparse::{ParserConfig, Status};
 
 use super::chunks::Chunks;
-use super::request::{FIELDS, headers, is_last, length, put_back};
+use super::request::{FIELDS, Noted, headers, put_back};
 
 /// What the first bytes of an answer are.
 pub(super) enum Next {
@@ -61,30 +60,30 @@ fn plain(read: &Bytes, head: &httparse::Response<'_, '_>) -> Option<(response::P
     if head.version != Some(1) || status.is_informational() {
         return None;
     }
+    let noted = Noted::of(head.headers);
+    if noted.is_doubled || noted.has_trailers {
+        return None;
+    }
+    let framed = Framed {
+        body: framing(status, &noted)?,
+        // An option nobody here knows is no reason to doubt the answer, only to end with it.
+        is_last: noted.is_last().unwrap_or(true),
+    };
     let (mut parts, ()) = Response::new(()).into_parts();
     parts.status = status;
     parts.headers = headers(read, head.headers)?;
-    let framed = Framed {
-        body: framing(status, &parts.headers)?,
-        // An option nobody here knows is no reason to doubt the answer, only to end with it.
-        is_last: is_last(&parts.headers).unwrap_or(true),
-    };
     Some((parts, framed))
 }
 
 /// RFC 9112, 6.3; `None` where it leaves more than one reading, or an end that nobody can tell from a
 /// connection that broke.
-fn framing(status: StatusCode, headers: &HeaderMap) -> Option<Framing> {
-    if headers.contains_key(TRAILER) {
-        return None;
-    }
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    let chunked = match (codings.next(), codings.next()) {
-        (None, _) => false,
-        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => true,
-        _ => return None,
+fn framing(status: StatusCode, noted: &Noted<'_>) -> Option<Framing> {
+    let chunked = match noted.coding {
+        None => false,
+        Some(coding) if coding.eq_ignore_ascii_case(b"chunked") => true,
+        Some(_) => return None,
     };
-    match (chunked, length(headers)?) {
+    match (chunked, noted.length()?) {
         (true, Some(_)) => None,
         _ if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) => {
             Some(Framing::Length(0))

@@ -3,7 +3,6 @@
 use std::mem::MaybeUninit;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use httparse::{ParserConfig, Status};
 
@@ -86,11 +85,11 @@ fn plain(read: &Bytes, head: &httparse::Request<'_, '_>) -> Option<(Request<()>,
         _ => return None,
     };
     let target = head.path.filter(|target| target.starts_with('/'))?;
+    let framed = framed(&Noted::of(head.headers))?;
     let mut request = Request::new(());
     *request.method_mut() = method;
     *request.uri_mut() = Uri::from_maybe_shared(read.slice_ref(target.as_bytes())).ok()?;
     *request.headers_mut() = headers(read, head.headers)?;
-    let framed = framed(request.headers())?;
     Some((request, framed))
 }
 
@@ -105,42 +104,69 @@ pub(super) fn headers(read: &Bytes, fields: &[httparse::Header<'_>]) -> Option<H
     Some(headers)
 }
 
-fn framed(headers: &HeaderMap) -> Option<Framed> {
-    let unusual = [TRANSFER_ENCODING, EXPECT, UPGRADE];
-    if unusual.iter().any(|name| headers.contains_key(name)) {
+/// What headers say of a message's frame and its connection.
+#[derive(Default)]
+pub(super) struct Noted<'a> {
+    length: Option<&'a [u8]>,
+    pub(super) coding: Option<&'a [u8]>,
+    connection: Option<&'a [u8]>,
+    /// One of these stands there twice.
+    pub(super) is_doubled: bool,
+    /// Something is expected, or another protocol offered.
+    wants_more: bool,
+    pub(super) has_trailers: bool,
+}
+
+impl<'a> Noted<'a> {
+    /// Looked at by name once, before they are in a map.
+    pub(super) fn of(fields: &[httparse::Header<'a>]) -> Self {
+        let mut noted = Self::default();
+        for field in fields {
+            let is = |known: &str| field.name.eq_ignore_ascii_case(known);
+            let place = match field.name.len() {
+                10 if is("connection") => &mut noted.connection,
+                14 if is("content-length") => &mut noted.length,
+                17 if is("transfer-encoding") => &mut noted.coding,
+                6 | 7 => {
+                    noted.wants_more |= is("expect") || is("upgrade");
+                    noted.has_trailers |= is("trailer");
+                    continue;
+                }
+                _ => continue,
+            };
+            noted.is_doubled |= place.replace(field.value).is_some();
+        }
+        noted
+    }
+
+    /// The Content-Length, if there is one; `None` when there is no telling.
+    pub(super) fn length(&self) -> Option<Option<u64>> {
+        let Some(digits) = self.length else {
+            return Some(None);
+        };
+        // What `parse` would let pass besides digits is a sign.
+        let plain = digits.len() < 19 && digits.iter().all(u8::is_ascii_digit);
+        let digits = std::str::from_utf8(digits).ok().filter(|_| plain)?;
+        digits.parse().ok().map(Some)
+    }
+
+    /// Whether the connection ends after this message; `None` for what only an expert of HTTP can say.
+    pub(super) fn is_last(&self) -> Option<bool> {
+        match self.connection {
+            None => Some(false),
+            Some(option) if option.eq_ignore_ascii_case(b"keep-alive") => Some(false),
+            Some(option) if option.eq_ignore_ascii_case(b"close") => Some(true),
+            Some(_) => None,
+        }
+    }
+}
+
+fn framed(noted: &Noted<'_>) -> Option<Framed> {
+    if noted.is_doubled || noted.wants_more || noted.coding.is_some() {
         return None;
     }
     Some(Framed {
-        length: length(headers)?.unwrap_or(0),
-        is_last: is_last(headers)?,
+        length: noted.length()?.unwrap_or(0),
+        is_last: noted.is_last()?,
     })
-}
-
-/// The one Content-Length there is, if there is one; `None` when there is no telling.
-pub(super) fn length(headers: &HeaderMap) -> Option<Option<u64>> {
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    match (lengths.next(), lengths.next()) {
-        (None, _) => Some(None),
-        (Some(length), None) => {
-            let digits = length.as_bytes();
-            // What `parse` would let pass besides digits is a sign.
-            let plain = digits.len() < 19 && digits.iter().all(u8::is_ascii_digit);
-            let digits = std::str::from_utf8(digits).ok().filter(|_| plain)?;
-            digits.parse().ok().map(Some)
-        }
-        (Some(_), Some(_)) => None,
-    }
-}
-
-/// Whether the connection ends after this message; `None` for what only an expert of HTTP can say.
-pub(super) fn is_last(headers: &HeaderMap) -> Option<bool> {
-    let mut options = headers.get_all(CONNECTION).iter();
-    match (options.next(), options.next()) {
-        (None, _) => Some(false),
-        (Some(option), None) if option.as_bytes().eq_ignore_ascii_case(b"keep-alive") => {
-            Some(false)
-        }
-        (Some(option), None) if option.as_bytes().eq_ignore_ascii_case(b"close") => Some(true),
-        (Some(_), _) => None,
-    }
 }
