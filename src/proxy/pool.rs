@@ -15,6 +15,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
+use tokio::task::unconstrained;
 
 use super::http1::{Connection, Lease};
 use super::replicas::ReplicaAddress;
@@ -72,7 +73,8 @@ impl Pool {
 
     /// An idle connection of the owner that is still good, if there is one.
     pub(super) async fn take(&self, owner: &Owner) -> Option<Connection> {
-        poll_fn(|cx| Poll::Ready(self.quiet(owner, cx))).await
+        // A task whose turn is nearly over is told of no socket that there is anything to read.
+        unconstrained(poll_fn(|cx| Poll::Ready(self.quiet(owner, cx)))).await
     }
 
     fn quiet(&self, owner: &Owner, cx: &mut Context<'_>) -> Option<Connection> {
@@ -110,15 +112,18 @@ impl Pool {
 impl Shared {
     fn put(&self, owner: Owner, connection: Connection) {
         let mut kept = self.lock();
-        let is_full = kept.connections >= self.most;
-        if is_full && kept.drop_oldest() {
-            self.count.dec();
-        }
-        let idle = kept.by_owner.entry(owner).or_default();
-        if idle.len() >= OF_ONE {
+        // Before there is room made for it: who has many takes none from others.
+        if kept
+            .by_owner
+            .get(&owner)
+            .is_some_and(|idle| idle.len() >= OF_ONE)
+        {
             return;
         }
-        idle.push(Idle {
+        if kept.connections >= self.most && kept.drop_oldest() {
+            self.count.dec();
+        }
+        kept.by_owner.entry(owner).or_default().push(Idle {
             connection,
             since: Instant::now(),
         });
@@ -168,5 +173,73 @@ impl Kept {
             }
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::UnixStream;
+    use tokio::task::{coop, yield_now};
+
+    use super::super::http1::Stream;
+    use super::*;
+
+    fn owner(user: u8) -> Owner {
+        Owner {
+            user: UserId::from_hex(&format!("{user:02x}").repeat(16)).unwrap(),
+            server: ServerName::parse("one").unwrap(),
+            profile: ProfileName::default_profile(),
+            replica: ReplicaAddress::new("localhost", 1),
+        }
+    }
+
+    /// Gives an owner an idle connection, of which this is the other end.
+    fn give(pool: &Pool, to: u8) -> UnixStream {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        pool.lease(owner(to))(Connection::new(Stream::Unix(ours), Arc::default()));
+        theirs
+    }
+
+    // Fails when `take` is held to the task's budget: then nobody looks at the socket.
+    #[tokio::test]
+    async fn a_connection_is_looked_at_however_much_its_task_has_done() {
+        let pool = Pool::new(8, Gauge::default());
+        let mut theirs = give(&pool, 1);
+        theirs.write_all(b"nobody asked").await.unwrap();
+        for _ in 0..10 {
+            yield_now().await;
+        }
+        while coop::has_budget_remaining() {
+            // Takes a part of it, and waits for nothing until it is spent.
+            let spent = tokio::sync::Semaphore::new(1);
+            drop(spent.acquire().await);
+        }
+        assert!(pool.take(&owner(1)).await.is_none());
+    }
+
+    // Fails when room is made before it is known that it is wanted.
+    #[tokio::test]
+    async fn who_has_many_takes_none_from_others() {
+        let pool = Pool::new(OF_ONE + 1, Gauge::default());
+        let _other = give(&pool, 2);
+        let _many: Vec<_> = (0..OF_ONE + 3).map(|_| give(&pool, 1)).collect();
+        assert!(pool.take(&owner(2)).await.is_some());
+        for _ in 0..OF_ONE {
+            assert!(pool.take(&owner(1)).await.is_some());
+        }
+        assert!(pool.take(&owner(1)).await.is_none());
+        assert_eq!(pool.0.count.get(), 0);
+    }
+
+    // Fails when an owner's connection is another's, or the one idle longest stays.
+    #[tokio::test]
+    async fn each_has_his_own_and_the_oldest_makes_room() {
+        let pool = Pool::new(2, Gauge::default());
+        let _ends = [1, 2, 3].map(|user| give(&pool, user));
+        assert!(pool.take(&owner(1)).await.is_none());
+        assert!(pool.take(&owner(2)).await.is_some());
+        assert!(pool.take(&owner(2)).await.is_none());
+        assert!(pool.take(&owner(3)).await.is_some());
     }
 }

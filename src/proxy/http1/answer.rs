@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use http::{Response, StatusCode, response};
 use httparse::{ParserConfig, Status};
 
@@ -37,7 +37,7 @@ pub(super) enum Framing {
 
 /// Takes an answer's head off what was read; leaves what is none as it is.
 pub(super) fn next(unread: &mut BytesMut) -> Next {
-    let read = unread.split().freeze();
+    let mut read = std::mem::take(unread).freeze();
     let mut fields = [const { MaybeUninit::uninit() }; FIELDS];
     let mut head = httparse::Response::new(&mut []);
     let parsed =
@@ -50,7 +50,8 @@ pub(super) fn next(unread: &mut BytesMut) -> Next {
         Ok(Status::Partial) => (Next::Part, 0),
         Err(_) => (Next::Unusual, 0),
     };
-    put_back(unread, read.slice(taken..), read);
+    read.advance(taken);
+    put_back(unread, read);
     next
 }
 

@@ -98,5 +98,5 @@ fn poll_data<S: AsyncRead + Unpin>(
     let most = usize::try_from(wire.body_left).unwrap_or(usize::MAX);
     let here = wire.unread.len().min(most);
     wire.body_left -= here as u64;
-    Poll::Ready(Ok(Some(wire.unread.split_to(here).freeze())))
+    Poll::Ready(Ok(Some(wire.take(here))))
 }

@@ -20,7 +20,7 @@ use tokio_rustls::client::TlsStream;
 use super::answer::{self, Framed, Next};
 use super::head::{self, COPIED};
 use super::received::{Lease, Received};
-use super::replay::{Asked, Prefixed};
+use super::replay::Asked;
 use super::wire::Wire;
 
 /// Bytes the head of an answer may have, and of what is read ahead of the client by the HTTP library.
@@ -60,6 +60,10 @@ pub(in crate::proxy) struct Connection {
     pub(super) peer: Arc<Peer>,
     /// What of a large body was not written yet.
     body: Bytes,
+    /// Whether all of the request has left.
+    is_sent: bool,
+    /// Bytes in which there was no whole head of an answer.
+    looked_at: usize,
 }
 
 /// Why there is no answer.
@@ -87,6 +91,8 @@ impl Connection {
             wire: Wire::new(stream),
             peer,
             body: Bytes::new(),
+            is_sent: true,
+            looked_at: 0,
         }
     }
 
@@ -139,6 +145,7 @@ impl Connection {
         body: &Bytes,
     ) -> Result<(), Broken> {
         let small = body.len() <= COPIED;
+        (self.is_sent, self.looked_at) = (false, 0);
         let written = self.wire.write(cx, |out| {
             head::request(head, body, out);
             if small {
@@ -160,6 +167,7 @@ impl Connection {
         loop {
             ready!(self.wire.poll_written(cx))?;
             if self.body.is_empty() {
+                self.is_sent = true;
                 return Poll::Ready(Ok(()));
             }
             let written = ready!(Pin::new(&mut self.wire.stream).poll_write(cx, &self.body))?;
@@ -172,7 +180,7 @@ impl Connection {
 
     /// Whether everything was written.
     pub(super) fn is_sent(&self) -> bool {
-        self.body.is_empty() && self.wire.is_written()
+        self.is_sent
     }
 
     /// The head of the answer; none if it is one for the HTTP library.
@@ -182,17 +190,16 @@ impl Connection {
     ) -> Poll<io::Result<Option<(response::Parts, Framed)>>> {
         let sent = self.poll_sent(cx);
         loop {
-            if !self.wire.unread.is_empty() {
+            if self.may_be_whole() {
                 match answer::next(&mut self.wire.unread) {
                     Next::Answer(parts, framed) => return Poll::Ready(Ok(Some((*parts, framed)))),
                     Next::Unusual => return Poll::Ready(Ok(None)),
-                    Next::Part if self.wire.unread.len() > HEAD_MAX => {
-                        return Poll::Ready(Err(io::Error::other(
-                            "the head of its answer is too large",
-                        )));
-                    }
                     Next::Part => {}
                 }
+            }
+            if self.wire.unread.len() > HEAD_MAX {
+                let why = "the head of its answer is too large";
+                return Poll::Ready(Err(io::Error::other(why)));
             }
             if ready!(self.wire.poll_fill(cx))? == 0 {
                 let why = match sent {
@@ -204,16 +211,24 @@ impl Connection {
         }
     }
 
+    /// Whether there may be a whole head by now. Not with every byte: who sends them one by one would have
+    /// all of them read again for each.
+    fn may_be_whole(&mut self) -> bool {
+        let unread = &self.wire.unread;
+        let from = self.looked_at.saturating_sub(3);
+        let is_first = self.looked_at == 0;
+        self.looked_at = unread.len();
+        let end = |end: &[u8]| memchr::memmem::find(&unread[from..], end).is_some();
+        !unread.is_empty() && (is_first || end(b"\n\r\n") || end(b"\n\n"))
+    }
+
     /// Has the HTTP library read the answer to a request that was written. It is the last on its connection.
     async fn ask_library(
-        mut self,
+        self,
         head: &request::Parts,
         body: &Bytes,
     ) -> Result<Response<Received>, Broken> {
-        poll_fn(|cx| self.poll_sent(cx))
-            .await
-            .map_err(Broken::after)?;
-        let stream = TokioIo::new(Asked::new(Prefixed::new(self.wire)));
+        let stream = TokioIo::new(Asked::new(self.wire, self.body));
         let (mut sender, connection) = http1::Builder::new()
             .max_buf_size(HEAD_MAX)
             .handshake(stream)

@@ -4,7 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -139,12 +139,12 @@ impl Reading {
                     .len()
                     .min(usize::try_from(*left).unwrap_or(usize::MAX));
                 *left -= here as u64;
-                Ok(unread.split_to(here).freeze())
+                Ok(self.connection.wire.take(here))
             }
             Framing::Chunked(chunks) => {
                 let mut data = Vec::new();
                 let read = chunks.read(unread, &mut data).map_err(io::Error::other)?;
-                unread.advance(read);
+                self.connection.wire.take(read);
                 Ok(data.into())
             }
         }

@@ -4,7 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use bytes::{Buf as _, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::wire::Wire;
@@ -16,12 +16,8 @@ pub(in crate::proxy) struct Prefixed<S> {
 }
 
 impl<S> Prefixed<S> {
-    pub(super) fn new(wire: Wire<S>) -> Self {
-        let Wire { unread, stream, .. } = wire;
-        Self {
-            read: unread,
-            stream,
-        }
+    pub(super) fn new(stream: S, read: BytesMut) -> Self {
+        Self { read, stream }
     }
 }
 
@@ -78,21 +74,43 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Prefixed<S> {
 /// nowhere. The answer to it is real, but shown only then: before, it would be one to no question.
 pub(super) struct Asked<S> {
     stream: Prefixed<S>,
+    /// What of the request is still to be written, in this order.
+    head: BytesMut,
+    body: Bytes,
     is_asked: bool,
     reader: Option<Waker>,
 }
 
 impl<S> Asked<S> {
-    pub(super) fn new(stream: Prefixed<S>) -> Self {
+    pub(super) fn new(wire: Wire<S>, body: Bytes) -> Self {
+        let (stream, head) = wire.into_unwritten();
         Self {
             stream,
+            head,
+            body,
             is_asked: false,
             reader: None,
         }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Asked<S> {
+impl<S: AsyncWrite + Unpin> Asked<S> {
+    /// Writes on. What goes wrong shows when the answer is read, which may say why.
+    fn write_on(&mut self, cx: &mut Context<'_>) {
+        while !self.head.is_empty() || !self.body.is_empty() {
+            let is_head = !self.head.is_empty();
+            let rest = if is_head { &self.head[..] } else { &self.body };
+            match Pin::new(&mut self.stream).poll_write(cx, rest) {
+                Poll::Ready(Ok(written @ 1..)) if is_head => self.head.advance(written),
+                Poll::Ready(Ok(written @ 1..)) => self.body.advance(written),
+                _ => return,
+            }
+        }
+        let _ = Pin::new(&mut self.stream).poll_flush(cx);
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Asked<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -102,6 +120,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Asked<S> {
             self.reader = Some(cx.waker().clone());
             return Poll::Pending;
         }
+        self.write_on(cx);
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }

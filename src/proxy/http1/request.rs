@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use httparse::{ParserConfig, Status};
 
@@ -11,8 +11,8 @@ pub(super) const FIELDS: usize = 100;
 
 /// What the first bytes of a connection, or those after a request, are.
 pub(super) enum Next {
-    /// A request, and what is known of it beyond what it says.
-    Request(Request<()>, Framed),
+    /// A request, what is known of it beyond what it says, and what was read behind its head.
+    Request(Request<()>, Framed, Bytes),
     /// Not a whole head yet.
     Part,
     /// Something for the HTTP library.
@@ -30,19 +30,22 @@ pub(super) struct Framed {
 
 /// Takes a request's head off what was read; leaves what is none as it is.
 pub(super) fn next(unread: &mut BytesMut) -> Next {
-    let read = unread.split().freeze();
-    let (next, taken) = match parse(&read) {
-        Parsed::Request(request, framed, length) => (Next::Request(*request, framed), length),
-        Parsed::Part => (Next::Part, 0),
-        Parsed::Unusual => (Next::Unusual, 0),
+    // All of it: a connection that waits is to hold no buffer.
+    let mut read = std::mem::take(unread).freeze();
+    let other = match parse(&read) {
+        Parsed::Request(request, framed, length) => {
+            read.advance(length);
+            return Next::Request(*request, framed, read);
+        }
+        Parsed::Part => Next::Part,
+        Parsed::Unusual => Next::Unusual,
     };
-    put_back(unread, read.slice(taken..), read);
-    next
+    put_back(unread, read);
+    other
 }
 
 /// Gives back what is left of what was taken; without a copy if nobody else holds any of it.
-pub(super) fn put_back(unread: &mut BytesMut, rest: Bytes, whole: Bytes) {
-    drop(whole);
+pub(super) fn put_back(unread: &mut BytesMut, rest: Bytes) {
     if !rest.is_empty() {
         *unread = rest
             .try_into_mut()

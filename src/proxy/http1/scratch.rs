@@ -34,8 +34,10 @@ where
 /// Lends a buffer to put something together in that is written at once. It is empty.
 pub(super) fn with_write<T>(write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     WRITE.with_borrow_mut(|space| {
-        space.clear();
         let done = write(space);
+        // There may be a secret in it.
+        space.fill(0);
+        space.clear();
         if space.capacity() > 2 * SIZE {
             *space = Vec::new();
         }

@@ -61,16 +61,16 @@ where
         // Who has not sent a first request yet is given the time to.
         let may_leave = || requests > 0 && leaving.load(Ordering::Relaxed);
         let next = poll_fn(|cx| poll_next(&mut wire.lock(), cx, &may_leave));
-        let (head, framed) = match next.await? {
-            Some(Next::Request(head, framed)) => (head, framed),
+        let (head, framed, read) = match next.await? {
+            Some(Next::Request(head, framed, read)) => (head, framed, read),
             Some(Next::Part | Next::Unusual) => {
                 let wire = wire.into_wire().ok_or("a body outlived its request")?;
-                return Ok(Served::Unusual(Prefixed::new(wire)));
+                return Ok(Served::Unusual(wire.into_unwritten().0));
             }
             None => break,
         };
         requests += 1;
-        let request = head.map(|()| body(&wire, framed.length));
+        let request = head.map(|()| body(&wire, framed.length, read));
         // Boxed at once: what a stream keeps for as long as it lives is to be small.
         let answered = {
             let mut answered = pin!(answer.answer(request));
@@ -112,14 +112,17 @@ fn poll_next<S: AsyncRead + Unpin>(
     }
 }
 
-/// The body of a request whose head was just taken.
-fn body<S>(shared: &Shared<S>, length: u64) -> Sent<S> {
+/// The body of a request whose head was just taken, behind which this was read.
+fn body<S>(shared: &Shared<S>, length: u64, mut read: Bytes) -> Sent<S> {
     let mut wire = shared.lock();
-    match usize::try_from(length) {
-        Ok(length) if length <= wire.unread.len() => {
-            Sent::Whole(wire.unread.split_to(length).freeze())
-        }
-        _ => {
+    let whole = match usize::try_from(length) {
+        Ok(length) if length <= read.len() => Some(read.split_to(length)),
+        _ => None,
+    };
+    request::put_back(&mut wire.unread, read);
+    match whole {
+        Some(whole) => Sent::Whole(whole),
+        None => {
             wire.body_left = length;
             Sent::Coming(Coming(shared.clone()))
         }
@@ -161,6 +164,7 @@ where
     B: Body<Data = Bytes, Error = BoxError>,
 {
     let (head, mut body) = response.into_parts();
+    poll_fn(|cx| Poll::Ready(wire.lock().skip_body(cx))).await;
     let is_last = framed.is_last
         || leaving.load(Ordering::Relaxed)
         || head.headers.contains_key(CONNECTION)

@@ -4,9 +4,10 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf as _, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::replay::Prefixed;
 use super::scratch;
 
 /// Bytes that may be read before anybody asks for them.
@@ -34,7 +35,44 @@ impl<S> Wire<S> {
     }
 }
 
+impl<S> Wire<S> {
+    /// The next bytes of what was read; of the last of them nothing is kept.
+    pub(super) fn take(&mut self, bytes: usize) -> Bytes {
+        if bytes == self.unread.len() {
+            return std::mem::take(&mut self.unread).freeze();
+        }
+        self.unread.split_to(bytes).freeze()
+    }
+
+    /// The connection as it begins with what was read of it, and what was not written yet.
+    pub(super) fn into_unwritten(self) -> (Prefixed<S>, BytesMut) {
+        let Self {
+            stream,
+            unread,
+            unwritten,
+            ..
+        } = self;
+        (Prefixed::new(stream, unread), unwritten)
+    }
+}
+
 impl<S: AsyncRead + Unpin> Wire<S> {
+    /// Reads over what is there of a small body that nobody wanted, lest the connection end for it.
+    pub(super) fn skip_body(&mut self, cx: &mut Context<'_>) {
+        if self.body_left > AHEAD as u64 {
+            return;
+        }
+        while self.body_left > 0 {
+            // An end or an error shows again.
+            if self.unread.is_empty() && !matches!(self.poll_fill(cx), Poll::Ready(Ok(1..))) {
+                return;
+            }
+            let most = usize::try_from(self.body_left).unwrap_or(usize::MAX);
+            let here = self.unread.len().min(most);
+            self.body_left -= self.take(here).len() as u64;
+        }
+    }
+
     /// Reads more: how much, 0 at the end.
     pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let unread = &mut self.unread;
@@ -49,6 +87,8 @@ impl<S: AsyncRead + Unpin> Wire<S> {
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.unread.len() < AHEAD {
             match ready!(self.poll_fill(cx)) {
+                // It sends nothing more, but what it sent is still to be answered.
+                Ok(0) if !self.unread.is_empty() => return Poll::Pending,
                 Ok(0) | Err(_) => return Poll::Ready(()),
                 Ok(_) => {}
             }
@@ -59,6 +99,9 @@ impl<S: AsyncRead + Unpin> Wire<S> {
 
 impl<S: AsyncWrite + Unpin> Wire<S> {
     /// Writes what `put` puts together. What finds no room is left to [`Wire::poll_written`].
+    ///
+    /// # Errors
+    /// Nothing of it could be written.
     pub(super) fn write(
         &mut self,
         cx: &mut Context<'_>,
@@ -69,20 +112,18 @@ impl<S: AsyncWrite + Unpin> Wire<S> {
             let mut rest = &out[..];
             // Not past what waits already.
             while self.unwritten.is_empty() && !rest.is_empty() {
-                match Pin::new(&mut self.stream).poll_write(cx, rest)? {
-                    Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
-                    Poll::Ready(written) => rest = &rest[written..],
+                match Pin::new(&mut self.stream).poll_write(cx, rest) {
+                    Poll::Ready(Ok(written @ 1..)) => rest = &rest[written..],
+                    // What goes wrong after a part was written shows when it is written on.
+                    Poll::Ready(_) if rest.len() < out.len() => break,
+                    Poll::Ready(Ok(_)) => return Err(io::ErrorKind::WriteZero.into()),
+                    Poll::Ready(Err(error)) => return Err(error),
                     Poll::Pending => break,
                 }
             }
             self.unwritten.extend_from_slice(rest);
             Ok(())
         })
-    }
-
-    /// Whether everything was written.
-    pub(super) fn is_written(&self) -> bool {
-        self.unwritten.is_empty()
     }
 
     /// Ready once everything was written.

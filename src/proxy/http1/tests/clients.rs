@@ -241,3 +241,23 @@ async fn who_leaves_answers_a_first_request_and_no_other() {
     assert_eq!(first.read().await, last);
     assert!(first.served.await.unwrap());
 }
+
+// Fails when the end of what a client sends is taken for its leaving.
+#[tokio::test(start_paused = true)]
+async fn who_sends_nothing_more_is_answered_all_he_asked() {
+    let mut client = client(1 << 20);
+    client.send(&post("/", "{}").repeat(2)).await;
+    client.stream.shutdown().await.unwrap();
+    assert_eq!(client.read().await, TWO.repeat(2));
+    assert!(client.served.await.unwrap());
+}
+
+// Fails when `skip_body` does nothing, or skips what is no longer the body.
+#[tokio::test(start_paused = true)]
+async fn a_small_rest_that_is_there_ends_no_connection() {
+    let mut client = client(1 << 20);
+    client.send(&post("/early", &"x".repeat(65_500))).await;
+    client.send(&post("/", "{}")).await;
+    let early = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nearly";
+    assert_eq!(client.read().await, format!("{early}{TWO}"));
+}
