@@ -37,9 +37,8 @@ def measure(scenario, peer, programs, seconds, log):
     with Processes(log) as processes:
         origin, port = processes.start_listener([programs / "origin", *scenario.origin], load_cpus)
         settings = store(scenario.settings, peer, processes, load_cpus)
-        begun = time.monotonic()
         running = peer.start(processes, proxy_cpus, port, settings)
-        first_answer = wait_until_ready(running) - begun
+        first_answer = wait_until_ready(running) - running.begun
         time.sleep(0.3)
         found = {"first_answer_ms": first_answer * 1e3, "idle": memory(running.pids)}
         if scenario.load:

@@ -1,5 +1,6 @@
 """The proxies that are compared. Each is made as fast as its documentation knows how."""
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,8 @@ class Running:
     """A proxy that answers."""
 
     process: object
+    begun: float
+    """When it was started, by the monotonic clock."""
     port: int
     path: str
     keys: Path
@@ -66,5 +69,8 @@ class Peer:
     def start(self, processes, cpus, origin, settings):
         """Starts it; it may not listen yet."""
         port = free_port()
-        process = processes.start(self.command(port, origin, settings), cpus)
-        return Running(process, port, self.path, self.keys(settings), settings.tls)
+        command, keys = self.command(port, origin, settings), self.keys(settings)
+        # What was done before this is not the proxy's.
+        begun = time.monotonic()
+        process = processes.start(command, cpus)
+        return Running(process, begun, port, self.path, keys, settings.tls)
