@@ -12,7 +12,7 @@ pub(super) const FIELDS: usize = 100;
 /// What the first bytes of a connection, or those after a request, are.
 pub(super) enum Next {
     /// A request, what is known of it beyond what it says, and what was read behind its head.
-    Request(Request<()>, Framed, Bytes),
+    Request(Box<Request<()>>, Framed, Bytes),
     /// Not a whole head yet.
     Part,
     /// Something for the HTTP library.
@@ -35,7 +35,7 @@ pub(super) fn next(unread: &mut BytesMut) -> Next {
     let other = match parse(&read) {
         Parsed::Request(request, framed, length) => {
             read.advance(length);
-            return Next::Request(*request, framed, read);
+            return Next::Request(request, framed, read);
         }
         Parsed::Part => Next::Part,
         Parsed::Unusual => Next::Unusual,

@@ -70,7 +70,7 @@ where
             None => break,
         };
         requests += 1;
-        let request = head.map(|()| body(&wire, framed.length, read));
+        let request = (*head).map(|()| body(&wire, framed.length, read));
         // Boxed at once: what a stream keeps for as long as it lives is to be small.
         let answered = {
             let mut answered = pin!(answer.answer(request));
@@ -164,7 +164,11 @@ where
     B: Body<Data = Bytes, Error = BoxError>,
 {
     let (head, mut body) = response.into_parts();
-    poll_fn(|cx| Poll::Ready(wire.lock().skip_body(cx))).await;
+    poll_fn(|cx| {
+        wire.lock().skip_body(cx);
+        Poll::Ready(())
+    })
+    .await;
     let is_last = framed.is_last
         || leaving.load(Ordering::Relaxed)
         || head.headers.contains_key(CONNECTION)

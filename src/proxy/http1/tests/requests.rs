@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::AtomicBool;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use http::Request;
@@ -32,7 +32,7 @@ fn run(work: impl Future) {
     let mut work = pin!(work);
     for _ in 0..300 {
         let mut cx = Context::from_waker(Waker::noop());
-        if let Poll::Ready(_) = work.as_mut().poll(&mut cx) {
+        if work.as_mut().poll(&mut cx).is_ready() {
             break;
         }
     }
