@@ -181,12 +181,9 @@ impl Writer<'_> {
             "capability" => &["list", "cancel"],
             _ => &ANY,
         };
-        // What the order of two equal keys would mean, the model below cannot know.
-        let once: &[&str] = match place {
-            "message" => &["method", "result", "params"],
-            "tool" => &["name"],
-            _ => &[],
-        };
+        // What the order of two equal keys would mean, the model below cannot know. An object that
+        // was written for any place may stand where a message or a tool is expected.
+        let once = ["method", "result", "params", "name"];
         let mut used = BTreeSet::new();
         self.out.push('{');
         for _ in 0..1 + self.choose(5) {
