@@ -17,7 +17,7 @@ impl Actor {
         Doer {
             actor: audit::Actor {
                 kind: ActorKind::AdminKey,
-                name: self.name.as_str().into(),
+                name: self.name.as_str().to_owned().into(),
                 role: Some(self.role.as_str()),
                 key: Some(self.key.clone()),
             },

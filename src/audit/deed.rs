@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::act::Act;
-use super::event::{Actor, Admin, Event, Outcome};
+use super::event::{Actor, Admin, Outcome};
+use super::record::Record;
 use super::trail::{Trail, Unrecorded};
 use crate::identity::KeyId;
 use crate::names::{Pattern, ProfileName, SecretName, ServerName, UserName};
@@ -173,12 +174,12 @@ impl Deed {
         }
     }
 
-    fn event(&self, request: u64, doer: &Doer, outcome: Outcome) -> Event {
-        Event::from(Admin {
+    fn event(&self, request: u64, doer: &Doer, outcome: Outcome) -> Record {
+        Record::from(Admin {
             request,
             actor: doer.actor.clone(),
             act: self.act,
-            target: self.target.as_str().into(),
+            target: self.target.clone().into(),
             detail: json!(self.facts).into(),
             impersonation: self.impersonation,
             outcome,
@@ -231,7 +232,7 @@ impl Doing {
         }
     }
 
-    fn close(&mut self, outcome: Outcome) -> Event {
+    fn close(&mut self, outcome: Outcome) -> Record {
         self.is_ended = true;
         self.deed.event(self.number, &self.doer, outcome)
     }

@@ -2,9 +2,9 @@
 //!
 //! Names, ids, versions and counts only. No type here holds, or can be made from, a secret or a key.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
@@ -22,100 +22,65 @@ const LISTED: usize = 32;
 /// Bytes an administrative act may tell of itself.
 const DETAIL_MAX: usize = 8 << 10;
 
-/// One thing to be recorded. Cheap to clone: each sink gets one.
+/// One thing to be recorded.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-pub enum Event {
+pub enum Event<'a> {
     /// A request that is about to be forwarded.
-    #[serde(serialize_with = "pointed")]
-    Start(Arc<Start>),
+    Start(Start<'a>),
     /// What became of it.
     End(End),
     /// What an administrator did.
-    #[serde(serialize_with = "pointed")]
-    Admin(Arc<Admin>),
-}
-
-impl Event {
-    /// Bytes it occupies besides its own, about.
-    pub(super) fn weight(&self) -> usize {
-        match self {
-            Self::Start(start) => size_of::<Start>() + start.called.weight(),
-            Self::End(_) => 0,
-            Self::Admin(_) => size_of::<Admin>() + DETAIL_MAX,
-        }
-    }
-}
-
-impl From<Start> for Event {
-    fn from(start: Start) -> Self {
-        Self::Start(Arc::new(start))
-    }
-}
-
-impl From<End> for Event {
-    fn from(end: End) -> Self {
-        Self::End(end)
-    }
-}
-
-impl From<Admin> for Event {
-    fn from(admin: Admin) -> Self {
-        Self::Admin(Arc::new(admin))
-    }
-}
-
-fn pointed<T: Serialize, S: Serializer>(value: &Arc<T>, to: S) -> Result<S::Ok, S::Error> {
-    value.serialize(to)
+    Admin(Admin),
 }
 
 /// A request that is about to be forwarded.
 #[derive(Debug, Clone, Serialize)]
-pub struct Start {
+pub struct Start<'a> {
     /// Its number, from [`super::Trail::next_request`]; that of its end is the same.
     pub request: u64,
     /// Whose key it carries.
-    pub user: Text,
+    pub user: Text<'a>,
     /// The same for good: a name may be somebody else's later.
     #[serde(serialize_with = "shown")]
     pub user_id: UserId,
     /// Who called, where that was somebody who may act for the user.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub by: Option<Text>,
+    pub by: Option<Text<'a>>,
     /// The key; none for a default user.
     #[serde(serialize_with = "named_if_any")]
     pub key: Option<KeyId>,
     /// The server it is for.
     #[serde(serialize_with = "named")]
-    pub server: ServerName,
+    pub server: &'a ServerName,
     /// Whose set of secrets is used.
     #[serde(serialize_with = "named")]
-    pub profile: ProfileName,
+    pub profile: &'a ProfileName,
     /// What it asks of the server.
     #[serde(flatten)]
-    pub called: Called,
+    pub called: Called<'a>,
     /// The secrets that were put into it.
     pub secrets: Vec<SecretUsed>,
     /// Where it came from, if that is known.
     pub address: Option<IpAddr>,
     /// What the client calls itself.
-    pub client: Option<Text>,
+    pub client: Option<Text<'a>>,
 }
 
 /// What a request asks of a server: methods and tools, of a batch all of them, as far as there is room.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct Called {
-    methods: Vec<&'static str>,
-    tools: Vec<Text>,
+pub struct Called<'a> {
+    pub(super) methods: Vec<&'static str>,
+    pub(super) tools: Vec<Text<'a>>,
     /// How many more there were.
     #[serde(skip_serializing_if = "is_zero")]
-    unlisted: usize,
+    pub(super) unlisted: usize,
 }
 
-impl Called {
+impl<'a> Called<'a> {
     /// The first 32 of each are listed, and the others counted.
     #[must_use]
-    pub fn new(mut methods: Vec<&'static str>, tools: &[&str]) -> Self {
+    pub fn new(mut methods: Vec<&'static str>, tools: &[&'a str]) -> Self {
         let unlisted = |all: usize| all.saturating_sub(LISTED);
         let unlisted = unlisted(methods.len()) + unlisted(tools.len());
         methods.truncate(LISTED);
@@ -125,10 +90,6 @@ impl Called {
             tools: tools.collect(),
             unlisted,
         }
-    }
-
-    fn weight(&self) -> usize {
-        self.tools.iter().map(|tool| tool.0.len()).sum()
     }
 }
 
@@ -150,7 +111,7 @@ pub enum Owner {
     /// The user's own.
     User,
     /// Shared by the group of this name.
-    Group(Text),
+    Group(Text<'static>),
 }
 
 impl Serialize for Owner {
@@ -190,7 +151,7 @@ pub struct Admin {
     /// What: `user.add`, `key.issue`, …
     pub act: Act,
     /// To whom or what.
-    pub target: Text,
+    pub target: Text<'static>,
     /// What else is to be known of it; nothing that is secret.
     pub detail: Detail,
     /// Whether it lets the actor, or whom he gives it, pass for somebody else.
@@ -207,7 +168,7 @@ pub struct Actor {
     /// By which way.
     pub kind: ActorKind,
     /// The name of the admin key, or of the user of this machine.
-    pub name: Text,
+    pub name: Text<'static>,
     /// The key's role.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<&'static str>,
@@ -246,45 +207,47 @@ pub enum Outcome {
 
 /// A text somebody chose, cut to 256 bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Text(Arc<str>);
+pub struct Text<'a>(Cow<'a, str>);
 
-impl Serialize for Text {
+impl Text<'_> {
+    /// What is left of it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Serialize for Text<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(&self.0)
     }
 }
 
-impl From<Arc<str>> for Text {
-    fn from(text: Arc<str>) -> Self {
-        if text.len() <= TEXT_MAX {
-            Self(text)
-        } else {
-            (&*text).into()
-        }
-    }
-}
-
-impl From<&str> for Text {
-    fn from(text: &str) -> Self {
+impl<'a> From<&'a str> for Text<'a> {
+    fn from(text: &'a str) -> Self {
         const CUT: &str = "…";
         if text.len() <= TEXT_MAX {
-            return Self(text.into());
+            return Self(Cow::Borrowed(text));
         }
         let mut end = TEXT_MAX - CUT.len();
         while !text.is_char_boundary(end) {
             end -= 1;
         }
-        Self(format!("{}{CUT}", &text[..end]).into())
+        Self(Cow::Owned(format!("{}{CUT}", &text[..end])))
     }
 }
 
-impl From<String> for Text {
+impl From<String> for Text<'static> {
     fn from(text: String) -> Self {
-        text.as_str().into()
+        if text.len() <= TEXT_MAX {
+            return Self(Cow::Owned(text));
+        }
+        let Text(cut) = text.as_str().into();
+        Self(Cow::Owned(cut.into_owned()))
     }
 }
 
-impl fmt::Display for Text {
+impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -366,7 +329,7 @@ mod tests {
         let long = "ä".repeat(5000);
         let text = Text::from(&*long);
         assert!(text.0.len() <= TEXT_MAX && text.0.ends_with('…'));
-        assert_eq!(&*Text::from("x".repeat(256)).0, "x".repeat(256));
+        assert_eq!(Text::from("x".repeat(256)).as_str(), "x".repeat(256));
         let many = Called::new(vec!["tools/call"; 40], &["t"]);
         let json = serde_json::to_value(&many).unwrap();
         assert_eq!(json["methods"].as_array().unwrap().len(), 32);

@@ -2,13 +2,13 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::event::Event;
 use super::line::Head;
 use super::queue::{Refused, Sender, queue};
+use super::record::Record;
 use super::sinks::Sink;
 use super::writer::{Origin, Writer};
 use crate::vault::WriterId;
@@ -19,15 +19,8 @@ pub(super) const WAIT: Duration = Duration::from_millis(250);
 /// Told when a record was taken; dropped when it was not.
 pub(super) type Told = oneshot::Sender<()>;
 
-/// An event and when it happened.
-#[derive(Clone)]
-pub(super) struct Entry {
-    pub(super) at: SystemTime,
-    pub(super) event: Event,
-}
-
 pub(super) enum Message {
-    Event(Entry, Option<Told>),
+    Event(Record, Option<Told>),
     /// The store knows of the chain of a writer up to a record.
     Anchored(WriterId, u64),
     Close(Told),
@@ -42,7 +35,7 @@ impl Message {
     /// Bytes it occupies, about.
     pub(super) fn weight(&self) -> usize {
         let beyond = match self {
-            Self::Event(entry, _) => entry.event.weight(),
+            Self::Event(record, _) => record.members.len(),
             Self::Anchored(..) | Self::Close(_) => 0,
         };
         size_of::<Self>() + beyond
@@ -154,8 +147,8 @@ impl Lane {
         Ok((lane, told))
     }
 
-    pub(super) fn note(&self, entry: Entry) {
-        let noted = self.queue.put_or_help(Message::Event(entry, None));
+    pub(super) fn note(&self, record: Record) {
+        let noted = self.queue.put_or_help(Message::Event(record, None));
         if noted.is_err() {
             self.shared.lose(1);
         }
@@ -166,9 +159,9 @@ impl Lane {
     }
 
     /// The receiver is told when the record was taken. `None` when there is no room.
-    pub(super) fn record(&self, entry: Entry) -> Option<oneshot::Receiver<()>> {
+    pub(super) fn record(&self, record: Record) -> Option<oneshot::Receiver<()>> {
         let (tell, told) = oneshot::channel();
-        let put = self.queue.put(Message::Event(entry, Some(tell)));
+        let put = self.queue.put(Message::Event(record, Some(tell)));
         put.ok().map(|()| told)
     }
 

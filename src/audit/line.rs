@@ -9,11 +9,7 @@
 //! parser makes of them. Lines are ASCII: everything else is escaped, so that no terminal and no tool
 //! that reads lines is led astray by what somebody called a tool.
 
-use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use serde::Serialize;
-use serde_json::ser::{Formatter, Serializer};
 
 use crate::vault::{TrailMac, WriterId};
 
@@ -74,8 +70,14 @@ impl Chain {
         self.head = head;
     }
 
-    /// Appends the line of `record`, which is a JSON object with an `event`, to `out`.
-    pub(super) fn append(&mut self, at: SystemTime, record: &impl Serialize, out: &mut Vec<u8>) {
+    /// Appends the line of a record to `out`. `members` writes what it says, an `event` first, each after a
+    /// comma.
+    pub(super) fn append(
+        &mut self,
+        at: SystemTime,
+        members: impl FnOnce(&mut Vec<u8>),
+        out: &mut Vec<u8>,
+    ) {
         let seq = self.head.map_or(0, |head| head.seq + 1);
         let start = out.len();
         out.extend_from_slice(&self.beginning);
@@ -83,13 +85,7 @@ impl Chain {
         out.extend_from_slice(AT.as_bytes());
         self.clock.write(at, out);
         out.push(b'"');
-        let object = out.len();
-        record
-            .serialize(&mut Serializer::with_formatter(&mut *out, Ascii))
-            .expect("records have text keys, and memory takes every byte");
-        // The record's members go on where ours end.
-        out[object] = b',';
-        out.pop();
+        members(out);
         let previous = self.head.map_or(NOTHING, |head| head.mac);
         let mac = self.mac.link(&previous, &out[start..]);
         out.extend_from_slice(MAC.as_bytes());
@@ -138,7 +134,7 @@ impl Clock {
 }
 
 /// Writes a number with `least` digits at least, 20 at most.
-fn decimal(mut number: u64, least: usize, out: &mut Vec<u8>) {
+pub(super) fn decimal(mut number: u64, least: usize, out: &mut Vec<u8>) {
     let mut digits = [b'0'; 20];
     let mut first = digits.len();
     while number > 0 {
@@ -242,7 +238,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     digits.map(char::from).collect()
 }
 
-fn hex_digits(byte: u8) -> [u8; 2] {
+pub(super) fn hex_digits(byte: u8) -> [u8; 2] {
     let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
     [digit(byte >> 4), digit(byte & 15)]
 }
@@ -261,35 +257,6 @@ pub(super) fn unhex(digits: &[u8]) -> Option<Mac> {
     Some(out)
 }
 
-/// Compact JSON of nothing but printable ASCII.
-struct Ascii;
-
-impl Formatter for Ascii {
-    fn write_string_fragment<W: ?Sized + io::Write>(
-        &mut self,
-        writer: &mut W,
-        fragment: &str,
-    ) -> io::Result<()> {
-        // Nearly all there is.
-        if fragment.bytes().all(|byte| byte < 0x7f) {
-            return writer.write_all(fragment.as_bytes());
-        }
-        let mut rest = fragment;
-        while let Some(at) = rest.find(|c: char| !c.is_ascii() || c == '\u{7f}') {
-            writer.write_all(&rest.as_bytes()[..at])?;
-            let mut chars = rest[at..].chars();
-            if let Some(c) = chars.next() {
-                for unit in c.encode_utf16(&mut [0; 2]) {
-                    let [high, low] = unit.to_be_bytes().map(hex_digits);
-                    writer.write_all(&[b"\\u", &high[..], &low].concat())?;
-                }
-            }
-            rest = chars.as_str();
-        }
-        writer.write_all(rest.as_bytes())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
@@ -299,6 +266,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::audit::members;
     use crate::audit::{Called, End, Event, Owner, SecretUsed, Start};
     use crate::identity::KeyDigest;
     use crate::names::{ProfileName, SecretName, ServerName};
@@ -315,10 +283,11 @@ mod tests {
         let (mut chain, mac) = chain();
         let at = UNIX_EPOCH + Duration::from_micros(1_795_307_402_123_456);
         let mut out = Vec::new();
-        chain.append(at, &json!({ "event": "x", "n": 1 }), &mut out);
+        let members = |value: Value| move |out: &mut Vec<u8>| members::any(&value, out);
+        chain.append(at, members(json!({ "event": "x", "n": 1 })), &mut out);
         let first = chain.head().unwrap();
         let end = out.len();
-        chain.append(at, &json!({ "event": "y" }), &mut out);
+        chain.append(at, members(json!({ "event": "y" })), &mut out);
         let text = std::str::from_utf8(&out[..end]).unwrap();
         let writer = chain.writer();
         let tag = hex(&first.mac);
@@ -342,7 +311,8 @@ mod tests {
         let (mut chain, _) = chain();
         let odd = "a\nb\u{7f}c\u{9b}2J\u{2028}\u{202e}\u{1f600}é\"\\";
         let mut out = Vec::new();
-        chain.append(UNIX_EPOCH, &json!({ "event": "x", "tool": odd }), &mut out);
+        let record = json!({ "event": "x", "tool": odd });
+        chain.append(UNIX_EPOCH, |out| members::any(&record, out), &mut out);
         assert!(
             out[..out.len() - 1]
                 .iter()
@@ -370,8 +340,8 @@ mod tests {
             user_id: serde_json::from_value(json!("11".repeat(16))).unwrap(),
             by: None,
             key: Some(KeyDigest::of_nothing().key_id()),
-            server: ServerName::parse("github").unwrap(),
-            profile: ProfileName::default_profile(),
+            server: &ServerName::parse("github").unwrap(),
+            profile: &ProfileName::default_profile(),
             called: Called::new(vec!["tools/call"], &["café \u{7f}\u{1f600}"]),
             secrets: vec![SecretUsed {
                 name: SecretName::parse("TOKEN").unwrap(),
@@ -391,8 +361,10 @@ mod tests {
         };
         let mut out = Vec::new();
         let at = |micros: u64| UNIX_EPOCH + Duration::from_micros(1_795_307_402_000_000 + micros);
-        chain.append(at(456), &Event::from(start), &mut out);
-        chain.append(at(1_100_000), &Event::from(end), &mut out);
+        let mut append =
+            |at, event: Event<'_>| chain.append(at, |out| members::event(&event, out), &mut out);
+        append(at(456), Event::Start(start));
+        append(at(1_100_000), Event::End(end));
         assert_eq!(
             std::str::from_utf8(&out).unwrap(),
             include_str!("pinned.jsonl")

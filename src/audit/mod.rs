@@ -19,8 +19,10 @@ mod deed;
 mod event;
 mod lane;
 mod line;
+mod members;
 mod own;
 mod queue;
+mod record;
 mod sinks;
 mod trail;
 pub mod verify;
@@ -31,5 +33,6 @@ pub use deed::{Deed, Doer, Doing};
 pub use event::{
     Actor, ActorKind, Admin, Called, Detail, End, Event, Outcome, Owner, SecretUsed, Start, Text,
 };
+pub use record::Record;
 pub use sinks::{Standard, Stream};
 pub use trail::{AuditError, Figures, Settings, Trail, Unrecorded};

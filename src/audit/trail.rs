@@ -10,9 +10,9 @@ use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout, timeout_at};
 
-use super::event::Event;
-use super::lane::{Entry, Lane, Standing, WAIT};
+use super::lane::{Lane, Standing, WAIT};
 use super::line::hex;
+use super::record::Record;
 use super::sinks::{FileSink, Sink, Standard, StandardSink, Stream, StreamSink};
 use super::writer::Origin;
 use crate::sys;
@@ -167,15 +167,14 @@ impl Trail {
     }
 
     /// Records what happened, without waiting. What finds no room is counted.
-    pub fn note(&self, event: Event) {
+    pub fn note(&self, record: Record) {
         let Some((last, others)) = self.0.lanes.split_last() else {
             return;
         };
-        let entry = entry(event);
         for lane in others {
-            lane.note(entry.clone());
+            lane.note(record.clone());
         }
-        last.note(entry);
+        last.note(record);
     }
 
     /// Records what is about to happen, and waits until every sink took it: a quarter of a second at most.
@@ -183,15 +182,14 @@ impl Trail {
     ///
     /// # Errors
     /// When a sink did not take it. The record may be there all the same.
-    pub async fn record(&self, event: Event) -> Result<(), Unrecorded> {
+    pub async fn record(&self, record: Record) -> Result<(), Unrecorded> {
         let until = tokio::time::Instant::now() + WAIT;
         let lanes = &self.0.lanes;
         if !lanes.iter().all(Lane::admits) {
             return Err(Unrecorded(()));
         }
-        let entry = entry(event);
         let taken = lanes.iter().map(|lane| {
-            let told = lane.record(entry.clone());
+            let told = lane.record(record.clone());
             async move {
                 let told = told.ok_or(Unrecorded(()))?;
                 match timeout_at(until, told).await {
@@ -328,11 +326,4 @@ fn sinks(
 
 fn system(what: &'static str, why: std::io::Error) -> AuditError {
     AuditError::System { what, why }
-}
-
-fn entry(event: Event) -> Entry {
-    Entry {
-        at: SystemTime::now(),
-        event,
-    }
 }

@@ -11,10 +11,12 @@ use std::time::{Instant, SystemTime};
 
 use tokio::sync::oneshot;
 
-use super::lane::{Entry, Message, Shared, Standing, Told, WAIT};
+use super::lane::{Message, Shared, Standing, Told, WAIT};
 use super::line::{Chain, Head, hex};
+use super::members;
 use super::own::Own;
 use super::queue::{QUEUE, Receiver};
+use super::record::Record;
 use super::sinks::{Sink, Wrote};
 use crate::vault::{Vault, WriterId};
 
@@ -50,7 +52,7 @@ impl Origin {
 
 /// A record to be written.
 enum Item {
-    Event(Entry, Option<Told>),
+    Event(Record, Option<Told>),
     Own(Own),
     Close(Told),
 }
@@ -245,9 +247,15 @@ impl Writer {
     fn add(&mut self, batch: &mut Batch, item: Item) {
         let (now, out) = (SystemTime::now, &mut batch.bytes);
         match &item {
-            Item::Event(entry, _) => self.chain.append(entry.at, &entry.event, out),
-            Item::Own(own) => self.chain.append(now(), own, out),
-            Item::Close(_) => self.chain.append(now(), &Own::Close, out),
+            Item::Event(Record { at, members }, _) => {
+                self.chain
+                    .append(*at, |out| out.extend_from_slice(members), out);
+            }
+            Item::Own(own) => self.chain.append(now(), |out| members::any(own, out), out),
+            Item::Close(_) => {
+                self.chain
+                    .append(now(), |out| members::any(&Own::Close, out), out);
+            }
         }
         let head = self.chain.head().expect("a record was just appended");
         batch.records.push((batch.bytes.len(), head, item));

@@ -352,7 +352,7 @@ impl Observer for Watched {
             facts.recorded = Some(number);
             facts.client.clone()
         };
-        let start = start(forwarded, number, self.address, client).into();
+        let start = start(forwarded, number, self.address, client.as_deref()).into();
         if !trail.is_required() {
             trail.note(start);
             return None;
@@ -378,13 +378,13 @@ impl Observer for Watched {
 }
 
 /// The record of a request that is about to be forwarded.
-fn start(
-    forwarded: Forwarded<'_>,
+fn start<'a>(
+    forwarded: Forwarded<'a>,
     number: u64,
     address: Option<IpAddr>,
-    client: Option<Arc<str>>,
-) -> audit::Start {
-    let Forwarded { caller, .. } = forwarded;
+    client: Option<&'a str>,
+) -> audit::Start<'a> {
+    let caller = forwarded.caller;
     let secrets = forwarded.secrets.into_iter().map(|used| audit::SecretUsed {
         name: used.name,
         version: used.version,
@@ -399,8 +399,8 @@ fn start(
         user_id: caller.user_id(),
         by: caller.actor().map(|actor| actor.name.as_str().into()),
         key: (caller.digest() != KeyDigest::of_nothing()).then(|| caller.key_id()),
-        server: forwarded.server.clone(),
-        profile: forwarded.profile.clone(),
+        server: forwarded.server,
+        profile: forwarded.profile,
         called: audit::Called::new(forwarded.methods, &forwarded.tools),
         secrets: secrets.collect(),
         address,

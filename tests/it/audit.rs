@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cloakroom::audit::{
-    AuditError, Called, End, Event, Figures, Owner, SecretUsed, Settings, Start, Stream, Trail,
+    AuditError, Called, End, Figures, Owner, Record, SecretUsed, Settings, Start, Stream, Trail,
 };
 use cloakroom::names::{ProfileName, SecretName, ServerName};
 use cloakroom::store::{self, StoreUrl};
@@ -106,15 +106,15 @@ fn required(path: &Path) -> Settings {
     }
 }
 
-fn start(request: u64) -> Event {
-    Event::from(Start {
+fn start(request: u64) -> Record {
+    Record::from(Start {
         request,
         user: "alice".into(),
         user_id: serde_json::from_value(Value::from("00".repeat(16))).unwrap(),
         by: None,
         key: None,
-        server: ServerName::parse("github").unwrap(),
-        profile: ProfileName::default_profile(),
+        server: &ServerName::parse("github").unwrap(),
+        profile: &ProfileName::default_profile(),
         called: Called::new(vec!["tools/call"], &["create_issue"]),
         secrets: vec![SecretUsed {
             name: SecretName::parse("GITHUB_TOKEN").unwrap(),
@@ -126,8 +126,8 @@ fn start(request: u64) -> Event {
     })
 }
 
-fn end(request: u64) -> Event {
-    Event::from(End {
+fn end(request: u64) -> Record {
+    Record::from(End {
         request,
         status: Some(200),
         rejection: None,

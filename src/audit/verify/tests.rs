@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::json;
 
 use super::super::line::Chain as Writing;
+use super::super::members;
 use super::super::own::Own;
 use super::*;
 
@@ -59,7 +60,8 @@ impl Trail {
 
     fn write(&mut self, writer: usize, record: &impl serde::Serialize) {
         let mut line = Vec::new();
-        self.writers[writer].append(SystemTime::now(), record, &mut line);
+        let members = |out: &mut Vec<u8>| members::any(record, out);
+        self.writers[writer].append(SystemTime::now(), members, &mut line);
         self.lines.push(line);
     }
 
@@ -352,7 +354,8 @@ fn a_torn_line_is_what_its_writer_says_it_is() {
     }
     let mut other = trail.writers.remove(1);
     let mut record = Vec::new();
-    other.append(SystemTime::now(), &json!({ "event": "start" }), &mut record);
+    let members = |out: &mut Vec<u8>| out.extend_from_slice(br#","event":"start""#);
+    other.append(SystemTime::now(), members, &mut record);
     let glued = [&begin, &torn[..60], &record, &trail.lines[0]].concat();
     let report = trail.check(&glued);
     assert!(report.is_well(), "{:?}", report.findings);
