@@ -7,7 +7,7 @@ use cloakroom::cli::{self, Args, Command, Failure, Output, open};
 use cloakroom::{connect, demo, launch, run, serve, sys, telemetry};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: sys::Allocator = sys::Allocator;
 
 fn main() -> ExitCode {
     if let Some(code) = launch::dispatch() {

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
+use tokio::time::sleep;
 
 use crate::cli::Failure;
 use crate::cli::open::Source;
@@ -85,6 +86,9 @@ pub enum StartError {
     Runtime(std::io::Error),
 }
 
+/// When what only a start needs is over.
+const SETTLED: Duration = Duration::from_secs(1);
+
 /// Serving, until it is dropped or told to stop.
 pub struct Running {
     runtime: Runtime,
@@ -128,6 +132,10 @@ pub fn start(config: Config, source: Option<Source>) -> Result<Running, Failure>
             told = signals.told() => Err(Failure::stopped(told.number())),
         }
     })?;
+    runtime.spawn(async {
+        sleep(SETTLED).await;
+        sys::forget_start();
+    });
     Ok(Running {
         runtime,
         reloader,

@@ -4,11 +4,15 @@
 
 mod descriptors;
 mod files;
+mod image;
+mod memory;
 mod sockets;
 mod watched;
 
 pub use descriptors::close_inherited;
 pub use files::{PrivateFileError, open_private};
+pub use image::forget_start;
+pub use memory::Allocator;
 pub use sockets::keep_alive;
 pub use watched::Watched;
 

@@ -16,6 +16,7 @@ mod examples;
 mod faults;
 mod launch;
 mod limits;
+mod memory;
 mod mix_up;
 mod moving;
 mod overload;

@@ -8,7 +8,7 @@ use std::time::Instant;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::*;
-use crate::support::Chance;
+use crate::support::{Chance, memory};
 
 /// How long anything may take to be gone.
 const GONE: Duration = Duration::from_secs(30);
@@ -90,12 +90,9 @@ async fn cycle(room: &Room, kind: usize, mark: &str) {
 
 /// Bytes of memory, and open descriptors, which only root is shown.
 fn cost(pid: u32) -> (u64, Option<usize>) {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let rss = rss.unwrap().trim().strip_suffix(" kB").unwrap();
     let open = fs::read_dir(format!("/proc/{pid}/fd"));
     let open = open.ok().map(Iterator::count);
-    (rss.parse::<u64>().unwrap() << 10, open)
+    (memory(pid), open)
 }
 
 // Fails when orphans are not killed (`Supervisor::reap`), when a kill goes to the process alone, or when what

@@ -8,9 +8,10 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use super::{Bystander, PATIENCE, Peak, Raw, computed, head, memory};
+use super::{Bystander, PATIENCE, Peak, Raw, computed, head};
 use crate::support::backend::Recorder;
 use crate::support::client::post;
+use crate::support::memory;
 use crate::support::proxy::{Lines, Place, Proxy, alone};
 
 const MIB: usize = 1 << 20;

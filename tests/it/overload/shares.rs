@@ -14,6 +14,7 @@ use super::{Bystander, Raw, head, percentile};
 use crate::support::backend::request;
 use crate::support::client::{Client, listen, post};
 use crate::support::echo::{Manner, echo};
+use crate::support::memory;
 use crate::support::proxy::{Lines, Place, Proxy, alone};
 
 /// A user's share of requests in these tests, and that of all.
@@ -308,7 +309,7 @@ async fn answers_one_user_never_reads_are_his_own_affair() {
     let proxy = Proxy::start(&Place::Sqlite, &lines, &servers).await;
     let mallory = proxy.settle_in("mallory", &["endless"]).await;
     let alice = proxy.settle_in("alice", &["one"]).await;
-    let before = super::memory(proxy.serving.pid());
+    let before = memory(proxy.serving.pid());
     let mut unread = Vec::new();
     for _ in 0..40 {
         unread.push(
@@ -320,7 +321,7 @@ async fn answers_one_user_never_reads_are_his_own_affair() {
         );
     }
     sleep(Duration::from_secs(1)).await;
-    let grown = super::memory(proxy.serving.pid()).saturating_sub(before) >> 10;
+    let grown = memory(proxy.serving.pid()).saturating_sub(before) >> 10;
     println!("40 answers nobody reads: {grown} KiB");
     assert!(grown < 40 * 512, "{grown} KiB");
     let refused = proxy

@@ -15,6 +15,7 @@ use tokio::time::sleep;
 
 use super::{BOUND, House, JSON, ask, is_served};
 use crate::support::counted::Counted;
+use crate::support::memory;
 use crate::support::proxy::{Place, Serving, user};
 use crate::support::redis::Server;
 
@@ -102,14 +103,6 @@ impl House {
     }
 }
 
-/// Bytes of memory a process has.
-fn memory(of: &Serving) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", of.pid())).unwrap();
-    let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let rss = rss.unwrap().trim().strip_suffix(" kB").unwrap();
-    rss.parse::<u64>().unwrap() << 10
-}
-
 // Fails when anything on these ways reads all users, or one more record for each.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn among_many_users_nothing_asks_for_more_than_among_few() {
@@ -122,7 +115,7 @@ async fn among_many_users_nothing_asks_for_more_than_among_few() {
         let serve = async |replica: &Serving| {
             let answer = ask(&mut replica.client(), JSON, &alice, "get_one").await;
             assert!(is_served(&answer), "{}", answer.text());
-            memory(replica)
+            memory(replica.pid())
         };
         let among_few = serve(&house.another()).await;
         let since = Instant::now();

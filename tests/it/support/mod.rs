@@ -35,6 +35,19 @@ pub(crate) fn folder_in_memory() -> TempDir {
     folder.unwrap_or_else(|| TempDir::new().unwrap())
 }
 
+/// Memory of a process in bytes, without its code, of which more or less is there as it happens.
+pub(crate) fn memory(pid: u32) -> u64 {
+    kibibytes(pid, "RssAnon:") << 10
+}
+
+/// What a line of `/proc/PID/status` says, in KiB.
+pub(crate) fn kibibytes(pid: u32, line: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let said = status.lines().find_map(|said| said.strip_prefix(line));
+    let number = said.unwrap().trim().strip_suffix(" kB").unwrap();
+    number.parse().unwrap()
+}
+
 /// Chance for tests (xorshift64): cheap, and no secret depends on it.
 pub(crate) struct Chance(u64);
 
