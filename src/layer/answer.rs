@@ -116,6 +116,7 @@ pub(super) fn head_for_client(
 ) -> Result<(response::Parts, Option<Session>), Rejection> {
     let (mut parts, ()) = http::Response::new(()).into_parts();
     parts.status = backend.status;
+    parts.headers.reserve(backend.headers.len());
     for (name, value) in &backend.headers {
         if to_client(name) == Passage::AsIs {
             parts.headers.append(name, value.clone());

@@ -32,18 +32,24 @@ pin_project! {
     enum Inner<R> {
         // One of our own answers.
         Own { body: Full<Bytes> },
-        // The backend's; none when it was read whole before.
-        Backend {
-            #[pin]
-            body: Option<R>,
-            passing: Passing,
-        },
+        // The backend's. Boxed, for it is handed on several times before it is read.
+        Backend { coming: Pin<Box<Coming<R>>> },
         // The backend's stream of HTTP+SSE, whose beginning was waited for.
         Stream {
             first: VecDeque<Bytes>,
             rest: Pin<Box<AnswerBody<R>>>,
             own: Listening,
         },
+    }
+}
+
+pin_project! {
+    /// The backend's answer.
+    struct Coming<R> {
+        // None when it was read whole before.
+        #[pin]
+        body: Option<R>,
+        passing: Passing,
     }
 }
 
@@ -57,8 +63,9 @@ struct Passing {
     rewriting: Rewriting,
     /// What was read of it before.
     first: VecDeque<Result<Bytes, BoxError>>,
-    ready: VecDeque<Bytes>,
+    /// What is ready to go on, and how much of that went.
     pieces: Vec<Bytes>,
+    gone: usize,
     standing: Standing,
     ended: bool,
 }
@@ -113,13 +120,14 @@ impl<R> AnswerBody<R> {
         let passing = Passing {
             rewriting,
             first: arrived.first,
-            ready: VecDeque::new(),
             pieces: Vec::new(),
+            gone: 0,
             standing,
             ended: false,
         };
         let body = arrived.rest;
-        Self::uncounted(Inner::Backend { body, passing })
+        let coming = Box::pin(Coming { body, passing });
+        Self::uncounted(Inner::Backend { coming })
     }
 
     /// A stream of HTTP+SSE that begins with `first` and goes on with `rest`, and with events of `own`.
@@ -133,7 +141,7 @@ impl<R> AnswerBody<R> {
 
     fn is_between_events(&self) -> bool {
         match &self.inner {
-            Inner::Backend { passing, .. } => passing.is_between_events(),
+            Inner::Backend { coming } => coming.passing.is_between_events(),
             _ => false,
         }
     }
@@ -155,9 +163,11 @@ where
             Projected::Own { body } => Pin::new(body)
                 .poll_frame(cx)
                 .map_err(|never| match never {}),
-            Projected::Backend { body, passing } => passing
-                .poll(body, cx)
-                .map(|data| Some(data?.map(Frame::data))),
+            Projected::Backend { coming } => {
+                let coming = coming.as_mut().project();
+                let polled = coming.passing.poll(coming.body, cx);
+                polled.map(|data| Some(data?.map(Frame::data)))
+            }
             Projected::Stream { first, rest, own } => {
                 if let Some(piece) = first.pop_front() {
                     return Poll::Ready(Some(Ok(Frame::data(piece))));
@@ -204,8 +214,9 @@ impl Passing {
         R::Error: Into<BoxError>,
     {
         loop {
-            if let Some(piece) = self.ready.pop_front() {
-                return Poll::Ready(Some(Ok(piece)));
+            if let Some(piece) = self.pieces.get_mut(self.gone) {
+                self.gone += 1;
+                return Poll::Ready(Some(Ok(std::mem::take(piece))));
             }
             if self.ended {
                 return Poll::Ready(None);
@@ -223,12 +234,14 @@ impl Passing {
             match polled {
                 Poll::Pending => return self.poll_over(cx),
                 Poll::Ready(Some(Ok(data))) => {
+                    self.pieces.clear();
+                    self.gone = 0;
                     if let Err(error) = self.rewriting.push(data, &mut self.pieces) {
                         self.ended = true;
+                        self.pieces.clear();
                         tracing::warn!(%error, "an answer of the server is cut");
                         return Poll::Ready(Some(Err(error.into())));
                     }
-                    self.ready.extend(self.pieces.drain(..));
                 }
                 Poll::Ready(Some(Err(error))) => {
                     self.ended = true;

@@ -249,6 +249,8 @@ pub(super) fn session_bytes(session: Option<&Session>) -> &[u8] {
 /// The head of the request as it goes to the backend, the slots not yet filled.
 pub(super) fn head_for_backend(client: &Parts, opened: &Opened) -> Parts {
     let (mut parts, ()) = http::Request::new(()).into_parts();
+    // Besides the slots' and those of the session, of the coding and of the host.
+    parts.headers.reserve(client.headers.len() + 4);
     for (name, value) in &client.headers {
         if to_backend(name) == Passage::AsIs {
             parts.headers.append(name, value.clone());

@@ -78,7 +78,8 @@ impl Exchange<'_> {
         let door = self.door.clone();
         let mut edits = Edits::default();
         let reply = self.reply(&mut edits);
-        let mut grant = self.grant(&door, &opened, reply).await?;
+        let tools = self.judged.tools()?;
+        let mut grant = self.grant(&door, &tools, &opened, reply).await?;
         let rewritten = self.rewrite(parts, body, &grant, edits)?;
         let mut head = head_for_backend(parts, &opened);
         if let Some(task) = &rewritten.task
@@ -95,7 +96,7 @@ impl Exchange<'_> {
         let open = self.stream(&parts.method)?;
         let observer = observe::of(parts);
         if let Some(observer) = observer {
-            if let Some(recorded) = self.recorded(observer, &grant)? {
+            if let Some(recorded) = self.recorded(observer, tools, &grant) {
                 recorded.await?;
             }
             observer.sending(&mut head.headers);
@@ -115,25 +116,25 @@ impl Exchange<'_> {
     fn recorded(
         &self,
         observer: &dyn Observer,
+        tools: Vec<&str>,
         grant: &Grant<'_>,
-    ) -> Result<Option<Recorded>, Rejection> {
+    ) -> Option<Recorded> {
         if !observer.records() {
-            return Ok(None);
+            return None;
         }
-        let tools = self.judged.tools()?;
         let asked = Asked {
             tools: &tools,
             optional: false,
         };
         let secrets = grant.used(&self.door, &asked);
-        Ok(observer.forwarding(Forwarded {
+        observer.forwarding(Forwarded {
             caller: &self.identity,
             server: self.door.server(),
             profile: &self.holding.profile,
             methods: self.judged.messages().iter().map(observe::shown).collect(),
             tools,
             secrets,
-        }))
+        })
     }
 
     /// Opens the stream that is asked for.
@@ -192,13 +193,13 @@ impl Exchange<'_> {
     async fn grant<'d>(
         &self,
         door: &'d Door,
+        tools: &[&str],
         opened: &Opened,
         reply: Reply,
     ) -> Result<Grant<'d>, Rejection> {
-        let tools = self.judged.tools()?;
-        self.permits.check_tools(&tools)?;
+        self.permits.check_tools(tools)?;
         let asked = Asked {
-            tools: &tools,
+            tools,
             optional: door.discovery() == Discovery::Omit && self.judged.only_discovers(),
         };
         let (gate, profile) = (&self.shared.gate, &self.holding.profile);

@@ -15,6 +15,7 @@ use http_body_util::Full;
 use tower_service::Service;
 
 use super::body::AnswerBody;
+use super::budget::Held;
 use super::call::{Holding, Judged, has_body};
 use super::exchange::Exchange;
 use super::failure::BoxError;
@@ -43,6 +44,33 @@ impl<S> Cloakroom<S> {
     pub(super) fn new(inner: S, shared: Arc<Shared>) -> Self {
         Self { inner, shared }
     }
+
+    /// Answers a request: what calling the service does.
+    pub fn answer<B, R>(
+        &self,
+        request: Request<B>,
+    ) -> impl Future<Output = Response<AnswerBody<R>>> + Send + use<S, B, R>
+    where
+        S: Service<Request<Full<Bytes>>, Response = Response<R>> + Clone + Send + 'static,
+        S::Future: Send,
+        S::Error: Into<BoxError>,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        R: Body<Data = Bytes> + Unpin + Send + 'static,
+        R::Error: Into<BoxError>,
+    {
+        let (inner, shared) = (self.inner.clone(), self.shared.clone());
+        async move {
+            let (parts, body) = request.into_parts();
+            run(inner, shared, parts, body)
+                .await
+                .unwrap_or_else(|rejection| {
+                    let (kind, status) = (rejection.kind(), rejection.status().as_u16());
+                    tracing::debug!(?kind, status, "refused");
+                    rejection.into_response().map(AnswerBody::own)
+                })
+        }
+    }
 }
 
 impl<S, B, R> Service<Request<B>> for Cloakroom<S>
@@ -65,17 +93,8 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let (inner, shared) = (self.inner.clone(), self.shared.clone());
-        Box::pin(async move {
-            let (parts, body) = request.into_parts();
-            Ok(run(inner, shared, parts, body)
-                .await
-                .unwrap_or_else(|rejection| {
-                    let (kind, status) = (rejection.kind(), rejection.status().as_u16());
-                    tracing::debug!(?kind, status, "refused");
-                    rejection.into_response().map(AnswerBody::own)
-                }))
-        })
+        let answer = self.answer(request);
+        Box::pin(async move { Ok(answer.await) })
     }
 }
 
@@ -162,14 +181,15 @@ async fn judge<S: Inside, B: Body>(
     let most = shared.gate.concurrent(&caller.identity);
     let turn = budget.enter(holding.user, most).await?;
     // What is held counts until the answer's head is here: the body may have to be sent again.
-    let (body, _held) = match body {
+    let (body, held) = match body {
         Some(body) => {
             let (body, held) = budget.read_in_time(holding.user, body).await?;
             (body, Some(held))
         }
         None => (Bytes::new(), None),
     };
-    if caller.at.elapsed() > FRESH {
+    let has_waited = turn.was_waited_for() || held.as_ref().is_some_and(Held::were_waited_for);
+    if has_waited && caller.at.elapsed() > FRESH {
         caller.identity = Box::pin(shared.gate.again(&caller.identity)).await?;
         caller.permits = shared.gate.permits(&caller.identity, &door)?;
     }
@@ -202,6 +222,7 @@ async fn judge<S: Inside, B: Body>(
         way,
     };
     let answered = exchange.run(&mut inner, parts, &body, turn).await;
+    drop(held);
     answered.map_err(|rejection| rejection.for_ids(&exchange.judged.ids))
 }
 

@@ -35,7 +35,8 @@ pub(super) struct Standing {
     denied: Option<Later>,
     closed: Option<Later>,
     is_closing: bool,
-    alarm: Arc<Alarm>,
+    /// None before it was looked at first.
+    alarm: Option<Arc<Alarm>>,
 }
 
 /// Remembers that something happened, and wakes the answer's task.
@@ -69,7 +70,7 @@ impl Standing {
             denied: None,
             closed: None,
             is_closing: false,
-            alarm: Arc::default(),
+            alarm: None,
         }
     }
 
@@ -81,10 +82,11 @@ impl Standing {
     /// Looks at it; wakes the task when there is something new. Not to be called again once it said
     /// that the key was denied.
     pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<Over> {
+        let alarm = self.alarm.get_or_insert_default().clone();
         // First, or what happens in between would wake nobody.
-        self.alarm.task.register(cx.waker());
-        if self.alarm.rang.swap(false, Ordering::Acquire) || !self.is_watched() {
-            let waker = Waker::from(self.alarm.clone());
+        alarm.task.register(cx.waker());
+        if alarm.rang.swap(false, Ordering::Acquire) || !self.is_watched() {
+            let waker = Waker::from(alarm);
             if self.look(&mut Context::from_waker(&waker)).is_ready() {
                 return Poll::Ready(Over::Denied);
             }

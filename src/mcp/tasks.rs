@@ -98,9 +98,10 @@ fn may_name_task(json: &[u8]) -> bool {
     let word = |end: usize| end >= 3 && json[end - 3..=end].eq_ignore_ascii_case(b"task");
     memchr::memchr2_iter(b'k', b'K', json).any(word)
         || memchr::memchr(b'\\', json).is_some()
-        || ["\u{212a}", "\u{17f}"]
-            .iter()
-            .any(|letter| memchr::memmem::find(json, letter.as_bytes()).is_some())
+        || !json.is_ascii()
+            && ["\u{212a}", "\u{17f}"]
+                .iter()
+                .any(|letter| memchr::memmem::find(json, letter.as_bytes()).is_some())
 }
 
 struct Ids<'a, 'e, O> {

@@ -102,6 +102,8 @@ pub(super) struct Held {
     budget: Budget,
     user: UserId,
     counted: usize,
+    /// Whether they were waited for.
+    waited: bool,
 }
 
 /// An open stream, until it is dropped.
@@ -187,6 +189,7 @@ impl Budget {
             budget: self.clone(),
             user,
             counted: 0,
+            waited: false,
         }
     }
 
@@ -268,7 +271,19 @@ impl Budget {
     }
 }
 
+impl Turn {
+    /// Whether it was waited for.
+    pub(super) fn was_waited_for(&self) -> bool {
+        self.number.is_some()
+    }
+}
+
 impl Held {
+    /// Whether they were waited for.
+    pub(super) fn were_waited_for(&self) -> bool {
+        self.waited
+    }
+
     /// Counts more.
     ///
     /// # Errors

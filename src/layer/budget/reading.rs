@@ -1,5 +1,8 @@
 //! Reading a body whole, within the budget.
 
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
@@ -23,8 +26,17 @@ impl Budget {
     ) -> Result<(Bytes, Held), Rejection> {
         // Whoever sends a byte now and then would hold a connection and memory for ever.
         let patience = Duration::from_secs(30 + (self.0.limits.body >> 20) as u64);
-        let read = timeout(patience, self.read(user, body)).await;
-        read.unwrap_or_else(|_| Err(Rejection::new(Kind::BodyUnreadable)))
+        let mut reading = pin!(self.read(user, body));
+        // Most are here already, and need no clock.
+        let at_once = poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx)));
+        if let Poll::Ready(read) = at_once.await {
+            return read;
+        }
+        let read = Box::pin(timeout(patience, reading)).await;
+        let (body, mut held) =
+            read.unwrap_or_else(|_| Err(Rejection::new(Kind::BodyUnreadable)))?;
+        held.waited = true;
+        Ok((body, held))
     }
 
     /// Reads a body whole. Trailers are dropped: one could carry what no header may.
@@ -45,7 +57,7 @@ impl Budget {
         let whole = body.size_hint().exact();
         let whole = whole.and_then(|whole| usize::try_from(whole).ok());
         let mut held = self.hold(user);
-        let mut body = std::pin::pin!(body);
+        let mut body = pin!(body);
         let (mut first, mut rest) = (Bytes::new(), BytesMut::new());
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| Rejection::new(Kind::BodyUnreadable))?;
