@@ -34,7 +34,7 @@ impl Gate {
         let Some(rates) = self.rules.rates.as_ref().filter(|_| requests > 0) else {
             return Ok(());
         };
-        let buckets = rates.buckets(identity, now_seconds());
+        let buckets = rates.buckets(identity, now_seconds);
         if buckets.is_empty() {
             return Ok(());
         }
@@ -56,9 +56,9 @@ impl Gate {
 }
 
 impl Rates {
-    /// Those that bound a request of `identity` at `now`, in unix seconds. Who acts for another spends
-    /// what his key may and what the other may.
-    fn buckets(&self, identity: &Identity, now: u64) -> Vec<Bucket> {
+    /// Those that bound a request of `identity`; `now` says what time it is, in unix seconds. Who acts for
+    /// another spends what his key may and what the other may.
+    fn buckets(&self, identity: &Identity, now: fn() -> u64) -> Vec<Bucket> {
         // A bucket of its own for each: the letter says which.
         let user = || identity.user_id().to_string();
         let key = || identity.digest().to_hex();
@@ -76,7 +76,7 @@ fn bounds(
     name: impl Fn() -> String,
     own: &Limits,
     all: &Limits,
-    now: u64,
+    now: fn() -> u64,
     buckets: &mut Vec<Bucket>,
 ) {
     // 0 is written by who is to have no bound although everybody else has one.
@@ -90,7 +90,7 @@ fn bounds(
         rate.map(|rate| rate_meter(rate, burst)),
         daily.map(|max| Meter::Quota {
             max,
-            until: (now / DAY + 1) * DAY,
+            until: (now() / DAY + 1) * DAY,
         }),
     ];
     for (letter, meter) in letters.into_iter().zip(meters) {
@@ -143,7 +143,7 @@ mod tests {
             || "00".to_owned(),
             &own,
             &all,
-            100,
+            || 100,
             &mut buckets,
         );
         let names: std::collections::BTreeSet<_> = buckets.iter().map(|b| b.id.as_str()).collect();

@@ -9,8 +9,7 @@ use ipnet::IpNet;
 /// is not read: who sends both could say two things.
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The client's address, in the extensions of its request; none on a Unix socket where nobody
-/// trusted says it.
+/// The client's address; none on a Unix socket where nobody trusted says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientAddress(pub Option<IpAddr>);
 

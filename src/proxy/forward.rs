@@ -14,7 +14,7 @@ use http::uri::{InvalidUri, PathAndQuery};
 use http::{Request, Response, Uri};
 use http_body_util::{BodyExt as _, Full};
 use percent_encoding::percent_decode_str;
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 use tower_service::Service;
 
 use super::backend::{Backend, ConnectError};
@@ -29,50 +29,52 @@ use crate::telemetry::Gauge;
 
 /// Sends what the layer granted to the server the [`Caller`] names. One per core.
 #[derive(Clone)]
-pub struct Forward {
+pub struct Forward(Arc<Shared>);
+
+struct Shared {
     backends: Arc<BTreeMap<ServerName, Backend>>,
     commands: Option<stdio::Served>,
     pool: Pool,
 }
 
 impl Forward {
-    /// A forward to these backends with so many idle connections of its own, at most, which `count`
-    /// counts.
+    /// A forward to these backends, and to the servers that run as children, with so many idle connections
+    /// of its own, at most, which `count` counts.
     #[must_use]
     pub fn new(
         backends: Arc<BTreeMap<ServerName, Backend>>,
+        commands: Option<stdio::Served>,
         most_idle: usize,
         count: Gauge,
     ) -> Self {
-        Self {
+        Self(Arc::new(Shared {
             backends,
-            commands: None,
+            commands,
             pool: Pool::new(most_idle, count),
-        }
-    }
-
-    /// The same, which also reaches servers that run as children.
-    #[must_use]
-    pub fn with_commands(self, commands: Option<stdio::Served>) -> Self {
-        Self { commands, ..self }
+        }))
     }
 
     /// Closes connections that were idle for too long; to be called every second or so.
     pub fn sweep(&self) {
-        self.pool.sweep();
+        self.0.pool.sweep();
     }
+}
 
-    async fn send(self, request: Request<Full<Bytes>>) -> Result<Response<BackendBody>, BoxError> {
+impl Shared {
+    async fn send(
+        self: Arc<Self>,
+        mut request: Request<Full<Bytes>>,
+    ) -> Result<Response<BackendBody>, BoxError> {
         let lost = |what: &str| Failure::Broken(what.to_owned());
-        let caller = request.extensions().get::<Caller>();
-        let caller = caller.ok_or_else(|| lost("a request that did not pass the layer"))?;
         if let Some(commands) = &self.commands
+            && let Some(caller) = request.extensions().get::<Caller>()
             && let Some(settings) = commands.servers.get(&caller.server)
         {
-            let answer = commands.children.serve(settings, request).await?;
+            let answer = Box::pin(commands.children.serve(settings, request)).await?;
             return Ok(answer.map(BackendBody::Child));
         }
-        let caller = caller.clone();
+        let caller = request.extensions_mut().remove::<Caller>();
+        let caller = caller.ok_or_else(|| lost("a request that did not pass the layer"))?;
         let (head, body) = request.into_parts();
         // It was read whole before it came here.
         let body = body.collect().await?.to_bytes();
@@ -92,14 +94,19 @@ impl Forward {
             .ok_or_else(|| lost("a server without a backend"))?;
         let affinity = request.head.extensions.remove::<Affinity>();
         aim(&mut request.head, backend)?;
+        let begun = Instant::now();
         let exchange = async {
             let replicas = backend.replicas().await?;
             match affinity {
                 Some(Affinity(id)) => self.within(backend, &replicas, id, caller, &request).await,
-                None => self.anywhere(backend, &replicas, caller, &request).await,
+                None => {
+                    let anywhere = self.anywhere(backend, &replicas, caller, &request, begun);
+                    anywhere.await
+                }
             }
         };
-        let answered = match timeout(backend.answer_timeout, exchange).await {
+        let until = tokio::time::Instant::from_std(begun) + backend.answer_timeout;
+        let answered = match timeout_at(until, exchange).await {
             Ok(done) => done?,
             Err(_) => return Err(Failure::Silent(backend.answer_timeout).into()),
         };
@@ -121,10 +128,13 @@ impl Forward {
         replicas: &Set,
         caller: &Caller,
         request: &Outgoing,
+        mut now: Instant,
     ) -> Result<Answered, Failure> {
-        let (key, mut tried) = (place(caller), Vec::new());
+        // One that is alone has its place everywhere.
+        let key = backend.has_replicas().then(|| place(caller));
+        let (key, mut tried) = (key.unwrap_or_default(), Vec::new());
         let mut failure = Failure::Down("it has no replica".to_owned());
-        while let Some(attempt) = replicas.choose(&key, &tried, Instant::now()) {
+        while let Some(attempt) = replicas.choose(&key, &tried, now) {
             if !attempt.is_trial() {
                 let answered = self.on_idle(backend, &attempt.replica, caller, request);
                 if let Some(answered) = answered.await? {
@@ -138,6 +148,7 @@ impl Forward {
                 Err(unanswered) => return Err(unanswered.failure),
             }
             tried.push(attempt.replica);
+            now = Instant::now();
         }
         Err(failure)
     }
@@ -178,10 +189,12 @@ impl Forward {
         if !backend.may_be_reused() {
             return Ok(None);
         }
-        let Some(idle) = self.pool.take(&owner(caller, replica)).await else {
+        let owner = owner(caller, replica);
+        let Some(idle) = self.pool.take(&owner).await else {
             return Ok(None);
         };
-        match self.ask(backend, replica, idle, caller, request).await {
+        let lease = Some(self.pool.lease(owner));
+        match ask(replica, idle, lease, request).await {
             Ok(answered) => Ok(Some(answered)),
             Err(unanswered) if unanswered.is_unsent => Ok(None),
             Err(unanswered) => Err(unanswered.failure),
@@ -200,8 +213,9 @@ impl Forward {
         match backend.connect(replica.address()).await {
             Ok(connection) => {
                 attempt.succeeded();
-                self.ask(backend, replica, connection, caller, request)
-                    .await
+                let owner = || owner(caller, replica);
+                let lease = backend.may_be_reused().then(|| self.pool.lease(owner()));
+                ask(replica, connection, lease, request).await
             }
             Err(error @ ConnectError::Ours(_)) => Err(Unanswered {
                 failure: Failure::Down(error.to_string()),
@@ -216,28 +230,22 @@ impl Forward {
             }
         }
     }
+}
 
-    async fn ask(
-        &self,
-        backend: &Backend,
-        replica: &Arc<Replica>,
-        connection: Connection,
-        caller: &Caller,
-        request: &Outgoing,
-    ) -> Result<Answered, Unanswered> {
-        let lease = backend.may_be_reused().then(|| self.lease(caller, replica));
-        let answered = connection.ask(&request.head, &request.body, lease).await;
-        match answered {
-            Ok(response) => Ok(Answered {
-                replica: replica.clone(),
-                response,
-            }),
-            Err(broken) => Err(broken.into()),
-        }
-    }
-
-    fn lease(&self, caller: &Caller, replica: &Replica) -> Lease {
-        self.pool.lease(owner(caller, replica))
+/// Sends a request on a connection, which `lease` takes back.
+async fn ask(
+    replica: &Arc<Replica>,
+    connection: Connection,
+    lease: Option<Lease>,
+    request: &Outgoing,
+) -> Result<Answered, Unanswered> {
+    let answered = connection.ask(&request.head, &request.body, lease).await;
+    match answered {
+        Ok(response) => Ok(Answered {
+            replica: replica.clone(),
+            response,
+        }),
+        Err(broken) => Err(broken.into()),
     }
 }
 
@@ -302,7 +310,7 @@ impl Service<Request<Full<Bytes>>> for Forward {
     }
 
     fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
-        Box::pin(self.clone().send(request))
+        Box::pin(self.0.clone().send(request))
     }
 }
 

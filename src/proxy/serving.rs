@@ -82,8 +82,8 @@ pub(super) enum Stage {
 impl Core {
     fn new(serving: Arc<Serving>) -> Arc<Self> {
         let count = serving.account.metrics().backend_idle.clone();
-        let forward = Forward::new(serving.backends.clone(), serving.idle_backends, count)
-            .with_commands(serving.commands.clone());
+        let (backends, commands) = (serving.backends.clone(), serving.commands.clone());
+        let forward = Forward::new(backends, commands, serving.idle_backends, count);
         Arc::new(Self {
             cloakroom: serving.layer.layer(forward.clone()),
             serving,

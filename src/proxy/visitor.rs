@@ -7,7 +7,6 @@ use http::header::{CONNECTION, HeaderValue, ORIGIN};
 use http::{Request, Response, StatusCode};
 use http_body::Body;
 use tokio::time::sleep;
-use tower_service::Service as _;
 
 use super::account::{Accounted, Entry};
 use super::body::BackendBody;
@@ -42,7 +41,6 @@ impl Visitor {
         let core = self.current.get();
         let proxies = &core.serving.entrance.trusted_proxies;
         let client = proxies.client(self.peer, request.headers());
-        request.extensions_mut().insert(client);
         let entry = Entry::begin(&core.serving.account, &mut request, client.0);
         let refused = line.and_then(|line| line.refusal(request.uri()));
         // HTTP/2 has other words for it.
@@ -79,8 +77,8 @@ impl Visitor {
         let mut response = if request.uri().path() == tool_call::PATH {
             Box::pin(tool_call::answer(core, request)).await
         } else {
-            let Ok(response) = core.cloakroom.clone().call(request).await;
-            response
+            // Boxed: what a stream keeps for as long as it lives is to be small.
+            Box::pin(core.cloakroom.answer(request)).await
         };
         if let Some(address) = client.0.filter(|_| is_wrong_key(&response)) {
             match core.serving.flood.failed(address) {

@@ -11,6 +11,11 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub(super) struct Clock(Option<Pin<Box<Sleep>>>);
 
 impl Clock {
+    /// Whether it will wake whoever asked it last.
+    pub(super) fn is_running(&self) -> bool {
+        self.0.as_ref().is_some_and(|sleep| !sleep.is_elapsed())
+    }
+
     /// Ready once `until` has come.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, until: Instant) -> Poll<()> {
         let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(until)));

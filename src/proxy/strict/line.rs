@@ -47,10 +47,15 @@ impl Line {
         let _ = self.0.fault.set(fault);
     }
 
+    /// Whether something is being answered.
+    pub(super) fn is_busy(&self) -> bool {
+        self.0.busy.load(Ordering::Relaxed) > 0
+    }
+
     /// Since when nothing is being answered; `None` while something is.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         let done = Duration::from_millis(self.0.done.load(Ordering::Relaxed));
-        (self.0.busy.load(Ordering::Relaxed) == 0).then(|| self.0.opened + done)
+        (!self.is_busy()).then(|| self.0.opened + done)
     }
 
     /// What is answered to a request with this target, if it stands for one that is refused.

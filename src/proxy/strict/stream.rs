@@ -151,8 +151,18 @@ impl<S> Strict<S> {
         self.line.idle_since().unwrap_or(now) + idle_timeout
     }
 
+    /// Whether the client may be silent for as long as it likes: it waits for an answer.
+    fn owes_nothing(&self) -> bool {
+        let is_between = !self.judge.in_body() && self.held.is_empty();
+        is_between && self.judge.requests() > 0 && self.line.is_busy()
+    }
+
     /// Waits for the client, which sent nothing, but not for ever.
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.owes_nothing() && self.read_clock.is_running() {
+            // It wakes this task some time, to look whether it still is so.
+            return Poll::Pending;
+        }
         loop {
             let now = Instant::now();
             let until = self.read_deadline(now);
