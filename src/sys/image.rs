@@ -1,15 +1,14 @@
-//! The program's own code in memory.
+//! The files this process runs: the program and its libraries.
 
 use std::ffi::c_void;
-use std::io;
 use std::ops::Range;
-use std::ptr;
+use std::{io, ptr};
 
 use rustix::mm::{Advice, madvise};
 
-/// Lets go of what was read of the program's file until now: of the code a start runs, most is never run
-/// again, and it is two thirds of what a process that just began occupies. What is wanted again is taken from
-/// the system's cache of the file, a minor fault for each 64 KiB or so.
+/// Lets go of what was read of the program and its libraries until now: of the code a start runs, most is
+/// never run again, and it is two thirds of what a process that just began occupies. What is wanted again is
+/// taken from the system's cache of the file, a minor fault for each 64 KiB or so.
 ///
 /// What the system refuses is no harm, and not told.
 pub fn forget_start() {
@@ -18,30 +17,43 @@ pub fn forget_start() {
     }
 }
 
-/// Where parts of this program's file lie as the file has them.
+/// Where parts of files lie as the files have them.
 fn unchanged() -> io::Result<Vec<Range<usize>>> {
-    let program = std::fs::read_link("/proc/self/exe")?;
-    let maps = std::fs::read_to_string("/proc/self/maps")?;
-    let program = program.to_str().unwrap_or_default();
-    let parts = maps.lines().filter_map(|line| part_of(line, program));
-    Ok(parts.collect())
+    let maps = std::fs::read_to_string("/proc/self/smaps")?;
+    let mut found = Vec::new();
+    let mut part = None;
+    for line in maps.lines() {
+        if let Some(begun) = read_only(line) {
+            part = begun;
+        } else if is_all_the_files(line) {
+            found.extend(part.take());
+        }
+    }
+    Ok(found)
 }
 
-/// The range of a line of `/proc/PID/maps` that is a part of `program` nobody writes to, and nobody has:
-/// its code, and the constants before it. What the loader filled in and then protected comes after both.
-fn part_of(line: &str, program: &str) -> Option<Range<usize>> {
+/// The first line of a part in `/proc/PID/smaps`: its range, if it is of a file, private, and nobody may write
+/// to it. `None` for other lines.
+fn read_only(line: &str) -> Option<Option<Range<usize>>> {
     let (range, rest) = line.split_once(' ')?;
-    let mut words = rest.split_whitespace();
-    let (rights, offset) = (words.next()?, words.next()?);
-    let is_unchanged = match rights {
-        "r-xp" => true,
-        "r--p" => offset.bytes().all(|digit| digit == b'0'),
-        _ => false,
-    };
-    let is_ours = is_unchanged && words.nth(2) == Some(program);
-    let (start, end) = range.split_once('-').filter(|_| is_ours)?;
+    let (start, end) = range.split_once('-')?;
     let number = |digits| usize::from_str_radix(digits, 16).ok();
-    Some(number(start)?..number(end)?)
+    let range = number(start)?..number(end)?;
+    let is_fixed = ["r-xp ", "r--p "]
+        .iter()
+        .any(|rights| rest.starts_with(rights));
+    let is_file = rest
+        .split_whitespace()
+        .nth(4)
+        .is_some_and(|name| name.starts_with('/'));
+    Some((is_fixed && is_file).then_some(range))
+}
+
+/// The line of a part that says that none of its pages is this process's own: what the loader filled in, before
+/// it was protected, or a debugger wrote, is no longer what the file says.
+fn is_all_the_files(line: &str) -> bool {
+    let own = line.strip_prefix("Anonymous:").map(str::trim);
+    own == Some("0 kB")
 }
 
 #[expect(
@@ -50,9 +62,9 @@ fn part_of(line: &str, program: &str) -> Option<Range<usize>> {
 )]
 fn drop_pages(part: Range<usize>) {
     let start = ptr::with_exposed_provenance_mut::<c_void>(part.start);
-    // SAFETY: these pages are a private mapping of the program's file that is not writable and never was, so
-    // they say what the file says, and say it again when they are next looked at. The file cannot change
-    // meanwhile: the system lets nobody write to a program that runs (ETXTBSY).
+    // SAFETY: these pages are a file's, in a private mapping that nobody may write to and of which nobody has
+    // written to any. So they say what the file says, and say it again when they are next looked at; and who
+    // writes to the file would be seen through them as they were, too.
     let _ = unsafe { madvise(start, part.len(), Advice::LinuxDontNeed) };
 }
 
@@ -60,32 +72,46 @@ fn drop_pages(part: Range<usize>) {
 mod tests {
     use super::*;
 
-    // Fails when anything else is taken for it: what was written to would be lost.
+    // Fails when what somebody may write to, or has written to, is taken for the file's.
     #[test]
-    fn only_what_nobody_writes_to_is_let_go() {
-        let line = |what, file| format!("7f00-8f00 {what} 08:01 42      {file}");
-        let part = |what, file| part_of(&line(what, file), "/bin/cloakroom");
-        for what in ["r-xp 00001000", "r--p 00000000"] {
-            assert_eq!(part(what, "/bin/cloakroom"), Some(0x7f00..0x8f00));
+    fn only_what_is_all_the_files_is_let_go() {
+        let first =
+            |what, file| read_only(&format!("7f00-8f00 {what} 00001000 08:01 42      {file}"));
+        for what in ["r-xp", "r--p"] {
+            assert_eq!(first(what, "/bin/cloakroom"), Some(Some(0x7f00..0x8f00)));
+            assert_eq!(first(what, "[vdso]"), Some(None));
+            assert_eq!(first(what, ""), Some(None));
         }
-        for what in ["rwxp 00001000", "r--p 00001000", "rw-p 00000000", "r-xs 0"] {
-            assert_eq!(part(what, "/bin/cloakroom"), None);
+        for what in ["rwxp", "rw-p", "r-xs", "r--s", "---p"] {
+            assert_eq!(first(what, "/bin/cloakroom"), Some(None));
         }
-        for file in ["", "/lib/libc.so.6", "/bin/cloakroom.old", "[vdso]"] {
-            assert_eq!(part("r-xp 00001000", file), None);
+        for line in [
+            "",
+            "Size:  16 kB",
+            "VmFlags: rd ex mr mw me sd",
+            "Rss: 4-5 kB",
+        ] {
+            assert_eq!(read_only(line), None, "{line}");
         }
-        assert_eq!(part_of("", "/bin/cloakroom"), None);
+        assert!(is_all_the_files("Anonymous:             0 kB"));
+        for line in [
+            "Anonymous:             4 kB",
+            "AnonHugePages:         0 kB",
+            "",
+        ] {
+            assert!(!is_all_the_files(line), "{line}");
+        }
     }
 
     #[test]
     fn the_program_goes_on_after_it_was_let_go() {
         let parts = unchanged().unwrap();
-        let code = only_what_nobody_writes_to_is_let_go as fn() as usize;
+        let code = only_what_is_all_the_files_is_let_go as fn() as usize;
         let constant = "a constant".as_ptr().addr();
         for here in [code, constant] {
             assert!(parts.iter().any(|part| part.contains(&here)));
         }
         forget_start();
-        only_what_nobody_writes_to_is_let_go();
+        only_what_is_all_the_files_is_let_go();
     }
 }

@@ -53,9 +53,10 @@ impl Budget {
         if body.size_hint().lower() > max as u64 {
             return Err(too_large());
         }
-        // Room is made as it comes, and never more than the sender said there would be.
-        let whole = body.size_hint().exact();
-        let whole = whole.and_then(|whole| usize::try_from(whole).ok());
+        // Room is made for all the sender said there would be, once he sent an eighth of it: rooms that grow
+        // little by little leave others behind, of all sizes.
+        let said = body.size_hint().exact();
+        let said = said.and_then(|said| usize::try_from(said).ok());
         let mut held = self.hold(user);
         let mut body = pin!(body);
         let (mut first, mut rest) = (Bytes::new(), BytesMut::new());
@@ -75,8 +76,9 @@ impl Budget {
                 // Only a body in several pieces is copied.
                 let had = first.len() + rest.len();
                 if rest.capacity() < had + len {
-                    let most = whole.unwrap_or(max).min(max);
-                    rest.reserve((2 * (had + len)).min(most).max(had + len) - rest.len());
+                    let now = had + len;
+                    let room = said.filter(|said| *said <= 8 * now).unwrap_or(2 * now);
+                    rest.reserve(room.min(max).max(now) - rest.len());
                 }
                 if rest.is_empty() {
                     rest.extend_from_slice(&std::mem::take(&mut first));
