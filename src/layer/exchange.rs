@@ -108,8 +108,10 @@ impl Exchange<'_> {
         let (head, answer) = asked?;
         let is_stream = answer::is_stream(&head.headers);
         let place = self.place(is_stream, open, turn);
-        let passed = self.pass_on(head, answer, is_stream, &opened, &grant, merged);
-        Ok(passed.await?.map(|body| body.counted(place)))
+        let passed = self
+            .pass_on(head, answer, is_stream, &opened, &grant, merged)
+            .await?;
+        Ok(passed.map(|body| body.counted(place)))
     }
 
     /// Tells who keeps a record what is about to be forwarded.

@@ -134,15 +134,10 @@ async fn run<S: Inside, B: Body>(
         _ => None,
     };
     let place = (door, holding, way);
-    let answered = judge(
-        inner,
-        &shared,
-        &parts,
-        has_body.then_some(body),
-        caller,
-        place,
-    );
-    answered.await.or_else(|rejection| match told {
+    let body = has_body.then_some(body);
+    // Awaited where it is made, as all on this way: a future in a variable takes its room twice.
+    let answered = judge(inner, &shared, &parts, body, caller, place).await;
+    answered.or_else(|rejection| match told {
         Some(stream) if rejection.is_answer() => tell(&shared, &stream, rejection),
         _ => Err(rejection),
     })

@@ -95,18 +95,20 @@ impl Shared {
         let affinity = request.head.extensions.remove::<Affinity>();
         aim(&mut request.head, backend)?;
         let begun = Instant::now();
-        let exchange = async {
+        let until = tokio::time::Instant::from_std(begun) + backend.answer_timeout;
+        // A future in a variable would take its room twice.
+        let answered = timeout_at(until, async {
             let replicas = backend.replicas().await?;
             match affinity {
                 Some(Affinity(id)) => self.within(backend, &replicas, id, caller, &request).await,
                 None => {
-                    let anywhere = self.anywhere(backend, &replicas, caller, &request, begun);
-                    anywhere.await
+                    self.anywhere(backend, &replicas, caller, &request, begun)
+                        .await
                 }
             }
-        };
-        let until = tokio::time::Instant::from_std(begun) + backend.answer_timeout;
-        let answered = match timeout_at(until, exchange).await {
+        })
+        .await;
+        let answered = match answered {
             Ok(done) => done?,
             Err(_) => return Err(Failure::Silent(backend.answer_timeout).into()),
         };
@@ -136,8 +138,10 @@ impl Shared {
         let mut failure = Failure::Down("it has no replica".to_owned());
         while let Some(attempt) = replicas.choose(&key, &tried, now) {
             if !attempt.is_trial() {
-                let answered = self.on_idle(backend, &attempt.replica, caller, request);
-                if let Some(answered) = answered.await? {
+                let answered = self
+                    .on_idle(backend, &attempt.replica, caller, request)
+                    .await?;
+                if let Some(answered) = answered {
                     return Ok(answered);
                 }
             }

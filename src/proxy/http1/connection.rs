@@ -133,7 +133,8 @@ impl Connection {
                 let body = Received::new(self, framed, lease);
                 Ok(Response::from_parts(parts, body))
             }
-            None => self.ask_library(head, body).await,
+            // Boxed, as it is seldom: otherwise the future of every request had room for it.
+            None => Box::pin(self.ask_library(head, body)).await,
         }
     }
 
