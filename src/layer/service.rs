@@ -204,9 +204,6 @@ async fn judge<S: Inside, B: Body>(
         Some(Unmetered) => 0,
         None => judged.requests(),
     };
-    if let Err(rejection) = shared.gate.spend(&caller.identity, requests).await {
-        return Err(rejection.for_ids(&judged.ids));
-    }
     let exchange = Exchange {
         shared: shared.clone(),
         identity: caller.identity,
@@ -216,6 +213,9 @@ async fn judge<S: Inside, B: Body>(
         judged,
         way,
     };
+    if let Err(rejection) = shared.gate.spend(&exchange.identity, requests).await {
+        return Err(rejection.for_ids(&exchange.judged.ids));
+    }
     let answered = exchange.run(&mut inner, parts, &body, turn).await;
     drop(held);
     answered.map_err(|rejection| rejection.for_ids(&exchange.judged.ids))

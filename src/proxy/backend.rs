@@ -180,7 +180,10 @@ impl Backend {
     }
 
     /// Opens a connection to a replica.
-    pub(super) async fn connect(&self, to: &ReplicaAddress) -> Result<Connection, ConnectError> {
+    pub(super) async fn connect(
+        &self,
+        to: &ReplicaAddress,
+    ) -> Result<Box<Connection>, ConnectError> {
         let connected = timeout(self.connect_timeout, self.open(to)).await;
         let error = match connected {
             Ok(Ok(stream)) => {

@@ -239,7 +239,7 @@ impl Shared {
 /// Sends a request on a connection, which `lease` takes back.
 async fn ask(
     replica: &Arc<Replica>,
-    connection: Connection,
+    connection: Box<Connection>,
     lease: Option<Lease>,
     request: &Outgoing,
 ) -> Result<Answered, Unanswered> {

@@ -46,7 +46,7 @@ impl Hash for Owner {
 }
 
 struct Idle {
-    connection: Connection,
+    connection: Box<Connection>,
     since: Instant,
 }
 
@@ -80,12 +80,12 @@ impl Pool {
     }
 
     /// An idle connection of the owner that is still good, if there is one.
-    pub(super) async fn take(&self, owner: &Owner) -> Option<Connection> {
+    pub(super) async fn take(&self, owner: &Owner) -> Option<Box<Connection>> {
         // A task whose turn is nearly over is told of no socket that there is anything to read.
         unconstrained(poll_fn(|cx| Poll::Ready(self.quiet(owner, cx)))).await
     }
 
-    fn quiet(&self, owner: &Owner, cx: &mut Context<'_>) -> Option<Connection> {
+    fn quiet(&self, owner: &Owner, cx: &mut Context<'_>) -> Option<Box<Connection>> {
         loop {
             let mut idle = self.0.lock().take(owner)?;
             self.0.count.dec();
@@ -118,7 +118,7 @@ impl Pool {
 }
 
 impl Shared {
-    fn put(&self, owner: Owner, connection: Connection) {
+    fn put(&self, owner: Owner, connection: Box<Connection>) {
         let since = Instant::now();
         let mut kept = self.lock();
         let idle = kept.by_owner.entry(owner).or_default();

@@ -85,15 +85,15 @@ impl Broken {
 }
 
 impl Connection {
-    /// One that was just opened.
-    pub(in crate::proxy) fn new(stream: Stream, peer: Arc<Peer>) -> Self {
-        Self {
+    /// One that was just opened. Boxed, for it goes from hand to hand with every request.
+    pub(in crate::proxy) fn new(stream: Stream, peer: Arc<Peer>) -> Box<Self> {
+        Box::new(Self {
             wire: Wire::new(stream),
             peer,
             body: Bytes::new(),
             is_sent: true,
             looked_at: 0,
-        }
+        })
     }
 
     /// Whether it is as quiet as it has to be between two requests: open, and without a byte nobody asked for.
@@ -114,7 +114,7 @@ impl Connection {
     /// # Errors
     /// It broke before the answer's head was there.
     pub(in crate::proxy) async fn ask(
-        mut self,
+        mut self: Box<Self>,
         head: &request::Parts,
         body: &Bytes,
         lease: Option<Lease>,
@@ -225,11 +225,14 @@ impl Connection {
 
     /// Has the HTTP library read the answer to a request that was written. It is the last on its connection.
     async fn ask_library(
-        self,
+        self: Box<Self>,
         head: &request::Parts,
         body: &Bytes,
     ) -> Result<Response<Received>, Broken> {
-        let stream = TokioIo::new(Asked::new(self.wire, self.body));
+        let Self {
+            wire, body: rest, ..
+        } = *self;
+        let stream = TokioIo::new(Asked::new(wire, rest));
         let (mut sender, connection) = http1::Builder::new()
             .max_buf_size(HEAD_MAX)
             .handshake(stream)

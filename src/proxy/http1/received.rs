@@ -13,7 +13,7 @@ use super::connection::Connection;
 use crate::layer::BoxError;
 
 /// Takes back a connection whose answer was read to its end.
-pub(in crate::proxy) type Lease = Box<dyn FnOnce(Connection) + Send>;
+pub(in crate::proxy) type Lease = Box<dyn FnOnce(Box<Connection>) + Send>;
 
 /// The body of a backend's answer. When it was read to its end, the connection may serve another
 /// request; when not, it is closed: what is left on it belongs to nobody.
@@ -26,13 +26,13 @@ enum Way {
 
 /// A body that is being read.
 struct Reading {
-    connection: Connection,
+    connection: Box<Connection>,
     framing: Framing,
     lease: Option<Lease>,
 }
 
 impl Received {
-    pub(super) fn new(connection: Connection, framed: Framed, lease: Option<Lease>) -> Self {
+    pub(super) fn new(connection: Box<Connection>, framed: Framed, lease: Option<Lease>) -> Self {
         let reading = Reading {
             connection,
             framing: framed.body,

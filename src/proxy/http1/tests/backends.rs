@@ -1,5 +1,6 @@
 //! A backend's connection: when it is given back, and when it is not.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 
@@ -15,15 +16,15 @@ use super::super::received::Received;
 
 /// Where connections are given back to.
 #[derive(Clone, Default)]
-struct Back(Arc<Mutex<Vec<Connection>>>);
+struct Back(Arc<Mutex<VecDeque<Box<Connection>>>>);
 
 impl Back {
-    fn take(&self) -> Option<Connection> {
-        self.0.lock().unwrap().pop()
+    fn take(&self) -> Option<Box<Connection>> {
+        self.0.lock().unwrap().pop_back()
     }
 }
 
-fn pair() -> (Connection, UnixStream, Arc<Peer>) {
+fn pair() -> (Box<Connection>, UnixStream, Arc<Peer>) {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let peer = Arc::<Peer>::default();
     (
@@ -34,13 +35,13 @@ fn pair() -> (Connection, UnixStream, Arc<Peer>) {
 }
 
 async fn ask(
-    connection: Connection,
+    connection: Box<Connection>,
     body: &Bytes,
     back: &Back,
 ) -> Result<Response<Received>, Broken> {
     let (head, ()) = Request::post("/mcp").body(()).unwrap().into_parts();
     let back = back.clone();
-    let lease = Box::new(move |connection| back.0.lock().unwrap().push(connection));
+    let lease = Box::new(move |connection| back.0.lock().unwrap().push_back(connection));
     connection.ask(&head, body, Some(lease)).await
 }
 
