@@ -8,11 +8,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use cloakroom::gate::{Door, Gate, Rules};
 use cloakroom::identity::KeyDigest;
 use cloakroom::inject::{Arguments, Request, Slots, Template};
 use cloakroom::mcp::scan::scan;
 use cloakroom::names::{ProfileName, SecretName, ServerName, UserName};
+use cloakroom::proxy::http1_rehearsal::{read_answer, read_request, write_request};
 use cloakroom::proxy::strict::Judge;
 use cloakroom::resolve::{Resolver, Settings as Cache};
 use cloakroom::store::{self, Record, Settings, StoreUrl};
@@ -165,5 +167,29 @@ fn steps(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, steps);
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\
+Mcp-Session-Id: 1868a90c5f0f4f0eb4f8d1b1d2a8e2f1\r\nDate: Sun, 22 Nov 2026 12:00:00 GMT\r\n\
+Content-Length: 36\r\n\r\n{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}";
+
+/// HTTP/1.1, without the sockets.
+fn codec(c: &mut Criterion) {
+    let request = request();
+    c.bench_function("read: a client's head of 500 bytes", |b| {
+        b.iter(|| read_request(black_box(&request)).is_some());
+    });
+    let (head, ()) = read_request(&request).unwrap().0.into_parts();
+    let (body, mut out) = (Bytes::from_static(BODY), Vec::new());
+    c.bench_function("write: the head of a request", |b| {
+        b.iter(|| {
+            out.clear();
+            write_request(black_box(&head), &body, &mut out);
+        });
+    });
+    assert!(read_answer([ANSWER]).unwrap().is_whole);
+    c.bench_function("read: a backend's answer of 200 bytes", |b| {
+        b.iter(|| read_answer([black_box(ANSWER)]).is_some());
+    });
+}
+
+criterion_group!(benches, steps, codec);
 criterion_main!(benches);

@@ -148,8 +148,6 @@ furnish
 lesson '' ''
 certificate
 lesson --tls "tls = { cert_file = \"$work/tls.crt\", key_file = \"$work/tls.key\" }"
-# And what else it does: a child process, its sessions, refusals.
-"$taught" demo > "$work/demo.log" 2>&1 || give_up "the demo failed: $work/demo.log"
 "$profdata" merge -o "$work/seen.profdata" "$seen"
 
 say 'the program'

@@ -63,4 +63,4 @@ macro_rules! smoke {
     )*};
 }
 
-smoke!(answer blob config ids key proxy_header push scan splice strict words);
+smoke!(answer blob config http1 ids key proxy_header push scan splice strict words);

@@ -7,6 +7,7 @@ pub(crate) mod answer;
 pub(crate) mod blob;
 pub(crate) mod config;
 mod edited;
+pub(crate) mod http1;
 pub(crate) mod ids;
 pub(crate) mod key;
 pub(crate) mod proxy_header;

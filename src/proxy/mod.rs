@@ -52,6 +52,8 @@ pub use forward::Forward;
 pub use guard::Guard;
 pub use health::Health;
 pub use http1::received::Received;
+#[doc(hidden)]
+pub use http1::rehearsal as http1_rehearsal;
 pub use listener::{Listener, Options, StartError};
 pub use post::Poster;
 #[cfg(any(test, fuzzing))]

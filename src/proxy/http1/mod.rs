@@ -22,6 +22,8 @@ mod chunks;
 mod connection;
 mod head;
 pub(super) mod received;
+#[doc(hidden)]
+pub mod rehearsal;
 mod replay;
 mod request;
 mod scratch;

@@ -1,0 +1,78 @@
+//! What is read and written without a socket, for benches and fuzzing.
+
+use bytes::{Bytes, BytesMut};
+use http::{Request, request, response};
+
+use super::answer::{self, Framing};
+use super::head;
+use super::request as client;
+
+/// The first request in `bytes`, the length of its body, and where that begins; `None` if its head is not
+/// whole, or one for the HTTP library.
+#[must_use]
+pub fn read_request(bytes: &[u8]) -> Option<(Request<()>, u64, usize)> {
+    match client::next(&mut BytesMut::from(bytes)) {
+        client::Next::Request(request, framed, rest) => {
+            Some((*request, framed.length, bytes.len() - rest.len()))
+        }
+        client::Next::Part | client::Next::Unusual => None,
+    }
+}
+
+/// Appends the head of a request to a backend.
+pub fn write_request(head: &request::Parts, body: &Bytes, out: &mut Vec<u8>) {
+    head::request(head, body, out);
+}
+
+/// An answer as far as it was read.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// Its head.
+    pub head: response::Parts,
+    /// What came of its body.
+    pub body: Vec<u8>,
+    /// Whether that was all.
+    pub is_whole: bool,
+}
+
+/// The answer in these pieces; `None` if its head is not whole, or one for the HTTP library, or its body is
+/// not framed as the head says.
+#[must_use]
+pub fn read_answer<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Option<Answer> {
+    let (mut unread, mut found) = (BytesMut::new(), None);
+    for piece in pieces {
+        unread.extend_from_slice(piece);
+        if found.is_none() {
+            found = match answer::next(&mut unread) {
+                answer::Next::Answer(head, framed) => Some((*head, framed.body, Vec::new())),
+                answer::Next::Part => None,
+                answer::Next::Unusual => return None,
+            };
+        }
+        let Some((_, framing, body)) = &mut found else {
+            continue;
+        };
+        let read = match framing {
+            Framing::Chunked(chunks) => chunks.read(&unread, body).ok()?,
+            Framing::Length(left) => {
+                let here = unread
+                    .len()
+                    .min(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= here as u64;
+                body.extend_from_slice(&unread[..here]);
+                here
+            }
+        };
+        drop(unread.split_to(read));
+    }
+    let (head, framing, body) = found?;
+    let is_whole = match framing {
+        Framing::Chunked(chunks) => chunks.is_end(),
+        Framing::Length(left) => left == 0,
+    };
+    Some(Answer {
+        head,
+        body,
+        is_whole,
+    })
+}
