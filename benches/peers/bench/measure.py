@@ -16,6 +16,10 @@ DISTURBED = 0.15
 """The part of a core that may go to others than proxy, load and origin: some goes to starting the load."""
 
 
+# Seconds after its first answer until a proxy is at rest.
+AT_REST = 2.0
+
+
 class Invalid(Exception):
     """What came out is no measurement, and why."""
 
@@ -39,7 +43,7 @@ def measure(scenario, peer, programs, seconds, log):
         settings = store(scenario.settings, peer, processes, load_cpus)
         running = peer.start(processes, proxy_cpus, port, settings)
         first_answer = wait_until_ready(running) - running.begun
-        time.sleep(0.3)
+        time.sleep(0.3 if scenario.load else AT_REST)
         found = {"first_answer_ms": first_answer * 1e3, "idle": memory(running.pids)}
         if scenario.load:
             found |= load(scenario, running, origin, processes, programs, seconds, load_cpus)

@@ -61,7 +61,7 @@ def all_scenarios():
                  (*RIVALS, "envoy"), streams(1000), origin=("--events-together",), settings=Settings(streams=1000)),
         Scenario("sse-many", f"{many:,} streams, an event a second on each", ("nginx-map", "haproxy-map", "cloakroom"),
                  streams(many), settings=Settings(streams=many), rounds=2),
-        Scenario("start", "from the start to the first answer, and memory then", ALL[:-1]),
+        Scenario("start", "from the start to the first answer, and memory 2 s later", ALL[:-1]),
         Scenario("body", "a tools/call of 1 MiB, 8 connections", (*RIVALS, "cloakroom-arguments"),
                  calls(8, "--body-size", 1 << 20), rounds=3),
         Scenario("answer", "an answer of 100 MiB, 1 connection", RIVALS, calls(1, "--answer-size", 100 << 20),
