@@ -6,12 +6,17 @@
 #
 # What a request runs is spread over 300 KB of code otherwise, most of it between branches it never takes, and
 # waiting for code is most of the time it takes: see benches/peers/results. Wants what `cargo build` does, curl,
-# and rustup for the compiler's own llvm-profdata.
+# openssl, and rustup for the compiler's own llvm-profdata. The target's programs have to run here.
 set -euo pipefail
+umask 077
+# It would be taken instead of what is set below.
+unset CARGO_ENCODED_RUSTFLAGS
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# By the folder one is in, rustup and cargo choose what to build with.
+cd "$root"
 target=${1:-$(rustc -vV | sed -n 's/^host: //p')}
-seconds=${CLOAKROOM_TRAINING_SECONDS:-4}
+seconds=${TRAINING_SECONDS:-4}
 work=$root/target/training
 peers=$work/peers/release
 seen=$work/seen
@@ -24,7 +29,11 @@ end_all() {
     for pid in "${started[@]}"; do wait "$pid" 2>/dev/null || true; done
     started=()
 }
-trap end_all EXIT
+finish() {
+    end_all
+    rm -rf "$work/house" "$work/tls.key" "$work/tls.crt"
+}
+trap finish EXIT
 
 find_profdata() {
     profdata=$(rustc --print sysroot)/lib/rustlib/$(rustc -vV | sed -n 's/^host: //p')/bin/llvm-profdata
@@ -112,6 +121,12 @@ ask() {
     [[ $said == *'"wrong":0'* ]] || give_up "wrong answers: $said"
 }
 
+# What the process that served has seen, and no other.
+keep_seen() {
+    mkdir -p "$work/kept"
+    mv "$seen"/*.profraw "$work/kept/$1.profraw" || give_up "the training left nothing behind: $work/serve.log"
+}
+
 # Requests as they are: mostly small, a few large; over HTTP and TLS; and streams of events.
 lesson() {
     local port health origin tls=$1
@@ -135,7 +150,7 @@ certificate() {
 }
 
 find_profdata
-rm -rf "$seen"
+rm -rf "$seen" "$work/kept"
 mkdir -p "$seen"
 
 say 'the program that is trained'
@@ -145,11 +160,17 @@ cargo build --release --locked --manifest-path "$root/benches/peers/Cargo.toml" 
 
 say 'training'
 furnish
+rm -f "$seen"/*
 lesson '' ''
+keep_seen plain
 certificate
 lesson --tls "tls = { cert_file = \"$work/tls.crt\", key_file = \"$work/tls.key\" }"
-"$profdata" merge -o "$work/seen.profdata" "$seen"
+keep_seen tls
+# By another name when it says something else: cargo looks at the flags alone.
+"$profdata" merge -o "$work/merged" "$work/kept"
+learned=$work/$(sha256sum "$work/merged" | cut -c-16).profdata
+mv "$work/merged" "$learned"
 
 say 'the program'
-build "$root/target" "-Cprofile-use=$work/seen.profdata -Cllvm-args=-pgo-warn-missing-function=false"
+build "$root/target" "-Cprofile-use=$learned -Cllvm-args=-pgo-warn-missing-function=false"
 say "$root/target/$target/release/cloakroom"

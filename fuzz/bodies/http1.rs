@@ -34,6 +34,10 @@ fn request(bytes: &[u8]) {
     assert!(head.ends_with(b"\r\n\r\n"));
     assert_eq!(length, said(head));
     let (mut parts, ()) = request.into_parts();
+    if parts.headers.len() == 100 {
+        // With the length that is written behind them these would be more than are read.
+        return;
+    }
     let mut written = Vec::new();
     write_request(&parts, &Bytes::new(), &mut written);
     let (again, length, at) = read_request(&written).expect("what is written can be read");

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
@@ -123,11 +122,9 @@ fn headers(
     let mut planned = Vec::with_capacity(slots.headers.len());
     for (name, template) in &slots.headers {
         match template.render(|secret| secrets.expose(secret)) {
-            Ok(mut value) => {
+            Ok(value) => {
                 let unfit = |_| Unplannable::Unfit(Place::Header(name.clone()));
-                // The same buffer: no copy is left behind.
-                let value = Bytes::from(std::mem::take(&mut *value));
-                let mut value = HeaderValue::from_maybe_shared(value).map_err(unfit)?;
+                let mut value = HeaderValue::from_bytes(&value).map_err(unfit)?;
                 value.set_sensitive(true);
                 planned.push((name.clone(), value));
             }

@@ -101,10 +101,7 @@ impl Shared {
             let replicas = backend.replicas().await?;
             match affinity {
                 Some(Affinity(id)) => self.within(backend, &replicas, id, caller, &request).await,
-                None => {
-                    self.anywhere(backend, &replicas, caller, &request, begun)
-                        .await
-                }
+                None => self.anywhere(backend, &replicas, caller, &request).await,
             }
         })
         .await;
@@ -130,13 +127,12 @@ impl Shared {
         replicas: &Set,
         caller: &Caller,
         request: &Outgoing,
-        mut now: Instant,
     ) -> Result<Answered, Failure> {
         // One that is alone has its place everywhere.
         let key = backend.has_replicas().then(|| place(caller));
         let (key, mut tried) = (key.unwrap_or_default(), Vec::new());
         let mut failure = Failure::Down("it has no replica".to_owned());
-        while let Some(attempt) = replicas.choose(&key, &tried, now) {
+        while let Some(attempt) = replicas.choose(&key, &tried, Instant::now()) {
             if !attempt.is_trial() {
                 let answered = self
                     .on_idle(backend, &attempt.replica, caller, request)
@@ -152,7 +148,6 @@ impl Shared {
                 Err(unanswered) => return Err(unanswered.failure),
             }
             tried.push(attempt.replica);
-            now = Instant::now();
         }
         Err(failure)
     }

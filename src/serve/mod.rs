@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use crate::cli::Failure;
@@ -31,7 +32,7 @@ use crate::launch::{LaunchError, ReadableError};
 use crate::names::ServerName;
 use crate::packages::PackageError;
 use crate::proxy::{self, Address, BackendError, Health, Listener, Options};
-use crate::sys::{self, Watched};
+use crate::sys::{self, Image, Watched};
 use crate::telemetry;
 use crate::tls::TlsError;
 use house::House;
@@ -113,6 +114,8 @@ pub fn log_format(config: &Config) -> telemetry::Format {
 /// Whatever keeps it from serving every request it should, with what to do.
 pub fn start(config: Config, source: Option<Source>) -> Result<Running, Failure> {
     sys::keep_memory_private();
+    // Before there are threads.
+    let image = Image::loaded();
     let runtime = Builder::new_multi_thread()
         .worker_threads(BACKGROUND)
         .thread_name("cloakroom-background")
@@ -134,7 +137,7 @@ pub fn start(config: Config, source: Option<Source>) -> Result<Running, Failure>
     })?;
     runtime.spawn(async {
         sleep(SETTLED).await;
-        sys::forget_start();
+        let _ = spawn_blocking(move || image.forget_start()).await;
     });
     Ok(Running {
         runtime,

@@ -11,7 +11,7 @@ mod watched;
 
 pub use descriptors::close_inherited;
 pub use files::{PrivateFileError, open_private};
-pub use image::forget_start;
+pub use image::Image;
 pub use memory::Allocator;
 pub use sockets::keep_alive;
 pub use watched::Watched;

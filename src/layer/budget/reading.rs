@@ -53,8 +53,8 @@ impl Budget {
         if body.size_hint().lower() > max as u64 {
             return Err(too_large());
         }
-        // Room is made for all the sender said there would be, once he sent an eighth of it: rooms that grow
-        // little by little leave others behind, of all sizes.
+        // Room is made for all the sender said there would be, once he sent a quarter of it: rooms that grow
+        // little by little leave others behind, of all sizes; and who sends little is not to have much.
         let said = body.size_hint().exact();
         let said = said.and_then(|said| usize::try_from(said).ok());
         let mut held = self.hold(user);
@@ -77,7 +77,7 @@ impl Budget {
                 let had = first.len() + rest.len();
                 if rest.capacity() < had + len {
                     let now = had + len;
-                    let room = said.filter(|said| *said <= 8 * now).unwrap_or(2 * now);
+                    let room = said.filter(|said| *said <= 4 * now).unwrap_or(2 * now);
                     rest.reserve(room.min(max).max(now) - rest.len());
                 }
                 if rest.is_empty() {

@@ -11,7 +11,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub(super) struct Clock(Option<Pin<Box<Sleep>>>);
 
 impl Clock {
-    /// Whether it will wake whoever asked it last.
+    /// Whether it was asked for a moment that has not come.
     pub(super) fn is_running(&self) -> bool {
         self.0.as_ref().is_some_and(|sleep| !sleep.is_elapsed())
     }

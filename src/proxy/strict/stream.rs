@@ -160,7 +160,7 @@ impl<S> Strict<S> {
     /// Waits for the client, which sent nothing, but not for ever.
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.owes_nothing() && self.read_clock.is_running() {
-            // It wakes this task some time, to look whether it still is so.
+            // Whoever gives the answer reads on when it is given; and the clock wakes this task some time.
             return Poll::Pending;
         }
         loop {
