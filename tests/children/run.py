@@ -27,7 +27,7 @@ def main() -> int:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--only", choices=PARTS)
     options.add_argument("--calls", type=int, default=10_000, help="of the mix-up, in all")
-    options.add_argument("--cycles", type=int, default=500, help="children that are started and stopped")
+    options.add_argument("--cycles", type=int, default=1500, help="children that are started and stopped")
     options.add_argument("--minutes", type=float, help="how long one part may take")
     given = options.parse_args()
     failed = 0
