@@ -6,6 +6,7 @@ use clap::Parser;
 use cloakroom::cli::{self, Args, Command, Failure, Output, open};
 use cloakroom::{connect, demo, launch, run, serve, sys, telemetry};
 
+#[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: sys::Allocator = sys::Allocator;
 

@@ -250,7 +250,8 @@ const CRATES: &[(&str, &[&str])] = &[
     // What reads and writes HTTP/1.1 by hand.
     ("httparse", &["proxy/http1/"]),
     ("httpdate", &["proxy/http1/"]),
-    ("libmimalloc_sys", &["sys/memory.rs"]),
+    ("tikv_jemallocator", &["sys/memory.rs"]),
+    ("tikv_jemalloc_sys", &["sys/memory.rs"]),
     ("pingora_ketama", &["proxy/replicas/set.rs"]),
     ("pingora_load_balancing", &["proxy/check.rs"]),
     ("tokio_rustls", &["proxy/", "dial/", "store/redis/"]),

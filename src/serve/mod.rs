@@ -138,6 +138,8 @@ pub fn start(config: Config, source: Option<Source>) -> Result<Running, Failure>
     runtime.spawn(async {
         sleep(SETTLED).await;
         let _ = spawn_blocking(move || image.forget_start()).await;
+        #[cfg(feature = "jemalloc")]
+        sys::give_back_when_idle();
     });
     Ok(Running {
         runtime,

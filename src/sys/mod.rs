@@ -5,6 +5,7 @@
 mod descriptors;
 mod files;
 mod image;
+#[cfg(feature = "jemalloc")]
 mod memory;
 mod sockets;
 mod watched;
@@ -12,7 +13,8 @@ mod watched;
 pub use descriptors::close_inherited;
 pub use files::{PrivateFileError, open_private};
 pub use image::Image;
-pub use memory::Allocator;
+#[cfg(feature = "jemalloc")]
+pub use memory::{Allocator, give_back_when_idle};
 pub use sockets::keep_alive;
 pub use watched::Watched;
 
