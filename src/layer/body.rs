@@ -12,6 +12,7 @@ use pin_project_lite::pin_project;
 use super::answer::Arrived;
 use super::budget::Counted;
 use super::failure::BoxError;
+use super::in_place::in_place;
 use super::rules::Answering;
 use super::standing::{Over, Standing};
 use super::streams::Listening;
@@ -126,7 +127,7 @@ impl<R> AnswerBody<R> {
             ended: false,
         };
         let body = arrived.rest;
-        let coming = Box::pin(Coming { body, passing });
+        let coming = in_place(|| Coming { body, passing });
         Self::uncounted(Inner::Backend { coming })
     }
 

@@ -149,7 +149,9 @@ impl Entry {
         let is_kept = logged || tracer.is_some() || trail.is_some() || usage.is_some();
         let watched = is_kept.then(|| {
             let watched = Arc::new(Watched {
-                trace: tracer.as_ref().map(|t| t.begin(request.headers())),
+                trace: tracer
+                    .as_ref()
+                    .map(|t| Box::new(t.begin(request.headers()))),
                 trail: trail.clone(),
                 address,
                 facts: Mutex::default(),
@@ -228,7 +230,7 @@ impl Entry {
             duration_ms = self.begun.elapsed().as_micros() as f64 / 1e3,
             bytes_in = facts.received,
             bytes_out = self.sent,
-            trace_id = watched.trace.as_ref().and_then(Trace::id),
+            trace_id = watched.trace.as_deref().and_then(Trace::id),
             "request"
         );
         if let Some(trace) = &watched.trace {
@@ -297,7 +299,8 @@ fn shown(method: &Method) -> &'static str {
 
 /// What the layer tells of one request.
 struct Watched {
-    trace: Option<Trace>,
+    // Boxed: it is large, and most have none.
+    trace: Option<Box<Trace>>,
     trail: Option<Trail>,
     address: Option<IpAddr>,
     // Of one request, so never waited for.

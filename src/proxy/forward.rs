@@ -14,7 +14,7 @@ use http::uri::{InvalidUri, PathAndQuery};
 use http::{Request, Response, Uri};
 use http_body_util::{BodyExt as _, Full};
 use percent_encoding::percent_decode_str;
-use tokio::time::timeout_at;
+use tokio::time::timeout;
 use tower_service::Service;
 
 use super::backend::{Backend, ConnectError};
@@ -22,7 +22,7 @@ use super::body::BackendBody;
 use super::http1::{Broken, Connection, Lease, Received};
 use super::pool::{Owner, Pool};
 use super::replicas::{Attempt, Replica, Set};
-use crate::layer::{Affinity, BackendPath, BoxError, Caller, Failure, ServedBy};
+use crate::layer::{Affinity, BackendPath, BoxError, Caller, Failure, ServedBy, in_place};
 use crate::names::ServerName;
 use crate::stdio;
 use crate::telemetry::Gauge;
@@ -94,10 +94,8 @@ impl Shared {
             .ok_or_else(|| lost("a server without a backend"))?;
         let affinity = request.head.extensions.remove::<Affinity>();
         aim(&mut request.head, backend)?;
-        let begun = Instant::now();
-        let until = tokio::time::Instant::from_std(begun) + backend.answer_timeout;
         // A future in a variable would take its room twice.
-        let answered = timeout_at(until, async {
+        let answered = timeout(backend.answer_timeout, async {
             let replicas = backend.replicas().await?;
             match affinity {
                 Some(Affinity(id)) => self.within(backend, &replicas, id, caller, &request).await,
@@ -309,7 +307,7 @@ impl Service<Request<Full<Bytes>>> for Forward {
     }
 
     fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
-        Box::pin(self.0.clone().send(request))
+        in_place(|| self.0.clone().send(request))
     }
 }
 

@@ -16,7 +16,7 @@ use super::places::Place;
 use super::serving::{Core, Current};
 use super::strict::Line;
 use super::{cors, tool_call};
-use crate::layer::AnswerBody;
+use crate::layer::{AnswerBody, in_place};
 use crate::rejection::Rejection;
 
 type Answer = Response<AnswerBody<BackendBody>>;
@@ -78,7 +78,7 @@ impl Visitor {
             Box::pin(tool_call::answer(core, request)).await
         } else {
             // Boxed: what a stream keeps for as long as it lives is to be small.
-            Box::pin(core.cloakroom.answer(request)).await
+            in_place(|| core.cloakroom.answer(request)).await
         };
         if let Some(address) = client.0.filter(|_| is_wrong_key(&response)) {
             match core.serving.flood.failed(address) {
