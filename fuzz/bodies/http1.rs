@@ -8,6 +8,8 @@ use cloakroom::proxy::strict::Judge;
 use http::HeaderMap;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
 
+use super::pieces;
+
 pub(crate) fn run(input: &[u8]) {
     let Some((sizes, bytes)) = input.split_at_checked(4) else {
         return;
@@ -67,14 +69,7 @@ fn plain(headers: &mut HeaderMap) -> &HeaderMap {
 
 fn answer(sizes: &[u8], bytes: &[u8]) {
     let whole = told(read_answer([bytes]));
-    let mut rest = bytes;
-    let pieces = sizes.iter().cycle().map_while(|&size| {
-        let (piece, later) = rest.split_at(rest.len().min(usize::from(size) + 1));
-        rest = later;
-        (!piece.is_empty()).then_some(piece)
-    });
-    let pieces: Vec<_> = pieces.collect();
-    assert_eq!(told(read_answer(pieces)), whole);
+    assert_eq!(told(read_answer(pieces(sizes, bytes))), whole);
     assert_eq!(told(read_answer(bytes.chunks(1))), whole);
 }
 

@@ -16,3 +16,12 @@ pub(crate) mod scan;
 pub(crate) mod splice;
 pub(crate) mod strict;
 pub(crate) mod words;
+
+/// `bytes` in pieces of these sizes and one, in turn.
+fn pieces<'a>(sizes: &[u8], mut bytes: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+    sizes.iter().cycle().map_while(move |&size| {
+        let (piece, later) = bytes.split_at(bytes.len().min(usize::from(size) + 1));
+        bytes = later;
+        (!piece.is_empty()).then_some(piece)
+    })
+}

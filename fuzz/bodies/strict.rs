@@ -3,6 +3,8 @@
 
 use cloakroom::proxy::strict::{Fault, Judge};
 
+use super::pieces;
+
 /// What passed, how many heads were in it, and what was wrong.
 type Outcome = (Vec<u8>, u64, Option<Fault>);
 
@@ -25,13 +27,7 @@ pub(crate) fn run(input: &[u8]) {
         return;
     };
     let whole = judged([bytes].into_iter());
-    let mut rest = bytes;
-    let pieces = sizes.iter().cycle().map_while(|&size| {
-        let (piece, later) = rest.split_at(rest.len().min(usize::from(size) + 1));
-        rest = later;
-        (!piece.is_empty()).then_some(piece)
-    });
-    assert_eq!(judged(pieces), whole);
+    assert_eq!(judged(pieces(sizes, bytes)), whole);
     assert_eq!(judged(bytes.chunks(1)), whole);
     let (passed, requests, _) = whole;
     if requests > 0 {

@@ -11,7 +11,7 @@ use tower_service::Service;
 use super::failure::BoxError;
 
 /// A service that can stand inside: one name for what would be five bounds everywhere.
-pub(super) trait Inside: Send {
+pub(crate) trait Inside: Send {
     /// The body of its answers.
     type Body: Body<Data = Bytes, Error: Into<BoxError>> + Unpin + Send;
 

@@ -46,18 +46,13 @@ impl<S> Cloakroom<S> {
     }
 
     /// Answers a request: what calling the service does.
-    pub fn answer<B, R>(
+    pub(crate) fn answer<B>(
         &self,
         request: Request<B>,
-    ) -> impl Future<Output = Response<AnswerBody<R>>> + Send + use<S, B, R>
+    ) -> impl Future<Output = Response<AnswerBody<S::Body>>> + Send + use<S, B>
     where
-        S: Service<Request<Full<Bytes>>, Response = Response<R>> + Clone + Send + 'static,
-        S::Future: Send,
-        S::Error: Into<BoxError>,
-        B: Body + Send + 'static,
-        B::Data: Send,
-        R: Body<Data = Bytes> + Unpin + Send + 'static,
-        R::Error: Into<BoxError>,
+        S: Inside + Clone,
+        B: Body<Data: Send> + Send,
     {
         let (inner, shared) = (self.inner.clone(), self.shared.clone());
         async move {

@@ -6,8 +6,9 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use http::{Response, StatusCode, response};
 use httparse::{ParserConfig, Status};
 
-use super::chunks::Chunks;
+use super::chunks::{Chunks, NotChunked};
 use super::request::{FIELDS, Noted, headers, put_back};
+use super::wire::take;
 
 /// What the first bytes of an answer are.
 pub(super) enum Next {
@@ -33,6 +34,37 @@ pub(super) enum Framing {
     Length(u64),
     /// Chunks, up to the last of them.
     Chunked(Chunks),
+}
+
+impl Framing {
+    /// Whether all of it was read.
+    pub(super) fn is_end(&self) -> bool {
+        match self {
+            Self::Length(left) => *left == 0,
+            Self::Chunked(chunks) => chunks.is_end(),
+        }
+    }
+
+    /// Takes off what was read what belongs to the body, and gives its data.
+    ///
+    /// # Errors
+    /// It is no chunks.
+    pub(super) fn take(&mut self, unread: &mut BytesMut) -> Result<Bytes, NotChunked> {
+        match self {
+            Self::Length(left) => {
+                let most = usize::try_from(*left).unwrap_or(usize::MAX);
+                let here = unread.len().min(most);
+                *left -= here as u64;
+                Ok(take(unread, here))
+            }
+            Self::Chunked(chunks) => {
+                let mut data = Vec::new();
+                let read = chunks.read(unread, &mut data)?;
+                take(unread, read);
+                Ok(data.into())
+            }
+        }
+    }
 }
 
 /// Takes an answer's head off what was read; leaves what is none as it is.

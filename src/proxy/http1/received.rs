@@ -50,7 +50,7 @@ impl Received {
     /// Gives the connection back if that was all.
     fn finish(&mut self) {
         if let Way::Read(reading) = &mut self.0
-            && let Some(done) = reading.take_if(|reading| reading.is_end())
+            && let Some(done) = reading.take_if(|reading| reading.framing.is_end())
         {
             done.give_back();
         }
@@ -105,53 +105,23 @@ impl Body for Received {
 }
 
 impl Reading {
-    fn is_end(&self) -> bool {
-        match &self.framing {
-            Framing::Length(left) => *left == 0,
-            Framing::Chunked(chunks) => chunks.is_end(),
-        }
-    }
-
     /// The next data; none at the end.
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
         if !self.connection.is_sent() {
             // It answers already; what it does not want to read is its own loss.
             let _ = self.connection.poll_sent(cx);
         }
-        while !self.is_end() {
-            let read = self.take_read()?;
+        while !self.framing.is_end() {
+            let read = self.framing.take(&mut self.connection.wire.unread);
+            let read = read.map_err(io::Error::other)?;
             if !read.is_empty() {
                 return Poll::Ready(Ok(Some(read)));
             }
-            if !self.is_end() && ready!(self.poll_more(cx))? == 0 {
+            if !self.framing.is_end() && ready!(self.connection.wire.poll_fill(cx))? == 0 {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
         }
         Poll::Ready(Ok(None))
-    }
-
-    /// Of what was read already, what belongs to the body.
-    fn take_read(&mut self) -> io::Result<Bytes> {
-        let unread = &mut self.connection.wire.unread;
-        match &mut self.framing {
-            Framing::Length(left) => {
-                let here = unread
-                    .len()
-                    .min(usize::try_from(*left).unwrap_or(usize::MAX));
-                *left -= here as u64;
-                Ok(self.connection.wire.take(here))
-            }
-            Framing::Chunked(chunks) => {
-                let mut data = Vec::new();
-                let read = chunks.read(unread, &mut data).map_err(io::Error::other)?;
-                self.connection.wire.take(read);
-                Ok(data.into())
-            }
-        }
-    }
-
-    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.connection.wire.poll_fill(cx)
     }
 
     /// Whatever is there beyond the end was not asked for.

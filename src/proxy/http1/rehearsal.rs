@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use http::{Request, request, response};
 
-use super::answer::{self, Framing};
+use super::answer;
 use super::head;
 use super::request as client;
 
@@ -52,27 +52,12 @@ pub fn read_answer<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Option<Ans
         let Some((_, framing, body)) = &mut found else {
             continue;
         };
-        let read = match framing {
-            Framing::Chunked(chunks) => chunks.read(&unread, body).ok()?,
-            Framing::Length(left) => {
-                let here = unread
-                    .len()
-                    .min(usize::try_from(*left).unwrap_or(usize::MAX));
-                *left -= here as u64;
-                body.extend_from_slice(&unread[..here]);
-                here
-            }
-        };
-        drop(unread.split_to(read));
+        body.extend_from_slice(&framing.take(&mut unread).ok()?);
     }
     let (head, framing, body) = found?;
-    let is_whole = match framing {
-        Framing::Chunked(chunks) => chunks.is_end(),
-        Framing::Length(left) => left == 0,
-    };
     Some(Answer {
         head,
         body,
-        is_whole,
+        is_whole: framing.is_end(),
     })
 }

@@ -24,6 +24,14 @@ pub(super) struct Wire<S> {
     unwritten: BytesMut,
 }
 
+/// The next bytes of what was read; of the last of them nothing is kept.
+pub(super) fn take(unread: &mut BytesMut, bytes: usize) -> Bytes {
+    if bytes == unread.len() {
+        return std::mem::take(unread).freeze();
+    }
+    unread.split_to(bytes).freeze()
+}
+
 impl<S> Wire<S> {
     pub(super) fn new(stream: S) -> Self {
         Self {
@@ -36,12 +44,9 @@ impl<S> Wire<S> {
 }
 
 impl<S> Wire<S> {
-    /// The next bytes of what was read; of the last of them nothing is kept.
+    /// The next bytes of what was read.
     pub(super) fn take(&mut self, bytes: usize) -> Bytes {
-        if bytes == self.unread.len() {
-            return std::mem::take(&mut self.unread).freeze();
-        }
-        self.unread.split_to(bytes).freeze()
+        take(&mut self.unread, bytes)
     }
 
     /// The connection as it begins with what was read of it, and what was not written yet.

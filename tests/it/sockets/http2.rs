@@ -16,6 +16,7 @@ use super::tls::{SERVER, server};
 use super::{agree, ask};
 use crate::support::backend::Recorder;
 use crate::support::client::call;
+use crate::support::kibibytes;
 use crate::support::proxy::{Lines, Place, Proxy};
 
 /// Longer than anything takes on a loaded machine.
@@ -108,20 +109,9 @@ impl House {
         super::frames::read(&all)
     }
 
-    /// Resident memory of the proxy without its code, in bytes.
+    /// The most memory the proxy ever had, in bytes.
     fn memory(&self) -> u64 {
-        let pid = self.proxy.serving.pid();
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("VmHWM:"))
-            .unwrap();
-        line.split_whitespace()
-            .nth(1)
-            .unwrap()
-            .parse::<u64>()
-            .unwrap()
-            * 1024
+        kibibytes(self.proxy.serving.pid(), "VmHWM:") << 10
     }
 }
 
