@@ -26,7 +26,7 @@ use super::rules::{Answering, Messages, Tasks};
 use super::setup::{Client, Reply, fitted, reply};
 use super::standing::Standing;
 use super::way::Way;
-use super::{Affinity, BackendPath, Caller, ServedBy, Shared, opening, splice};
+use super::{Affinity, BackendPath, Caller, RequestBody, ServedBy, Shared, opening, splice};
 use crate::gate::{Discovery, Door, Grant, Permits, Request as Asked};
 use crate::mcp::answer::{EventAnswer, JsonAnswer};
 use crate::mcp::edit::Edits;
@@ -45,6 +45,9 @@ const SETUP_PATIENCE: Duration = Duration::from_secs(20);
 /// Bytes a body may have to be held that long.
 const HELD: usize = 64 * 1024;
 
+/// Bytes of a body up to which it is copied where something is set in it: less than pieces cost.
+const IN_ONE: usize = 16 * 1024;
+
 /// Where a child's stream would be, if it had a place.
 const CHILD: &str = "http://child.invalid/sse";
 
@@ -61,7 +64,7 @@ pub(super) struct Exchange<'b> {
 
 /// What the backend is sent of a request's body.
 struct Outgoing {
-    bytes: Bytes,
+    body: RequestBody,
     /// The task it is about, by the backend's id.
     task: Option<String>,
 }
@@ -101,7 +104,7 @@ impl Exchange<'_> {
             }
             observer.sending(&mut head.headers);
         }
-        let asked = self.ask(inner, head, rewritten.bytes, &grant).await;
+        let asked = self.ask(inner, head, rewritten.body, &grant).await;
         if let Some(observer) = observer {
             observer.returned(asked.as_ref().ok().map(|(head, _)| head.status));
         }
@@ -260,12 +263,14 @@ impl Exchange<'_> {
             }
         }
         self.shared.count_replaced(&self.door, parts, replaced);
-        let bytes = if edits.is_empty() {
-            body.clone()
+        let body = if edits.is_empty() {
+            body.clone().into()
+        } else if body.len() <= IN_ONE {
+            edits.apply(body).into()
         } else {
-            edits.apply(body)
+            RequestBody::new(edits.pieces(body))
         };
-        Ok(Outgoing { bytes, task })
+        Ok(Outgoing { body, task })
     }
 
     fn task_refusal(&self, error: TaskError) -> Rejection {
@@ -332,7 +337,7 @@ impl Exchange<'_> {
         &self,
         inner: &mut S,
         head: Parts,
-        body: Bytes,
+        body: RequestBody,
         grant: &Grant<'_>,
     ) -> Result<(response::Parts, Arrived<S::Body>), Rejection> {
         let behalf = Behalf {
@@ -344,7 +349,7 @@ impl Exchange<'_> {
         if let Some(mirrored) = Mirrored::wanted(&self.judged, behalf, &head, grant) {
             return Box::pin(mirrored.ask(inner, head, body)).await;
         }
-        let request = Request::from_parts(head, Full::new(body));
+        let request = Request::from_parts(head, body);
         let answer = inner.ask(request).await;
         let answer = answer.map_err(|error| self.failed(&error))?;
         let (head, body) = answer.into_parts();

@@ -5,9 +5,9 @@ use std::future::{Future, poll_fn};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use http_body_util::Full;
 use tower_service::Service;
 
+use super::RequestBody;
 use super::failure::BoxError;
 
 /// A service that can stand inside: one name for what would be five bounds everywhere.
@@ -18,13 +18,13 @@ pub(crate) trait Inside: Send {
     /// Waits until it is ready, and asks it.
     fn ask(
         &mut self,
-        request: Request<Full<Bytes>>,
+        request: Request<RequestBody>,
     ) -> impl Future<Output = Result<Response<Self::Body>, BoxError>> + Send;
 }
 
 impl<S, R> Inside for S
 where
-    S: Service<Request<Full<Bytes>>, Response = Response<R>> + Send,
+    S: Service<Request<RequestBody>, Response = Response<R>> + Send,
     S::Future: Send,
     S::Error: Into<BoxError>,
     R: Body<Data = Bytes> + Unpin + Send,
@@ -32,7 +32,7 @@ where
 {
     type Body = R;
 
-    async fn ask(&mut self, request: Request<Full<Bytes>>) -> Result<Response<R>, BoxError> {
+    async fn ask(&mut self, request: Request<RequestBody>) -> Result<Response<R>, BoxError> {
         poll_fn(|cx| self.poll_ready(cx))
             .await
             .map_err(Into::into)?;

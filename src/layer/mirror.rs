@@ -9,17 +9,17 @@ use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Request, StatusCode, response};
 use http_body::Body;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::BodyExt as _;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use super::Shared;
 use super::answer::{Arrived, is_stream};
 use super::budget::Held;
 use super::call::{Holding, Judged};
 use super::failure::{self, BoxError};
 use super::inside::Inside;
 use super::schema::{Mirrors, Viewer, event_end, is_header_mismatch, list_request, list_result};
+use super::{RequestBody, Shared};
 use crate::gate::{Door, Grant};
 use crate::mcp::headers::{MCP_METHOD, MCP_NAME, MCP_PROTOCOL_VERSION, mirrored};
 use crate::mcp::revision::Era;
@@ -94,7 +94,7 @@ impl<'a> Mirrored<'a> {
         self,
         inner: &mut S,
         head: Parts,
-        body: Bytes,
+        body: RequestBody,
     ) -> Result<(response::Parts, Arrived<S::Body>), Rejection> {
         let known = self.known(inner, &head).await?;
         let (answer, coming) = self.call(inner, &head, &body, &known).await?;
@@ -119,7 +119,7 @@ impl<'a> Mirrored<'a> {
         &self,
         inner: &mut S,
         head: &Parts,
-        body: &Bytes,
+        body: &RequestBody,
         known: &Mirrors,
     ) -> Result<(response::Parts, S::Body), Rejection> {
         let mut head = head.clone();
@@ -141,7 +141,7 @@ impl<'a> Mirrored<'a> {
                 head.headers.insert(header, value);
             }
         }
-        let request = Request::from_parts(head, Full::new(body.clone()));
+        let request = Request::from_parts(head, body.clone());
         let answer = inner.ask(request).await;
         let answer = answer.map_err(|e| failure::rejection(self.behalf.door.server(), &e))?;
         Ok(answer.into_parts())
@@ -188,7 +188,7 @@ impl<'a> Mirrored<'a> {
         let (mut mirrors, mut cursor) = (Mirrors::default(), None);
         for _ in 0..PAGES {
             let body = list_request(&self.version, cursor.as_deref());
-            let request = Request::from_parts(head_for_list(call), Full::new(body));
+            let request = Request::from_parts(head_for_list(call), body.into());
             let answer = inner.ask(request).await.ok()?;
             if !answer.status().is_success() {
                 return None;

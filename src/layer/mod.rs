@@ -31,6 +31,7 @@ mod merged;
 mod mirror;
 mod observe;
 mod opening;
+mod request_body;
 mod route;
 mod rules;
 mod schema;
@@ -56,6 +57,7 @@ pub use failure::{BoxError, Failure};
 pub(crate) use in_place::in_place;
 pub use lease::Lease;
 pub use observe::{Forwarded, Observed, Observer, Recorded, Seen};
+pub use request_body::RequestBody;
 pub use route::{Endpoint, Route, Routes};
 pub use service::Cloakroom;
 #[cfg(any(test, fuzzing))]

@@ -22,7 +22,7 @@ use super::failure::BoxError;
 use super::inside::Inside;
 use super::observe::{self, Seen};
 use super::way::Way;
-use super::{OnBehalf, Shared, Unmetered};
+use super::{OnBehalf, RequestBody, Shared, Unmetered};
 use crate::gate::{Door, Gate, Permits};
 use crate::mcp::revision::Era;
 use crate::names::ServerName;
@@ -70,7 +70,7 @@ impl<S> Cloakroom<S> {
 
 impl<S, B, R> Service<Request<B>> for Cloakroom<S>
 where
-    S: Service<Request<Full<Bytes>>, Response = Response<R>> + Clone + Send + 'static,
+    S: Service<Request<RequestBody>, Response = Response<R>> + Clone + Send + 'static,
     S::Future: Send,
     S::Error: Into<BoxError>,
     B: Body + Send + 'static,

@@ -144,6 +144,10 @@ pub struct Edits<'a> {
 /// What stands in one place: several pieces, so that none has to be copied into another.
 type Pieces<'a> = Vec<Cow<'a, [u8]>>;
 
+fn length(pieces: &Pieces<'_>) -> usize {
+    pieces.iter().map(|piece| piece.len()).sum()
+}
+
 impl<'a> Edits<'a> {
     /// Whether there is nothing to change.
     #[must_use]
@@ -184,22 +188,41 @@ impl<'a> Edits<'a> {
     /// The text with everything changed, allocated once at its exact size.
     #[must_use]
     pub fn apply(mut self, text: &[u8]) -> Bytes {
-        self.list.sort_by_key(|(range, _)| (range.start, range.end));
-        let pieces =
-            |pieces: &[Cow<'_, [u8]>]| pieces.iter().map(|piece| piece.len()).sum::<usize>();
-        let added: usize = self.list.iter().map(|(_, new)| pieces(new)).sum();
+        self.sort();
+        let added: usize = self.list.iter().map(|(_, new)| length(new)).sum();
         let removed: usize = self.list.iter().map(|(range, _)| range.len()).sum();
         let mut out = Vec::with_capacity(text.len() + added - removed);
         let mut at = 0;
         for (range, new) in &self.list {
             out.extend_from_slice(&text[at..range.start]);
-            for piece in new {
-                out.extend_from_slice(piece);
-            }
+            new.iter().for_each(|piece| out.extend_from_slice(piece));
             at = range.end;
         }
         out.extend_from_slice(&text[at..]);
         out.into()
+    }
+
+    /// The same in pieces, of which those that stay as they are share the text: what is changed is copied
+    /// alone.
+    #[must_use]
+    pub fn pieces(mut self, text: &Bytes) -> Vec<Bytes> {
+        self.sort();
+        let mut pieces = Vec::with_capacity(2 * self.list.len() + 1);
+        let mut at = 0;
+        for (range, new) in &self.list {
+            pieces.push(text.slice(at..range.start));
+            let mut changed = Vec::with_capacity(length(new));
+            new.iter()
+                .for_each(|piece| changed.extend_from_slice(piece));
+            pieces.push(changed.into());
+            at = range.end;
+        }
+        pieces.push(text.slice(at..));
+        pieces
+    }
+
+    fn sort(&mut self) {
+        self.list.sort_by_key(|(range, _)| (range.start, range.end));
     }
 }
 
@@ -384,9 +407,14 @@ mod tests {
                 .into_iter()
                 .map(|m| m.whole)
                 .collect();
-            let mut edits = Edits::default();
-            edits.remove(&whole, &gone);
-            let result = edits.apply(text.as_bytes());
+            let edits = || {
+                let mut edits = Edits::default();
+                edits.remove(&whole, &gone);
+                edits.replace(0..0, [Cow::Borrowed(&b" "[..]), Cow::Owned(vec![b'\n'])]);
+                edits
+            };
+            let result = edits().apply(text.as_bytes());
+            assert_eq!(edits().pieces(&Bytes::from(text)).concat(), result);
             let parse = serde_json::from_slice::<serde_json::Value>;
             assert_eq!(
                 parse(&result).unwrap(),

@@ -7,12 +7,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use bytes::Bytes;
 use http::header::HOST;
 use http::request::Parts;
 use http::uri::{InvalidUri, PathAndQuery};
 use http::{Request, Response, Uri};
-use http_body_util::{BodyExt as _, Full};
 use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
 use tower_service::Service;
@@ -22,7 +20,9 @@ use super::body::BackendBody;
 use super::http1::{Broken, Connection, Lease, Received};
 use super::pool::{Owner, Pool};
 use super::replicas::{Attempt, Replica, Set};
-use crate::layer::{Affinity, BackendPath, BoxError, Caller, Failure, ServedBy, in_place};
+use crate::layer::{
+    Affinity, BackendPath, BoxError, Caller, Failure, RequestBody, ServedBy, in_place,
+};
 use crate::names::ServerName;
 use crate::stdio;
 use crate::telemetry::Gauge;
@@ -63,7 +63,7 @@ impl Forward {
 impl Shared {
     async fn send(
         self: Arc<Self>,
-        mut request: Request<Full<Bytes>>,
+        mut request: Request<RequestBody>,
     ) -> Result<Response<BackendBody>, BoxError> {
         let lost = |what: &str| Failure::Broken(what.to_owned());
         if let Some(commands) = &self.commands
@@ -76,8 +76,6 @@ impl Shared {
         let caller = request.extensions_mut().remove::<Caller>();
         let caller = caller.ok_or_else(|| lost("a request that did not pass the layer"))?;
         let (head, body) = request.into_parts();
-        // It was read whole before it came here.
-        let body = body.collect().await?.to_bytes();
         let answer = self.to_backend(&caller, Outgoing { head, body }).await?;
         Ok(answer.map(BackendBody::Received))
     }
@@ -249,7 +247,7 @@ async fn ask(
 /// A request as it goes to its backend.
 struct Outgoing {
     head: Parts,
-    body: Bytes,
+    body: RequestBody,
 }
 
 /// An answer, and where it comes from.
@@ -297,7 +295,7 @@ fn place(caller: &Caller) -> Vec<u8> {
     [user.as_bytes(), server.as_bytes(), b"/", profile.as_bytes()].concat()
 }
 
-impl Service<Request<Full<Bytes>>> for Forward {
+impl Service<Request<RequestBody>> for Forward {
     type Response = Response<BackendBody>;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
@@ -306,7 +304,7 @@ impl Service<Request<Full<Bytes>>> for Forward {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
+    fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
         in_place(|| self.0.clone().send(request))
     }
 }

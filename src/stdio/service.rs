@@ -7,7 +7,6 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full};
 use tokio::time::sleep;
 
 use super::answer::{Answer, Leaving, event_id, parse_event_id};
@@ -17,7 +16,7 @@ use super::pool::Children;
 use super::settings::Settings;
 use super::tenant::{Place, Tenant};
 use super::{Owner, modern, session, sse, told};
-use crate::layer::{BackendPath, BoxError, Caller, Endpoint, Failure, Lease};
+use crate::layer::{BackendPath, BoxError, Caller, Endpoint, Failure, Lease, RequestBody};
 use crate::mcp::edit;
 use crate::mcp::headers::{LAST_EVENT_ID, MCP_PROTOCOL_VERSION, MCP_SESSION_ID};
 use crate::mcp::revision::{Era, Revision};
@@ -45,7 +44,7 @@ impl Children {
     pub async fn serve(
         &self,
         settings: &Arc<Settings>,
-        request: Request<Full<Bytes>>,
+        request: Request<RequestBody>,
     ) -> Result<Response<Answer>, BoxError> {
         let lost = || Failure::Broken("a request that did not pass the layer".to_owned());
         let (mut parts, body) = request.into_parts();
@@ -58,12 +57,7 @@ impl Children {
             lease,
             headers: std::mem::take(&mut parts.headers),
         };
-        let body = body
-            .collect()
-            .await
-            .map(http_body_util::Collected::to_bytes);
-        let Ok(body) = body;
-        Ok(visit.answer(&parts, &body).await?)
+        Ok(visit.answer(&parts, &body.into_bytes()).await?)
     }
 }
 

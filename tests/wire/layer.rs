@@ -11,7 +11,9 @@ use axum::routing::post;
 use bytes::Bytes;
 use cloakroom::gate::{Door, Gate, NoServerKey, Rules};
 use cloakroom::inject::Slots;
-use cloakroom::layer::{Affinity, Caller, CloakroomLayer, Failure, Limits, Routes, ServedBy};
+use cloakroom::layer::{
+    Affinity, Caller, CloakroomLayer, Failure, Limits, RequestBody, Routes, ServedBy,
+};
 use cloakroom::names::{ProfileName, SecretName, ServerName, UserName};
 use cloakroom::rejection::{Kind, Rejection};
 use cloakroom::resolve::{Resolver, Settings};
@@ -111,7 +113,7 @@ async fn around_a_function() {
     let (layer, [alice, bob]) = layer().await;
     let called = Arc::new(AtomicUsize::new(0));
     let count = called.clone();
-    let service = layer.layer(service_fn(move |request: Request<Full<Bytes>>| {
+    let service = layer.layer(service_fn(move |request: Request<RequestBody>| {
         count.fetch_add(1, Ordering::SeqCst);
         async move {
             assert_eq!(request.uri(), "/anything", "without the query");
@@ -148,7 +150,7 @@ async fn a_service_says_what_went_wrong_and_an_unknown_error_is_its_fault() {
         (Some(Failure::Down("10.0.0.1:80".into())), Kind::BackendDown),
         (None, Kind::BackendBroken),
     ] {
-        let service = layer.layer(service_fn(move |_: Request<Full<Bytes>>| {
+        let service = layer.layer(service_fn(move |_: Request<RequestBody>| {
             let failure = failure.clone();
             async move {
                 Err::<Response<Full<Bytes>>, _>(match failure {
@@ -182,7 +184,7 @@ const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","param
 #[tokio::test]
 async fn around_a_service_that_chooses_among_replicas() {
     let (layer, [alice, _]) = layer().await;
-    let service = layer.layer(service_fn(|request: Request<Full<Bytes>>| async move {
+    let service = layer.layer(service_fn(|request: Request<RequestBody>| async move {
         match request.extensions().get::<Affinity>() {
             None => {
                 let began = Response::builder().header("mcp-session-id", "own");
@@ -211,7 +213,7 @@ async fn around_a_service_that_chooses_among_replicas() {
     let session = began.headers().get("mcp-session-id").unwrap();
     assert_eq!(ask(Some(session), CALL).await.status(), StatusCode::OK);
 
-    let gone = layer.layer(service_fn(|_: Request<Full<Bytes>>| async {
+    let gone = layer.layer(service_fn(|_: Request<RequestBody>| async {
         Err::<Response<Full<Bytes>>, _>(Failure::Gone)
     }));
     let refused = gone.oneshot(call(&alice)).await.unwrap();

@@ -7,7 +7,7 @@ use std::sync::{Arc, Barrier, Mutex};
 use bytes::Bytes;
 use cloakroom::gate::{Door, Gate, Rules};
 use cloakroom::inject::{ArgumentSlot, Arguments, Slots, Template};
-use cloakroom::layer::{Caller, CloakroomLayer, Limits, Routes};
+use cloakroom::layer::{Caller, CloakroomLayer, Limits, RequestBody, Routes};
 use cloakroom::names::{ProfileName, SecretName, ServerName, UserName};
 use cloakroom::resolve::{Resolver, Settings};
 use cloakroom::store::{self, Store, StoreUrl};
@@ -141,7 +141,7 @@ async fn a_schema_read_by_one_is_not_used_for_another() {
         installation.set_at_once(other).await;
         let mirrored: Arc<Mutex<Vec<(String, String)>>> = Arc::default();
         let seen = mirrored.clone();
-        let service = service_fn(move |request: Request<Full<Bytes>>| {
+        let service = service_fn(move |request: Request<RequestBody>| {
             let seen = seen.clone();
             async move {
                 let own = view(request.extensions().get::<Caller>().unwrap());

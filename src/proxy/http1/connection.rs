@@ -9,7 +9,6 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
 use http::{Request, Response, request, response};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -22,6 +21,7 @@ use super::head::{self, COPIED};
 use super::received::{Lease, Received};
 use super::replay::Asked;
 use super::wire::Wire;
+use crate::layer::RequestBody;
 
 /// Bytes the head of an answer may have, and of what is read ahead of the client by the HTTP library.
 const HEAD_MAX: usize = 64 * 1024;
@@ -58,8 +58,9 @@ pub(in crate::proxy) enum Stream {
 pub(in crate::proxy) struct Connection {
     pub(super) wire: Wire<Stream>,
     pub(super) peer: Arc<Peer>,
-    /// What of a large body was not written yet.
-    body: Bytes,
+    /// What of a large body was not written yet: what was begun, and the rest.
+    piece: Bytes,
+    body: RequestBody,
     /// Whether all of the request has left.
     is_sent: bool,
     /// Bytes in which there was no whole head of an answer.
@@ -90,7 +91,8 @@ impl Connection {
         Box::new(Self {
             wire: Wire::new(stream),
             peer,
-            body: Bytes::new(),
+            piece: Bytes::new(),
+            body: RequestBody::default(),
             is_sent: true,
             looked_at: 0,
         })
@@ -116,7 +118,7 @@ impl Connection {
     pub(in crate::proxy) async fn ask(
         mut self: Box<Self>,
         head: &request::Parts,
-        body: &Bytes,
+        body: &RequestBody,
         lease: Option<Lease>,
     ) -> Result<Response<Received>, Broken> {
         let mut is_begun = false;
@@ -143,19 +145,19 @@ impl Connection {
         &mut self,
         cx: &mut Context<'_>,
         head: &request::Parts,
-        body: &Bytes,
+        body: &RequestBody,
     ) -> Result<(), Broken> {
-        let small = body.len() <= COPIED;
         (self.is_sent, self.looked_at) = (false, 0);
+        self.body = body.clone();
+        self.piece = self.body.next_piece();
         let written = self.wire.write(cx, |out| {
-            head::request(head, body, out);
-            if small {
-                out.extend_from_slice(body);
+            head::request(head, body.len(), out);
+            // Up to the first that is large.
+            while !self.piece.is_empty() && self.piece.len() <= COPIED {
+                out.extend_from_slice(&self.piece);
+                self.piece = self.body.next_piece();
             }
         });
-        if !small {
-            self.body = body.clone();
-        }
         // Nothing was: what is written in part is no error yet.
         written.map_err(|why| Broken {
             is_unsent: true,
@@ -167,15 +169,18 @@ impl Connection {
     pub(super) fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             ready!(self.wire.poll_written(cx))?;
-            if self.body.is_empty() {
+            if self.piece.is_empty() {
+                self.piece = self.body.next_piece();
+            }
+            if self.piece.is_empty() {
                 self.is_sent = true;
                 return Poll::Ready(Ok(()));
             }
-            let written = ready!(Pin::new(&mut self.wire.stream).poll_write(cx, &self.body))?;
+            let written = ready!(Pin::new(&mut self.wire.stream).poll_write(cx, &self.piece))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.body.advance(written);
+            self.piece.advance(written);
         }
     }
 
@@ -227,12 +232,15 @@ impl Connection {
     async fn ask_library(
         self: Box<Self>,
         head: &request::Parts,
-        body: &Bytes,
+        body: &RequestBody,
     ) -> Result<Response<Received>, Broken> {
         let Self {
-            wire, body: rest, ..
+            wire,
+            piece,
+            body: rest,
+            ..
         } = *self;
-        let stream = TokioIo::new(Asked::new(wire, rest));
+        let stream = TokioIo::new(Asked::new(wire, piece, rest));
         let (mut sender, connection) = http1::Builder::new()
             .max_buf_size(HEAD_MAX)
             .handshake(stream)
@@ -240,7 +248,7 @@ impl Connection {
             .map_err(Broken::after)?;
         // What goes wrong reaches whoever waits for the answer.
         tokio::spawn(connection);
-        let request = Request::from_parts(head.clone(), Full::new(body.clone()));
+        let request = Request::from_parts(head.clone(), body.clone());
         let answered: hyper::Result<Response<Incoming>> = sender.send_request(request).await;
         let response = answered.map_err(Broken::after)?;
         Ok(response.map(Received::library))

@@ -8,6 +8,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::wire::Wire;
+use crate::layer::RequestBody;
 
 /// A connection that begins with what was read of it.
 pub(in crate::proxy) struct Prefixed<S> {
@@ -76,17 +77,19 @@ pub(super) struct Asked<S> {
     stream: Prefixed<S>,
     /// What of the request is still to be written, in this order.
     head: BytesMut,
-    body: Bytes,
+    piece: Bytes,
+    body: RequestBody,
     is_asked: bool,
     reader: Option<Waker>,
 }
 
 impl<S> Asked<S> {
-    pub(super) fn new(wire: Wire<S>, body: Bytes) -> Self {
+    pub(super) fn new(wire: Wire<S>, piece: Bytes, body: RequestBody) -> Self {
         let (stream, head) = wire.into_unwritten();
         Self {
             stream,
             head,
+            piece,
             body,
             is_asked: false,
             reader: None,
@@ -97,12 +100,18 @@ impl<S> Asked<S> {
 impl<S: AsyncWrite + Unpin> Asked<S> {
     /// Writes on. What goes wrong shows when the answer is read, which may say why.
     fn write_on(&mut self, cx: &mut Context<'_>) {
-        while !self.head.is_empty() || !self.body.is_empty() {
+        loop {
+            if self.piece.is_empty() {
+                self.piece = self.body.next_piece();
+            }
             let is_head = !self.head.is_empty();
-            let rest = if is_head { &self.head[..] } else { &self.body };
+            let rest = if is_head { &self.head[..] } else { &self.piece };
+            if rest.is_empty() {
+                break;
+            }
             match Pin::new(&mut self.stream).poll_write(cx, rest) {
                 Poll::Ready(Ok(written @ 1..)) if is_head => self.head.advance(written),
-                Poll::Ready(Ok(written @ 1..)) => self.body.advance(written),
+                Poll::Ready(Ok(written @ 1..)) => self.piece.advance(written),
                 _ => return,
             }
         }

@@ -59,7 +59,7 @@ async fn by_us(bytes: &[u8], cut: usize) -> Answered {
     let (head, _) = request().into_parts();
     let connection = Connection::new(stream, Default::default());
     let answered = connection
-        .ask(&head, &Bytes::from_static(b"{}"), None)
+        .ask(&head, &Bytes::from_static(b"{}").into(), None)
         .await;
     whole(answered.ok()?).await
 }
