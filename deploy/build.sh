@@ -2,7 +2,7 @@
 # Builds the program as it is meant to run in production: compiled once to see which of its code requests run,
 # and once more with what was seen (profile-guided optimization).
 #
-#   bash deploy/build.sh [TARGET]      target/TARGET/release/cloakroom, after some 20 minutes on two cores
+#   bash deploy/build.sh [TARGET]      target/TARGET/release/cloakroom, after some 15 minutes on two cores
 #
 # What a request runs is spread over 300 KB of code otherwise, most of it between branches it never takes, and
 # waiting for code is most of the time it takes: see benches/peers/results. Wants what `cargo build` does, curl,

@@ -119,7 +119,7 @@ as_root() {
 
 install_packages() {
     local wanted=()
-    have cc || wanted+=(build-essential)
+    have cc && have make || wanted+=(build-essential)
     have redis-server || wanted+=(redis-server)
     # For tests/deploy: systemd-analyze is the only thing of it that is run.
     have systemd-analyze || wanted+=(systemd)
