@@ -43,9 +43,7 @@ async fn ask(
     let (head, ()) = Request::post("/mcp").body(()).unwrap().into_parts();
     let back = back.clone();
     let lease = Box::new(move |connection| back.0.lock().unwrap().push_back(connection));
-    connection
-        .ask(&head, &body.clone().into(), Some(lease))
-        .await
+    connection.ask(&head, body, Some(lease)).await
 }
 
 fn small() -> RequestBody {
