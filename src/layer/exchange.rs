@@ -48,6 +48,10 @@ const HELD: usize = 64 * 1024;
 /// Bytes of a body up to which it is copied where something is set in it: less than pieces cost.
 const IN_ONE: usize = 16 * 1024;
 
+/// Places in which something may be set for a body to be sent in pieces, each of which is written alone: more have
+/// batches, and whoever writes an argument in many ways.
+const PLACES: usize = 8;
+
 /// Where a child's stream would be, if it had a place.
 const CHILD: &str = "http://child.invalid/sse";
 
@@ -265,7 +269,7 @@ impl Exchange<'_> {
         self.shared.count_replaced(&self.door, parts, replaced);
         let body = if edits.is_empty() {
             body.clone().into()
-        } else if body.len() <= IN_ONE {
+        } else if body.len() <= IN_ONE || edits.count() > PLACES {
             edits.apply(body).into()
         } else {
             RequestBody::new(edits.pieces(body))

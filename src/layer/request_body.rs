@@ -29,13 +29,18 @@ impl RequestBody {
     /// How many bytes are left of it.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.first.len() + self.rest.iter().map(Bytes::len).sum::<usize>()
+        self.pieces().map(Bytes::len).sum()
     }
 
     /// Whether nothing is left of it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.first.is_empty()
+    }
+
+    /// What is left of it, in order.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = &Bytes> {
+        std::iter::once(&self.first).chain(self.rest.iter().rev())
     }
 
     /// The next piece; empty at the end.

@@ -112,18 +112,25 @@ pub fn spliced(body: &[u8], planned: &[&Planned<'_>]) -> Option<(bytes::Bytes, u
     use crate::mcp::scan::{Body, scan_text};
 
     let (text, scanned) = scan_text(body).ok()?;
-    let (mut edits, mut replaced) = (Edits::default(), 0);
     let messages = match &scanned {
         Body::One(message) => std::slice::from_ref(message),
         Body::Batch(messages) => messages,
     };
-    for message in messages {
-        if let Some(tool) = tool(message).ok()? {
-            let planned: Vec<_> = planned.iter().copied().filter(|p| p.serves(tool)).collect();
-            replaced += set_arguments(text, message, &planned, &mut edits).ok()?;
+    let set = || {
+        let (mut edits, mut replaced) = (Edits::default(), 0);
+        for message in messages {
+            if let Some(tool) = tool(message).ok()? {
+                let planned: Vec<_> = planned.iter().copied().filter(|p| p.serves(tool)).collect();
+                replaced += set_arguments(text, message, &planned, &mut edits).ok()?;
+            }
         }
-    }
-    Some((edits.apply(body), replaced))
+        Some((edits, replaced))
+    };
+    let (edits, replaced) = set()?;
+    let whole = edits.apply(body);
+    let pieces = set()?.0.pieces(&bytes::Bytes::copy_from_slice(body));
+    assert_eq!(pieces.concat(), whole, "in pieces it is something else");
+    Some((whole, replaced))
 }
 
 fn not_a_call(text: &str) -> Rejection {

@@ -149,6 +149,12 @@ fn length(pieces: &Pieces<'_>) -> usize {
 }
 
 impl<'a> Edits<'a> {
+    /// In how many places something changes.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.list.len()
+    }
+
     /// Whether there is nothing to change.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -73,6 +73,19 @@ fn an_argument_is_spliced_in_and_all_else_stays_byte_for_byte() {
             Some(&*got.len().to_string())
         );
     }
+    // Large ones go in pieces, unless something is set in many places.
+    let long = "x".repeat(100_000);
+    let sent = format!(r#","arguments":{{"a":"{long}","api_token":"evil","b":1}}"#);
+    let expected = format!(r#","arguments":{{{TOKEN},"a":"{long}","b":1}}"#);
+    let many =
+        |one: &str, arguments: &str| format!("[{}]", vec![call(one, arguments); 20].join(" ,"));
+    for (sent, expected) in [
+        (call("t", &sent), call("t", &expected)),
+        (many("t", &sent), many("t", &expected)),
+    ] {
+        assert_eq!(house.ask(&house.post(sent)).status(), 200);
+        assert!(backend.last().body == expected.as_bytes());
+    }
     house.ask(&house.post(call("t", "")));
     let got: Value = serde_json::from_slice(&backend.last().body).unwrap();
     assert_eq!(

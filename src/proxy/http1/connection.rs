@@ -148,12 +148,19 @@ impl Connection {
         body: &RequestBody,
     ) -> Result<(), Broken> {
         (self.is_sent, self.looked_at) = (false, 0);
-        self.body = body.clone();
-        self.piece = self.body.next_piece();
+        let small = body.len() <= COPIED;
+        if !small {
+            self.body = body.clone();
+            self.piece = self.body.next_piece();
+        }
         let written = self.wire.write(cx, |out| {
             head::request(head, body.len(), out);
-            // Up to the first that is large.
-            while !self.piece.is_empty() && self.piece.len() <= COPIED {
+            if small {
+                body.pieces().for_each(|piece| out.extend_from_slice(piece));
+            }
+            // Of a large one what comes before its first large piece.
+            let most = out.len() + COPIED;
+            while !self.piece.is_empty() && out.len() + self.piece.len() <= most {
                 out.extend_from_slice(&self.piece);
                 self.piece = self.body.next_piece();
             }
