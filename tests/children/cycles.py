@@ -147,7 +147,7 @@ def run(cycles: int = 1500, seconds: float = 180, **_) -> tuple[list[str], str]:
         third = max(1, len(done) // 3)
         begin, end = sorted(done[third : 2 * third])[third // 2], sorted(done[-third:])[third // 2]
         slope = (end - begin) / third
-        if slope > CYCLE and len(done) >= 90:
+        if slope > CYCLE and len(done) >= 1200:
             wrong.append(f"every cycle leaves {slope:.1f} KiB in the proxy")
         files = house.files()
         if set(codes) - {5024, 5033} or not codes[5024]:
