@@ -73,7 +73,8 @@ impl Vault {
         self.check_before_rotation().await?;
         // Asked before the keys are: once it is begun, all of its keys are known.
         if !self.is_begun().await? {
-            return Ok(());
+            // Another process is at it. What this one writes next must not come before its last key.
+            return self.note_keys().await;
         }
         let values = self.ring.check_values();
         let mut active = self.ring.active();
