@@ -94,23 +94,8 @@ static OURS: [http::HeaderName; 4] = [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCOD
 
 fn length(bytes: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(b"content-length: ");
-    decimal(bytes, out);
+    out.extend_from_slice(itoa::Buffer::new().format(bytes).as_bytes());
     out.extend_from_slice(b"\r\n");
-}
-
-/// Writes a number; in a tenth of the steps `write!` takes.
-fn decimal(mut number: usize, out: &mut Vec<u8>) {
-    let mut digits = [b'0'; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] += (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
 }
 
 /// Writes a chunk of these pieces, and the end behind it if it is the last.
