@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf as _, Bytes};
+use bytes::Buf as _;
 use http::{Request, Response, request, response};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -58,8 +58,7 @@ pub(in crate::proxy) enum Stream {
 pub(in crate::proxy) struct Connection {
     pub(super) wire: Wire<Stream>,
     pub(super) peer: Arc<Peer>,
-    /// What of a large body was not written yet: what was begun, and the rest.
-    piece: Bytes,
+    /// What of a large body was not written yet.
     body: RequestBody,
     /// Whether all of the request has left.
     is_sent: bool,
@@ -91,7 +90,6 @@ impl Connection {
         Box::new(Self {
             wire: Wire::new(stream),
             peer,
-            piece: Bytes::new(),
             body: RequestBody::default(),
             is_sent: true,
             looked_at: 0,
@@ -151,7 +149,6 @@ impl Connection {
         let small = body.len() <= COPIED;
         if !small {
             self.body = body.clone();
-            self.piece = self.body.next_piece();
         }
         let written = self.wire.write(cx, |out| {
             head::request(head, body.len(), out);
@@ -160,9 +157,10 @@ impl Connection {
             }
             // Of a large one what comes before its first large piece.
             let most = out.len() + COPIED;
-            while !self.piece.is_empty() && out.len() + self.piece.len() <= most {
-                out.extend_from_slice(&self.piece);
-                self.piece = self.body.next_piece();
+            while !self.body.is_empty() && out.len() + self.body.chunk().len() <= most {
+                let before = out.len();
+                out.extend_from_slice(self.body.chunk());
+                self.body.advance(out.len() - before);
             }
         });
         // Nothing was: what is written in part is no error yet.
@@ -176,18 +174,16 @@ impl Connection {
     pub(super) fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             ready!(self.wire.poll_written(cx))?;
-            if self.piece.is_empty() {
-                self.piece = self.body.next_piece();
-            }
-            if self.piece.is_empty() {
+            if self.body.is_empty() {
                 self.is_sent = true;
                 return Poll::Ready(Ok(()));
             }
-            let written = ready!(Pin::new(&mut self.wire.stream).poll_write(cx, &self.piece))?;
+            let written =
+                ready!(Pin::new(&mut self.wire.stream).poll_write(cx, self.body.chunk()))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.piece.advance(written);
+            self.body.advance(written);
         }
     }
 
@@ -242,12 +238,9 @@ impl Connection {
         body: &RequestBody,
     ) -> Result<Response<Received>, Broken> {
         let Self {
-            wire,
-            piece,
-            body: rest,
-            ..
+            wire, body: rest, ..
         } = *self;
-        let stream = TokioIo::new(Asked::new(wire, piece, rest));
+        let stream = TokioIo::new(Asked::new(wire, rest));
         let (mut sender, connection) = http1::Builder::new()
             .max_buf_size(HEAD_MAX)
             .handshake(stream)

@@ -4,7 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::wire::Wire;
@@ -77,19 +77,17 @@ pub(super) struct Asked<S> {
     stream: Prefixed<S>,
     /// What of the request is still to be written, in this order.
     head: BytesMut,
-    piece: Bytes,
     body: RequestBody,
     is_asked: bool,
     reader: Option<Waker>,
 }
 
 impl<S> Asked<S> {
-    pub(super) fn new(wire: Wire<S>, piece: Bytes, body: RequestBody) -> Self {
+    pub(super) fn new(wire: Wire<S>, body: RequestBody) -> Self {
         let (stream, head) = wire.into_unwritten();
         Self {
             stream,
             head,
-            piece,
             body,
             is_asked: false,
             reader: None,
@@ -100,18 +98,16 @@ impl<S> Asked<S> {
 impl<S: AsyncWrite + Unpin> Asked<S> {
     /// Writes on. What goes wrong shows when the answer is read, which may say why.
     fn write_on(&mut self, cx: &mut Context<'_>) {
-        loop {
-            if self.piece.is_empty() {
-                self.piece = self.body.next_piece();
-            }
+        while !self.head.is_empty() || !self.body.is_empty() {
             let is_head = !self.head.is_empty();
-            let rest = if is_head { &self.head[..] } else { &self.piece };
-            if rest.is_empty() {
-                break;
-            }
+            let rest = if is_head {
+                &self.head[..]
+            } else {
+                self.body.chunk()
+            };
             match Pin::new(&mut self.stream).poll_write(cx, rest) {
                 Poll::Ready(Ok(written @ 1..)) if is_head => self.head.advance(written),
-                Poll::Ready(Ok(written @ 1..)) => self.piece.advance(written),
+                Poll::Ready(Ok(written @ 1..)) => self.body.advance(written),
                 _ => return,
             }
         }
