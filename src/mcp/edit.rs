@@ -144,8 +144,11 @@ pub struct Edits<'a> {
 /// What stands in one place: several pieces, so that none has to be copied into another.
 type Pieces<'a> = Vec<Cow<'a, [u8]>>;
 
-fn length(pieces: &Pieces<'_>) -> usize {
-    pieces.iter().map(|piece| piece.len()).sum()
+/// A part of the text with everything changed.
+enum Part<'e, 'a> {
+    /// As it stands in this range of the text.
+    Kept(Range<usize>),
+    Changed(&'e Pieces<'a>),
 }
 
 impl<'a> Edits<'a> {
@@ -193,42 +196,42 @@ impl<'a> Edits<'a> {
 
     /// The text with everything changed, allocated once at its exact size.
     #[must_use]
-    pub fn apply(mut self, text: &[u8]) -> Bytes {
-        self.sort();
-        let added: usize = self.list.iter().map(|(_, new)| length(new)).sum();
+    pub fn apply(self, text: &[u8]) -> Bytes {
+        let changed = self.list.iter().flat_map(|(_, new)| new);
+        let added: usize = changed.map(|piece| piece.len()).sum();
         let removed: usize = self.list.iter().map(|(range, _)| range.len()).sum();
         let mut out = Vec::with_capacity(text.len() + added - removed);
-        let mut at = 0;
-        for (range, new) in &self.list {
-            out.extend_from_slice(&text[at..range.start]);
-            new.iter().for_each(|piece| out.extend_from_slice(piece));
-            at = range.end;
-        }
-        out.extend_from_slice(&text[at..]);
+        self.walk(text.len(), |part| match part {
+            Part::Kept(range) => out.extend_from_slice(&text[range]),
+            Part::Changed(new) => new.iter().for_each(|piece| out.extend_from_slice(piece)),
+        });
         out.into()
     }
 
     /// The same in pieces, of which those that stay as they are share the text: what is changed is copied
     /// alone.
     #[must_use]
-    pub fn pieces(mut self, text: &Bytes) -> Vec<Bytes> {
-        self.sort();
+    pub fn pieces(self, text: &Bytes) -> Vec<Bytes> {
         let mut pieces = Vec::with_capacity(2 * self.list.len() + 1);
-        let mut at = 0;
-        for (range, new) in &self.list {
-            pieces.push(text.slice(at..range.start));
-            let mut changed = Vec::with_capacity(length(new));
-            new.iter()
-                .for_each(|piece| changed.extend_from_slice(piece));
-            pieces.push(changed.into());
-            at = range.end;
-        }
-        pieces.push(text.slice(at..));
+        self.walk(text.len(), |part| {
+            pieces.push(match part {
+                Part::Kept(range) => text.slice(range),
+                Part::Changed(new) => new.concat().into(),
+            });
+        });
         pieces
     }
 
-    fn sort(&mut self) {
+    /// Shows every part of a text of so many bytes, in order.
+    fn walk(mut self, length: usize, mut show: impl FnMut(Part<'_, 'a>)) {
         self.list.sort_by_key(|(range, _)| (range.start, range.end));
+        let mut at = 0;
+        for (range, new) in &self.list {
+            show(Part::Kept(at..range.start));
+            show(Part::Changed(new));
+            at = range.end;
+        }
+        show(Part::Kept(at..length));
     }
 }
 
