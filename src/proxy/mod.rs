@@ -26,6 +26,7 @@ mod health;
 mod http1;
 mod http2;
 mod keeping;
+mod last_head;
 mod listener;
 mod patient;
 mod places;

@@ -11,7 +11,7 @@ use super::request as client;
 /// whole, or one for the HTTP library.
 #[must_use]
 pub fn read_request(bytes: &[u8]) -> Option<(Request<()>, u64, usize)> {
-    match client::next(&mut BytesMut::from(bytes)) {
+    match client::next(&mut BytesMut::from(bytes), &mut client::Last::default()) {
         client::Next::Request(request, framed, rest) => {
             Some((*request, framed.length, bytes.len() - rest.len()))
         }

@@ -3,8 +3,11 @@
 use std::mem::MaybeUninit;
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, request};
 use httparse::{ParserConfig, Status};
+
+use crate::proxy::last_head::LastHead;
 
 /// Headers a message may have.
 pub(super) const FIELDS: usize = 100;
@@ -28,12 +31,54 @@ pub(super) struct Framed {
     pub(super) is_last: bool,
 }
 
+/// The last head, and what it says once it was seen twice.
+#[derive(Default)]
+pub(super) struct Last {
+    head: LastHead,
+    said: Option<Box<(request::Parts, Framed)>>,
+}
+
+impl Last {
+    fn note(&mut self, head: &[u8]) {
+        self.head.note(head);
+        self.said = None;
+    }
+
+    /// What `read` says if it begins with that head again, and how long that is.
+    fn again(&mut self, read: &Bytes) -> Option<(Request<()>, Framed, usize)> {
+        let digits = self.head.again(read)?;
+        let head = self.head.expose_bytes();
+        let (parts, framed) = &**match &mut self.said {
+            Some(said) => said,
+            said => {
+                // Of a copy: nothing else of what was read is to be kept for it.
+                let Parsed::Request(request, framed, _) = parse(&Bytes::copy_from_slice(head))
+                else {
+                    return None;
+                };
+                said.insert(Box::new((request.into_parts().0, framed)))
+            }
+        };
+        let mut parts = parts.clone();
+        let value = HeaderValue::from_maybe_shared(read.slice_ref(digits)).ok()?;
+        parts.headers.insert(CONTENT_LENGTH, value);
+        let length = number(digits)?;
+        let framed = Framed { length, ..*framed };
+        Some((Request::from_parts(parts, ()), framed, head.len()))
+    }
+}
+
 /// Takes a request's head off what was read; leaves what is none as it is.
-pub(super) fn next(unread: &mut BytesMut) -> Next {
+pub(super) fn next(unread: &mut BytesMut, last: &mut Last) -> Next {
     // All of it: a connection that waits is to hold no buffer.
     let mut read = std::mem::take(unread).freeze();
+    if let Some((request, framed, length)) = last.again(&read) {
+        read.advance(length);
+        return Next::Request(Box::new(request), framed, read);
+    }
     let other = match parse(&read) {
         Parsed::Request(request, framed, length) => {
+            last.note(&read[..length]);
             read.advance(length);
             return Next::Request(request, framed, read);
         }
@@ -144,13 +189,10 @@ impl<'a> Noted<'a> {
 
     /// The Content-Length, if there is one; `None` when there is no telling.
     pub(super) fn length(&self) -> Option<Option<u64>> {
-        let Some(digits) = self.length else {
-            return Some(None);
-        };
-        // What `parse` would let pass besides digits is a sign.
-        let plain = digits.len() < 19 && digits.iter().all(u8::is_ascii_digit);
-        let digits = std::str::from_utf8(digits).ok().filter(|_| plain)?;
-        digits.parse().ok().map(Some)
+        match self.length {
+            None => Some(None),
+            Some(digits) => number(digits).map(Some),
+        }
     }
 
     /// Whether the connection ends after this message; `None` for what only an expert of HTTP can say.
@@ -162,6 +204,13 @@ impl<'a> Noted<'a> {
             Some(_) => None,
         }
     }
+}
+
+fn number(digits: &[u8]) -> Option<u64> {
+    // What `parse` would let pass besides digits is a sign.
+    let plain = digits.len() < 19 && digits.iter().all(u8::is_ascii_digit);
+    let digits = std::str::from_utf8(digits).ok().filter(|_| plain)?;
+    digits.parse().ok()
 }
 
 fn framed(noted: &Noted<'_>) -> Option<Framed> {

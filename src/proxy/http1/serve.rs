@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::body::{Coming, Sent, Shared};
 use super::head::{self, COPIED, Framing};
 use super::replay::Prefixed;
-use super::request::{self, Framed, Next};
+use super::request::{self, Framed, Last, Next};
 use super::wire::Wire;
 use crate::layer::BoxError;
 
@@ -56,11 +56,11 @@ where
     A: Answer,
 {
     let wire = Shared::new(Wire::new(stream));
-    let mut requests = 0_u64;
+    let (mut requests, mut last) = (0_u64, Last::default());
     loop {
         // Who has not sent a first request yet is given the time to.
         let may_leave = || requests > 0 && leaving.load(Ordering::Relaxed);
-        let next = poll_fn(|cx| poll_next(&mut wire.lock(), cx, &may_leave));
+        let next = poll_fn(|cx| poll_next(&mut wire.lock(), cx, &mut last, &may_leave));
         let (head, framed, read) = match next.await? {
             Some(Next::Request(head, framed, read)) => (head, framed, read),
             Some(Next::Part | Next::Unusual) => {
@@ -92,11 +92,12 @@ where
 fn poll_next<S: AsyncRead + Unpin>(
     wire: &mut Wire<S>,
     cx: &mut Context<'_>,
+    last: &mut Last,
     may_leave: &impl Fn() -> bool,
 ) -> Poll<io::Result<Option<Next>>> {
     loop {
         if !wire.unread.is_empty() {
-            match request::next(&mut wire.unread) {
+            match request::next(&mut wire.unread, last) {
                 Next::Part => {}
                 next => return Poll::Ready(Ok(Some(next))),
             }

@@ -3,6 +3,7 @@
 use super::fault::Fault;
 use super::field::{characters, field};
 use super::target::{host, request_line};
+use crate::proxy::last_head::LastHead;
 
 /// Most headers of a request.
 pub(super) const FIELDS: usize = 100;
@@ -40,6 +41,24 @@ struct Fields {
 }
 
 impl Head {
+    /// As [`Head::read`], but of a head that is `last` again, which was let pass, the length alone is judged.
+    pub(super) fn read_or_again(
+        &mut self,
+        bytes: &[u8],
+        max: usize,
+        last: &mut LastHead,
+    ) -> Result<Option<(usize, Framing)>, Fault> {
+        let is_new = self.searched == 0;
+        if let Some(length) = last.again(bytes).filter(|_| is_new).and_then(length) {
+            return Ok(Some((last.expose_bytes().len(), Framing::Length(length))));
+        }
+        let read = self.read(bytes, max)?;
+        if let Some((length, _)) = read {
+            last.note(&bytes[..length]);
+        }
+        Ok(read)
+    }
+
     /// Judges on; `bytes` begin where the head does. The length of the head and what follows it, or
     /// `None` until it is there whole.
     pub(super) fn read(

@@ -3,6 +3,7 @@
 use super::chunked::Chunked;
 use super::fault::Fault;
 use super::head::{Framing, Head};
+use crate::proxy::last_head::LastHead;
 
 /// What all requests of a connection are judged by. Knows nothing of sockets and of time.
 #[derive(Debug, Clone)]
@@ -10,6 +11,8 @@ pub struct Judge {
     head_max: usize,
     requests: u64,
     state: State,
+    /// What passed last, which is not judged again.
+    last: LastHead,
 }
 
 #[derive(Debug, Clone)]
@@ -37,6 +40,7 @@ impl Judge {
             head_max,
             requests: 0,
             state: State::Head(Head::default()),
+            last: LastHead::default(),
         }
     }
 
@@ -60,19 +64,21 @@ impl Judge {
         while pass < bytes.len() {
             let rest = &bytes[pass..];
             let here = match &mut self.state {
-                State::Head(head) => match head.read(rest, self.head_max) {
-                    Ok(None) => break,
-                    Ok(Some((length, framing))) => {
-                        self.requests += 1;
-                        self.state = match framing {
-                            Framing::Length(0) => State::Head(Head::default()),
-                            Framing::Length(length) => State::Length(length),
-                            Framing::Chunked => State::Chunked(Chunked::START),
-                        };
-                        Ok(length)
+                State::Head(head) => {
+                    match head.read_or_again(rest, self.head_max, &mut self.last) {
+                        Ok(None) => break,
+                        Ok(Some((length, framing))) => {
+                            self.requests += 1;
+                            self.state = match framing {
+                                Framing::Length(0) => State::Head(Head::default()),
+                                Framing::Length(length) => State::Length(length),
+                                Framing::Chunked => State::Chunked(Chunked::START),
+                            };
+                            Ok(length)
+                        }
+                        Err(fault) => Err((0, fault)),
                     }
-                    Err(fault) => Err((0, fault)),
-                },
+                }
                 State::Length(left) => {
                     let here = rest.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
                     *left -= here as u64;

@@ -133,7 +133,7 @@ fn the_library_reads_every_accepted_vector_as_it_was_judged() {
     assert!(requests > 60, "{requests}");
 }
 
-/// Vectors, one behind another, with a few bytes changed.
+/// Vectors, one behind another, some of them again and again, with a few bytes changed.
 pub(in crate::proxy) fn mutated() -> impl Strategy<Value = Vec<u8>> {
     const BYTES: &[u8] = b"\r\n\r\n \t:;,_0019afX/*\"\0\x0b\x7f\x80\xff";
     let vectors: Vec<_> = all()
@@ -141,23 +141,32 @@ pub(in crate::proxy) fn mutated() -> impl Strategy<Value = Vec<u8>> {
         .map(|v| v.bytes)
         .filter(|b| b.len() < 2000)
         .collect();
-    let some = prop::collection::vec(prop::sample::select(vectors), 1..3);
+    let some = prop::collection::vec((prop::sample::select(vectors), 1..4_usize), 1..3);
     let changes = prop::collection::vec(
         (
-            0..4_u8,
+            0..5_u8,
             any::<prop::sample::Index>(),
             prop::sample::select(BYTES),
         ),
         0..4,
     );
     (some, changes).prop_map(|(some, changes)| {
-        let mut bytes = some.concat();
+        let mut bytes: Vec<_> = some
+            .iter()
+            .flat_map(|(one, times)| one.repeat(*times))
+            .collect();
         for (how, at, byte) in changes {
             let at = at.index(bytes.len() + 1);
             match (how, at < bytes.len()) {
                 (0, true) => bytes[at] = byte,
                 (1, true) => drop(bytes.remove(at)),
                 (2, true) => bytes.swap(0, at),
+                // Numbers are few.
+                (3, true) => {
+                    if let Some(digit) = bytes[at..].iter_mut().find(|b| b.is_ascii_digit()) {
+                        *digit = byte;
+                    }
+                }
                 _ => bytes.insert(at, byte),
             }
         }

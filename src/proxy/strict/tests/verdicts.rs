@@ -86,4 +86,36 @@ proptest! {
         cuts.sort_unstable();
         prop_assert_eq!(judged(&bytes, cuts), judged(&bytes, []));
     }
+
+    // Fails when a head that is like the one before it is taken for that one too easily.
+    #[test]
+    fn what_came_before_changes_no_verdict(
+        one in prop::sample::select(whole()),
+        changes in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>(), prop::sample::select(&b"0019+ a\r\n"[..])), 3),
+    ) {
+        let mut judge = Judge::new(HEAD_MAX);
+        prop_assert_eq!(judge.judge(&one).pass, one.len());
+        for (is_number, at, byte) in changes {
+            let mut next = one.clone();
+            let places: Vec<_> = (0..next.len()).filter(|&at| !is_number || next[at].is_ascii_digit()).collect();
+            next[places[at.index(places.len())]] = byte;
+            let (mut after, alone) = (judge.clone(), judged(&next, []));
+            let verdict = after.judge(&next);
+            prop_assert_eq!(&next[..verdict.pass], &alone.passed[..]);
+            let requests = after.requests() - judge.requests();
+            prop_assert_eq!((requests, verdict.fault), (alone.requests, alone.fault));
+            let unfinished = verdict.fault.is_none() && (after.in_body() || verdict.pass < next.len());
+            prop_assert_eq!(unfinished, alone.unfinished);
+        }
+    }
+}
+
+/// Vectors with which nothing is wrong, and nothing is left to come.
+fn whole() -> Vec<Vec<u8>> {
+    let all = all().into_iter().map(|vector| vector.bytes);
+    let whole = all.filter(|bytes| {
+        let outcome = judged(bytes, []);
+        !bytes.is_empty() && outcome.fault.is_none() && !outcome.unfinished
+    });
+    whole.collect()
 }

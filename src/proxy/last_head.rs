@@ -1,0 +1,128 @@
+//! The last head of a connection, which the next is likely to repeat.
+//!
+//! A client sends the same head with every request, and only the digits of its Content-Length differ. What was
+//! made of one head, by a pure function of its bytes, need not be made again of the next.
+
+use std::ops::Range;
+
+use zeroize::Zeroizing;
+
+/// Bytes a head may have to be remembered: a connection that is idle keeps it.
+const MOST: usize = 2048;
+const NAME: &[u8] = b"content-length:";
+
+/// A head, and where in it the digits of its Content-Length are. Neither printed nor left behind in memory: a
+/// client's key is in it.
+#[derive(Clone, Default)]
+pub(super) struct LastHead {
+    bytes: Zeroizing<Vec<u8>>,
+    digits: Range<usize>,
+}
+
+impl std::fmt::Debug for LastHead {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LastHead")
+    }
+}
+
+impl LastHead {
+    /// Remembers a head that was accepted, with the empty line at its end: it has one Content-Length at most.
+    /// One without, or a large one, is forgotten.
+    pub(super) fn note(&mut self, head: &[u8]) {
+        self.bytes.clear();
+        if let Some(digits) = digits(head).filter(|_| head.len() <= MOST) {
+            self.bytes.extend_from_slice(head);
+            self.digits = digits;
+        }
+    }
+
+    /// The digits of the Content-Length in `read`, if this head stands at its beginning but for them, of which
+    /// there are as many.
+    pub(super) fn again<'b>(&self, read: &'b [u8]) -> Option<&'b [u8]> {
+        let head = read.get(..self.bytes.len())?;
+        let Range { start, end } = self.digits;
+        let digits = self.bytes.get(start..end).and(head.get(start..end))?;
+        let is_same = !digits.is_empty()
+            && digits.iter().all(u8::is_ascii_digit)
+            && head[end..] == self.bytes[end..]
+            && head[..start] == self.bytes[..start];
+        is_same.then_some(digits)
+    }
+
+    /// The head as it was.
+    pub(super) fn expose_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Where the digits of the Content-Length are; `None` where there is none.
+fn digits(head: &[u8]) -> Option<Range<usize>> {
+    let mut at = 0;
+    for line in head.split_inclusive(|&b| b == b'\n') {
+        let (name, value) = line.split_at(line.len().min(NAME.len()));
+        if name.eq_ignore_ascii_case(NAME) {
+            let spaces = value.iter().take_while(|&&b| b == b' ').count();
+            let digits = value[spaces..].iter().take_while(|b| b.is_ascii_digit());
+            let start = at + name.len() + spaces;
+            return Some(start..start + digits.count());
+        }
+        at += line.len();
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 12\r\nX: 34\r\n\r\n";
+
+    fn again(read: &str) -> Option<&str> {
+        let mut last = LastHead::default();
+        last.note(HEAD.as_bytes());
+        last.again(read.as_bytes())
+            .map(|digits| std::str::from_utf8(digits).unwrap())
+    }
+
+    // Fails when one of the conditions of `again` is taken out.
+    #[test]
+    fn only_the_digits_may_differ() {
+        assert_eq!(again(HEAD), Some("12"));
+        assert_eq!(again(&format!("{HEAD}more")), Some("12"));
+        assert_eq!(again(&HEAD.replace("12", "99")), Some("99"));
+        for (from, to) in [
+            ("12", "1"),
+            ("12", "123"),
+            ("12", "+2"),
+            ("12", "1 "),
+            ("34", "35"),
+            ("POST", "POSS"),
+            ("Host", "host"),
+            ("\r\n\r\n", "\r\n"),
+        ] {
+            assert_eq!(again(&HEAD.replace(from, to)), None, "{to}");
+        }
+        assert_eq!(again(""), None);
+    }
+
+    #[test]
+    fn what_has_no_length_or_is_large_is_not_remembered() {
+        let mut last = LastHead::default();
+        assert_eq!(last.again(b""), None);
+        let bare = HEAD.replace("Content-Length", "Length");
+        let large = HEAD.replace("34", &"3".repeat(MOST));
+        for head in [bare, large, String::new()] {
+            last.note(HEAD.as_bytes());
+            last.note(head.as_bytes());
+            assert_eq!(last.again(head.as_bytes()), None);
+            assert_eq!(last.again(HEAD.as_bytes()), None);
+        }
+    }
+
+    #[test]
+    fn it_is_not_printed() {
+        let mut last = LastHead::default();
+        last.note(HEAD.as_bytes());
+        assert_eq!(format!("{last:?}"), "LastHead");
+    }
+}
