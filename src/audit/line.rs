@@ -133,16 +133,12 @@ impl Clock {
     }
 }
 
-/// Writes a number with `least` digits at least, 20 at most.
-pub(super) fn decimal(mut number: u64, least: usize, out: &mut Vec<u8>) {
-    let mut digits = [b'0'; 20];
-    let mut first = digits.len();
-    while number > 0 {
-        first -= 1;
-        digits[first] += (number % 10) as u8;
-        number /= 10;
-    }
-    out.extend_from_slice(&digits[first.min(digits.len() - least)..]);
+/// Writes a number with `least` digits at least.
+pub(super) fn decimal(number: u64, least: usize, out: &mut Vec<u8>) {
+    let mut buffer = itoa::Buffer::new();
+    let digits = buffer.format(number).as_bytes();
+    out.resize(out.len() + least.saturating_sub(digits.len()), b'0');
+    out.extend_from_slice(digits);
 }
 
 /// A line that has the form of a record; whether it is one, its chain tells.

@@ -1,7 +1,10 @@
 //! Where a request carries its key: `Authorization: Bearer` (RFC 6750, 2.1) or `X-API-Key`.
 
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName};
+
+/// The header that carries a key where `Authorization` does not.
+pub const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// Why no single key could be taken from the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -27,7 +30,7 @@ pub fn credential(headers: &HeaderMap) -> Result<&[u8], CredentialError> {
         let key = bearer(value.as_bytes()).ok_or(CredentialError::Malformed)?;
         one(&mut found, key)?;
     }
-    for value in headers.get_all("x-api-key") {
+    for value in headers.get_all(X_API_KEY) {
         one(&mut found, value.as_bytes().trim_ascii())?;
     }
     found.ok_or(CredentialError::Missing)

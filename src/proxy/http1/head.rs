@@ -5,7 +5,6 @@ use std::io::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, StatusCode, request, response};
 
 /// Bytes up to which a body is copied behind its head, to be written with it: that costs less than
@@ -80,17 +79,23 @@ pub(super) fn answer(head: &response::Parts, framing: Framing, is_last: bool, ou
 /// Writes every header but those that are about the connection, which are its writer's.
 fn fields(headers: &HeaderMap, out: &mut Vec<u8>) {
     for (name, value) in headers {
-        if OURS.contains(name) {
+        let name = name.as_str();
+        if is_ours(name) {
             continue;
         }
-        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(name.as_bytes());
         out.extend_from_slice(b": ");
         out.extend_from_slice(value.as_bytes());
         out.extend_from_slice(b"\r\n");
     }
 }
 
-static OURS: [http::HeaderName; 4] = [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, DATE];
+fn is_ours(name: &str) -> bool {
+    matches!(
+        name,
+        "connection" | "content-length" | "date" | "transfer-encoding"
+    )
+}
 
 fn length(bytes: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(b"content-length: ");

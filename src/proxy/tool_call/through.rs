@@ -12,6 +12,7 @@ use tower_service::Service as _;
 
 use super::asked::Asked;
 use super::{Answer, patience};
+use crate::identity::X_API_KEY;
 use crate::layer::{Cloakroom, Failure, Observed, OnBehalf, Unmetered};
 use crate::names::{ServerName, UserName};
 use crate::proxy::forward::Forward;
@@ -21,7 +22,7 @@ use crate::rejection::{Kind, Rejection};
 /// What every request is sent with, of what came.
 const KEPT: [HeaderName; 5] = [
     AUTHORIZATION,
-    HeaderName::from_static("x-api-key"),
+    X_API_KEY,
     USER_AGENT,
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),
