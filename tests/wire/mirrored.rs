@@ -310,6 +310,12 @@ fn what_is_kept_of_lists_is_bounded() {
         std::thread::sleep(Duration::from_millis(200));
         house.ask(&modern(&house.alice));
     }
-    let grown = house.rss().saturating_sub(before) / 1024;
+    // What is free is given back after a second, or later where there is much else to do.
+    let grown = || house.rss().saturating_sub(before) / 1024;
+    let until = Instant::now() + Duration::from_secs(15);
+    while grown() >= 64 && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let grown = grown();
     assert!(grown < 64, "12 changes of one secret keep {grown} MiB");
 }
