@@ -51,7 +51,7 @@ impl CloakroomLayer {
     pub async fn aside<B: Body>(&self, parts: &Parts, body: B) -> Result<Aside, Rejection> {
         let Shared { gate, budget, .. } = &*self.shared;
         let caller = gate.authenticate(&parts.headers, None).await?;
-        if let Some(observer) = observe::of(parts) {
+        if let Some(observer) = observe::of(&parts.extensions) {
             observer.authenticated(&caller);
         }
         let user = caller.user_id();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Method, Request, Response, response};
+use http::{HeaderMap, Method, Request, Response, response};
 use http_body::Body;
 use http_body_util::Full;
 use url::Url;
@@ -77,7 +77,7 @@ impl Exchange<'_> {
     pub(super) async fn run<S: Inside>(
         &self,
         inner: &mut S,
-        parts: &Parts,
+        parts: &mut Parts,
         body: &Bytes,
         turn: Turn,
     ) -> Result<Response<AnswerBody<S::Body>>, Rejection> {
@@ -101,14 +101,17 @@ impl Exchange<'_> {
         // Before the backend is asked: on a stream of HTTP+SSE its list may come before its answer here.
         let merged = self.merged(&grant);
         let open = self.stream(&parts.method)?;
-        let observer = observe::of(parts);
+        // Of what waits for an answer little is held: many do.
+        parts.headers = HeaderMap::new();
+        let observer = observe::of(&parts.extensions);
         if let Some(observer) = observer {
             if let Some(recorded) = self.recorded(observer, tools, &grant) {
                 recorded.await?;
             }
             observer.sending(&mut head.headers);
         }
-        let asked = self.ask(inner, head, rewritten.body, &grant).await;
+        let secret_version = grant.secret_version();
+        let asked = self.ask(inner, head, rewritten.body, grant).await;
         if let Some(observer) = observer {
             observer.returned(asked.as_ref().ok().map(|(head, _)| head.status));
         }
@@ -116,7 +119,7 @@ impl Exchange<'_> {
         let is_stream = answer::is_stream(&head.headers);
         let place = self.place(is_stream, open, turn);
         let passed = self
-            .pass_on(head, answer, is_stream, &opened, &grant, merged)
+            .pass_on(head, answer, is_stream, &opened, secret_version, merged)
             .await?;
         Ok(passed.map(|body| body.counted(place)))
     }
@@ -342,7 +345,7 @@ impl Exchange<'_> {
         inner: &mut S,
         head: Parts,
         body: RequestBody,
-        grant: &Grant<'_>,
+        grant: Grant<'_>,
     ) -> Result<(response::Parts, Arrived<S::Body>), Rejection> {
         let behalf = Behalf {
             shared: &self.shared,
@@ -350,9 +353,11 @@ impl Exchange<'_> {
             door: &self.door,
             holding: &self.holding,
         };
-        if let Some(mirrored) = Mirrored::wanted(&self.judged, behalf, &head, grant) {
+        if let Some(mirrored) = Mirrored::wanted(&self.judged, behalf, &head, &grant) {
             return Box::pin(mirrored.ask(inner, head, body)).await;
         }
+        // The secrets are where they belong.
+        drop(grant);
         let request = Request::from_parts(head, body);
         let answer = inner.ask(request).await;
         let answer = answer.map_err(|error| self.failed(&error))?;
@@ -375,7 +380,7 @@ impl Exchange<'_> {
         body: Arrived<R>,
         is_stream: bool,
         opened: &Opened,
-        grant: &Grant<'_>,
+        secret_version: u64,
         merged: Option<Arc<Names>>,
     ) -> Result<Response<AnswerBody<R>>, Rejection>
     where
@@ -387,7 +392,7 @@ impl Exchange<'_> {
             door: &self.door,
             holding: &self.holding,
             capabilities: self.judged.capabilities(),
-            secret_version: grant.secret_version(),
+            secret_version,
             known: opened.session.as_ref(),
             era: self.judged.era,
         };

@@ -4,8 +4,7 @@
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
 
-use http::request::Parts;
-use http::{HeaderMap, StatusCode};
+use http::{Extensions, HeaderMap, StatusCode};
 use memchr::memmem::Finder;
 
 use super::call::Judged;
@@ -144,7 +143,7 @@ fn plain(text: &str) -> String {
 }
 
 /// Whoever wants to be told of this request.
-pub(super) fn of(parts: &Parts) -> Option<&dyn Observer> {
-    let observed = parts.extensions.get::<Observed>();
+pub(super) fn of(extensions: &Extensions) -> Option<&dyn Observer> {
+    let observed = extensions.get::<Observed>();
     observed.map(|Observed(observer)| &**observer)
 }

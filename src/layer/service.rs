@@ -97,7 +97,7 @@ where
 async fn run<S: Inside, B: Body>(
     inner: S,
     shared: Arc<Shared>,
-    parts: Parts,
+    mut parts: Parts,
     body: B,
 ) -> Result<Response<AnswerBody<S::Body>>, Rejection> {
     let gate = &shared.gate;
@@ -105,7 +105,7 @@ async fn run<S: Inside, B: Body>(
     let route = route.ok_or_else(|| Rejection::new(Kind::NoSuchPath))?;
     let identity = authenticated(gate, &parts, &route.server).await?;
     let at = Instant::now();
-    if let Some(observer) = observe::of(&parts) {
+    if let Some(observer) = observe::of(&parts.extensions) {
         observer.authenticated(&identity);
     }
     let door = gate.door(&route.server).cloned();
@@ -131,7 +131,7 @@ async fn run<S: Inside, B: Body>(
     let place = (door, holding, way);
     let body = has_body.then_some(body);
     // Awaited where it is made, as all on this way: a future in a variable takes its room twice.
-    let answered = judge(inner, &shared, &parts, body, caller, place).await;
+    let answered = judge(inner, &shared, &mut parts, body, caller, place).await;
     answered.or_else(|rejection| match told {
         Some(stream) if rejection.is_answer() => tell(&shared, &stream, rejection),
         _ => Err(rejection),
@@ -162,7 +162,7 @@ async fn authenticated(
 async fn judge<S: Inside, B: Body>(
     mut inner: S,
     shared: &Arc<Shared>,
-    parts: &Parts,
+    parts: &mut Parts,
     body: Option<B>,
     mut caller: Authenticated,
     (door, holding, way): (Arc<Door>, Holding, Way),
@@ -192,7 +192,7 @@ async fn judge<S: Inside, B: Body>(
         // Its clients name later revisions in their headers, and have none of what those bring.
         judged.era = Era::Legacy;
     }
-    if let Some(observer) = observe::of(parts) {
+    if let Some(observer) = observe::of(&parts.extensions) {
         observer.judged(&Seen::of(&judged));
     }
     let requests = match parts.extensions.get::<Unmetered>() {

@@ -6,7 +6,6 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use http::header::{ACCEPT, HOST, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Request, StatusCode};
@@ -18,6 +17,7 @@ use tokio::time::{sleep, timeout};
 
 use super::backend::Backend;
 use super::replicas::{Replica, Replicas};
+use crate::layer::RequestBody;
 
 /// Checks in a row that must fail before a replica gets no more requests; one that passes is enough to
 /// bring it back.
@@ -103,8 +103,9 @@ impl Probe {
             .header(ACCEPT, accept)
             .body(())
             .map_err(|error| error.to_string())?;
-        let (head, ()) = request.into_parts();
-        let answer = connection.ask(&head, &Bytes::new(), None).await;
+        let (mut head, ()) = request.into_parts();
+        let body = &mut RequestBody::default();
+        let answer = connection.ask(&mut head, body, None).await;
         match answer.map_err(|error| error.to_string())?.status() {
             status if status < StatusCode::INTERNAL_SERVER_ERROR => Ok(()),
             status => Err(format!("it answers {status}")),

@@ -96,8 +96,14 @@ impl Shared {
         let answered = timeout(backend.answer_timeout, async {
             let replicas = backend.replicas().await?;
             match affinity {
-                Some(Affinity(id)) => self.within(backend, &replicas, id, caller, &request).await,
-                None => self.anywhere(backend, &replicas, caller, &request).await,
+                Some(Affinity(id)) => {
+                    self.within(backend, &replicas, id, caller, &mut request)
+                        .await
+                }
+                None => {
+                    self.anywhere(backend, &replicas, caller, &mut request)
+                        .await
+                }
             }
         })
         .await;
@@ -122,7 +128,7 @@ impl Shared {
         backend: &Backend,
         replicas: &Set,
         caller: &Caller,
-        request: &Outgoing,
+        request: &mut Outgoing,
     ) -> Result<Answered, Failure> {
         // One that is alone has its place everywhere.
         let key = backend.has_replicas().then(|| place(caller));
@@ -155,7 +161,7 @@ impl Shared {
         replicas: &Set,
         id: u64,
         caller: &Caller,
-        request: &Outgoing,
+        request: &mut Outgoing,
     ) -> Result<Answered, Failure> {
         let replica = replicas.find(id).ok_or(Failure::Gone)?;
         // A connection that is open is good, whatever became of others.
@@ -179,7 +185,7 @@ impl Shared {
         backend: &Backend,
         replica: &Arc<Replica>,
         caller: &Caller,
-        request: &Outgoing,
+        request: &mut Outgoing,
     ) -> Result<Option<Answered>, Failure> {
         if !backend.may_be_reused() {
             return Ok(None);
@@ -202,7 +208,7 @@ impl Shared {
         backend: &Backend,
         attempt: &Attempt,
         caller: &Caller,
-        request: &Outgoing,
+        request: &mut Outgoing,
     ) -> Result<Answered, Unanswered> {
         let replica = &attempt.replica;
         match backend.connect(replica.address()).await {
@@ -232,9 +238,11 @@ async fn ask(
     replica: &Arc<Replica>,
     connection: Box<Connection>,
     lease: Option<Lease>,
-    request: &Outgoing,
+    request: &mut Outgoing,
 ) -> Result<Answered, Unanswered> {
-    let answered = connection.ask(&request.head, &request.body, lease).await;
+    let answered = connection
+        .ask(&mut request.head, &mut request.body, lease)
+        .await;
     match answered {
         Ok(response) => Ok(Answered {
             replica: replica.clone(),

@@ -58,7 +58,7 @@ impl Poster {
         head.headers.insert(HOST, self.backend.authority.clone());
         let connection = self.backend.connect(&self.backend.address).await;
         let connection = connection.map_err(|error| error.to_string())?;
-        let answer = connection.ask(&head, &body.into(), None).await;
+        let answer = connection.ask(&mut head, &mut body.into(), None).await;
         answer
             .map(|answer| answer.status())
             .map_err(|e| e.to_string())

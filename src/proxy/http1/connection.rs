@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Buf as _;
-use http::{Request, Response, request, response};
+use http::{Method, Request, Response, request, response};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -109,22 +109,24 @@ impl Connection {
     }
 
     /// Sends a request and waits for the head of its answer. The connection goes to `lease` once the
-    /// answer was read to its end.
+    /// answer was read to its end. Headers and body are left empty once they are written, so that many who
+    /// wait hold little.
     ///
     /// # Errors
     /// It broke before the answer's head was there.
     pub(in crate::proxy) async fn ask(
         mut self: Box<Self>,
-        head: &request::Parts,
-        body: &RequestBody,
+        head: &mut request::Parts,
+        body: &mut RequestBody,
         lease: Option<Lease>,
     ) -> Result<Response<Received>, Broken> {
         let mut is_begun = false;
         let begun = poll_fn(|cx| {
-            if !std::mem::replace(&mut is_begun, true)
-                && let Err(error) = self.send(cx, head, body)
-            {
-                return Poll::Ready(Err(error));
+            if !std::mem::replace(&mut is_begun, true) {
+                if let Err(error) = self.send(cx, head, body) {
+                    return Poll::Ready(Err(error));
+                }
+                (head.headers, *body) = Default::default();
             }
             self.poll_head(cx).map_err(Broken::after)
         });
@@ -134,7 +136,7 @@ impl Connection {
                 Ok(Response::from_parts(parts, body))
             }
             // Boxed, as it is seldom: otherwise the future of every request had room for it.
-            None => Box::pin(self.ask_library(head, body)).await,
+            None => Box::pin(self.ask_library(head.method.clone())).await,
         }
     }
 
@@ -232,15 +234,9 @@ impl Connection {
     }
 
     /// Has the HTTP library read the answer to a request that was written. It is the last on its connection.
-    async fn ask_library(
-        self: Box<Self>,
-        head: &request::Parts,
-        body: &RequestBody,
-    ) -> Result<Response<Received>, Broken> {
-        let Self {
-            wire, body: rest, ..
-        } = *self;
-        let stream = TokioIo::new(Asked::new(wire, rest));
+    async fn ask_library(self: Box<Self>, method: Method) -> Result<Response<Received>, Broken> {
+        let Self { wire, body, .. } = *self;
+        let stream = TokioIo::new(Asked::new(wire, body));
         let (mut sender, connection) = http1::Builder::new()
             .max_buf_size(HEAD_MAX)
             .handshake(stream)
@@ -248,7 +244,9 @@ impl Connection {
             .map_err(Broken::after)?;
         // What goes wrong reaches whoever waits for the answer.
         tokio::spawn(connection);
-        let request = Request::from_parts(head.clone(), body.clone());
+        // What it would write is written already; how the answer ends, the method may say.
+        let mut request = Request::new(RequestBody::default());
+        *request.method_mut() = method;
         let answered: hyper::Result<Response<Incoming>> = sender.send_request(request).await;
         let response = answered.map_err(Broken::after)?;
         Ok(response.map(Received::library))

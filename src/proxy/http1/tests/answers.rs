@@ -56,10 +56,10 @@ async fn by_hyper(bytes: &[u8], cut: usize) -> Answered {
 
 async fn by_us(bytes: &[u8], cut: usize) -> Answered {
     let stream = Stream::Unix(backend(bytes, cut).await);
-    let (head, _) = request().into_parts();
+    let (mut head, _) = request().into_parts();
     let connection = Connection::new(stream, Default::default());
     let answered = connection
-        .ask(&head, &Bytes::from_static(b"{}").into(), None)
+        .ask(&mut head, &mut Bytes::from_static(b"{}").into(), None)
         .await;
     whole(answered.ok()?).await
 }
