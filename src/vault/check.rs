@@ -64,8 +64,8 @@ enum Standing {
 }
 
 impl Vault {
-    /// Checks that this keyring is the store's, and the current one as far as it writes; an empty store
-    /// is begun with it.
+    /// Checks that this keyring is the store's, and the current one as far as it writes; a store that is empty,
+    /// or that another process is about to begin, is begun with it.
     ///
     /// # Errors
     /// When they do not belong together, or the store does not answer.
@@ -86,12 +86,15 @@ impl Vault {
         }
     }
 
-    /// Whether nobody has begun the store yet; looks only.
+    /// Whether nobody has begun the store yet, or not to its end; looks only.
     ///
     /// # Errors
     /// When the store does not answer, or knows another key under a name of this keyring's.
     pub async fn is_unused(&self) -> Result<bool, CheckError> {
-        Ok(self.known_keys().await? == 0 && self.is_empty().await?)
+        if self.known_keys().await? == 0 {
+            return Ok(self.is_empty().await?);
+        }
+        Ok(!self.is_begun().await?)
     }
 
     /// As [`Vault::check_keyring`], but a key that was put first by hand need not be known yet: a

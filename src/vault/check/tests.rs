@@ -244,6 +244,9 @@ async fn who_comes_while_another_begins_the_store_starts_too() {
         };
         let first = Vault::new(Arc::new(stopped), ring.clone());
         assert!(first.check_keyring().await.is_err());
+        // Who only looks leaves it as it is.
+        assert!(vault().is_unused().await.unwrap());
+        assert_eq!(inner.page("c/", None, 9).await.unwrap().len(), put);
         vault().check_keyring().await.unwrap();
         let added = vault().add_user(&user("alice"), NewUser::default()).await;
         added.ok().unwrap();
