@@ -353,11 +353,12 @@ impl Exchange<'_> {
             door: &self.door,
             holding: &self.holding,
         };
-        if let Some(mirrored) = Mirrored::wanted(&self.judged, behalf, &head, &grant) {
-            return Box::pin(mirrored.ask(inner, head, body)).await;
-        }
+        let mirrored = Mirrored::wanted(&self.judged, behalf, &head, &grant);
         // The secrets are where they belong.
         drop(grant);
+        if let Some(mirrored) = mirrored {
+            return Box::pin(mirrored.ask(inner, head, body)).await;
+        }
         let request = Request::from_parts(head, body);
         let answer = inner.ask(request).await;
         let answer = answer.map_err(|error| self.failed(&error))?;

@@ -109,8 +109,8 @@ impl Connection {
     }
 
     /// Sends a request and waits for the head of its answer. The connection goes to `lease` once the
-    /// answer was read to its end. Headers and body are left empty once they are written, so that many who
-    /// wait hold little.
+    /// answer was read to its end. Target, headers and body are left empty once they are written, so that
+    /// many who wait hold little, and no secrets.
     ///
     /// # Errors
     /// It broke before the answer's head was there.
@@ -126,7 +126,7 @@ impl Connection {
                 if let Err(error) = self.send(cx, head, body) {
                     return Poll::Ready(Err(error));
                 }
-                (head.headers, *body) = Default::default();
+                (head.headers, head.uri, *body) = Default::default();
             }
             self.poll_head(cx).map_err(Broken::after)
         });
@@ -160,9 +160,9 @@ impl Connection {
             // Of a large one what comes before its first large piece.
             let most = out.len() + COPIED;
             while !self.body.is_empty() && out.len() + self.body.chunk().len() <= most {
-                let before = out.len();
-                out.extend_from_slice(self.body.chunk());
-                self.body.advance(out.len() - before);
+                let piece = self.body.chunk();
+                out.extend_from_slice(piece);
+                self.body.advance(piece.len());
             }
         });
         // Nothing was: what is written in part is no error yet.
