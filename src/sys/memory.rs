@@ -16,8 +16,9 @@ use tikv_jemalloc_sys::mallctl;
 pub use tikv_jemallocator::Jemalloc as Allocator;
 
 /// No huge pages, of which a process at rest would keep 2 MiB for a few bytes. What is free goes back to the
-/// system after a second, not ten. What threads keep for themselves is looked through as it was before 5.3.1, and
-/// after a MiB each has asked for, not with every request: that took 3 % of one, and another 1 %.
+/// system after a second, not ten. What threads keep for themselves is looked through as it was before 5.3.1, which
+/// was 3 % of a request, and blocks of one size after each MiB that was asked for, not after 64 KiB, which was 1 %:
+/// what nobody uses is found sixteen times later.
 const OPTIONS: &CStr =
     c"thp:never,dirty_decay_ms:1000,experimental_tcache_gc:false,tcache_gc_incr_bytes:1048576";
 
