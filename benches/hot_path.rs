@@ -14,7 +14,7 @@ use cloakroom::identity::KeyDigest;
 use cloakroom::inject::{Arguments, Request, Slots, Template};
 use cloakroom::mcp::scan::scan;
 use cloakroom::names::{ProfileName, SecretName, ServerName, UserName};
-use cloakroom::proxy::http1_rehearsal::{read_answer, read_request, write_request};
+use cloakroom::proxy::http1_rehearsal::{Requests, read_answer, read_request, write_request};
 use cloakroom::proxy::strict::Judge;
 use cloakroom::resolve::{Resolver, Settings as Cache};
 use cloakroom::store::{self, Record, Settings, StoreUrl};
@@ -176,6 +176,10 @@ fn codec(c: &mut Criterion) {
     let request = request();
     c.bench_function("read: a client's head of 500 bytes", |b| {
         b.iter(|| read_request(black_box(&request)).is_some());
+    });
+    let mut connection = Requests::default();
+    c.bench_function("read: the same head again", |b| {
+        b.iter(|| connection.read(black_box(&request)).is_some());
     });
     let (head, ()) = read_request(&request).unwrap().0.into_parts();
     let (body, mut out) = (Bytes::from_static(BODY), Vec::new());

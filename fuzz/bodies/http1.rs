@@ -2,7 +2,9 @@
 //! stands there, and what of it is written to a backend says the same when it is read again. A backend's, which
 //! nobody looked at before: it and its body are the same however they are cut.
 
-use cloakroom::proxy::http1_rehearsal::{Answer, read_answer, read_request, write_request};
+use cloakroom::proxy::http1_rehearsal::{
+    Answer, Requests, read_answer, read_request, write_request,
+};
 use cloakroom::proxy::strict::Judge;
 use http::HeaderMap;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
@@ -31,6 +33,16 @@ fn request(bytes: &[u8]) {
         judge.requests() > 0,
         "a head was read that was not let pass"
     );
+    let mut connection = Requests::default();
+    for _ in 0..3 {
+        let (again, again_length, again_at) = connection.read(passed).expect("it was read");
+        assert_eq!((again_length, again_at), (length, at));
+        assert_eq!(
+            (again.method(), again.uri()),
+            (request.method(), request.uri())
+        );
+        assert_eq!(again.headers(), request.headers());
+    }
     let head = &passed[..at];
     assert!(head.ends_with(b"\r\n\r\n"));
     assert_eq!(length, said(head));

@@ -7,16 +7,27 @@ use super::answer;
 use super::head;
 use super::request as client;
 
-/// The first request in `bytes`, the length of its body, and where that begins; `None` if its head is not
-/// whole, or one for the HTTP library.
+/// The requests of one connection.
+#[derive(Default)]
+pub struct Requests(client::Last);
+
+impl Requests {
+    /// The first request in `bytes`, the length of its body, and where that begins; `None` if its head is not
+    /// whole, or one for the HTTP library.
+    pub fn read(&mut self, bytes: &[u8]) -> Option<(Request<()>, u64, usize)> {
+        match client::next(&mut BytesMut::from(bytes), &mut self.0) {
+            client::Next::Request(request, framed, rest) => {
+                Some((*request, framed.length, bytes.len() - rest.len()))
+            }
+            client::Next::Part | client::Next::Unusual => None,
+        }
+    }
+}
+
+/// The first request of a connection.
 #[must_use]
 pub fn read_request(bytes: &[u8]) -> Option<(Request<()>, u64, usize)> {
-    match client::next(&mut BytesMut::from(bytes), &mut client::Last::default()) {
-        client::Next::Request(request, framed, rest) => {
-            Some((*request, framed.length, bytes.len() - rest.len()))
-        }
-        client::Next::Part | client::Next::Unusual => None,
-    }
+    Requests::default().read(bytes)
 }
 
 /// Appends the head of a request to a backend, of which the body has so many bytes.

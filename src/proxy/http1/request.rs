@@ -31,7 +31,8 @@ pub(super) struct Framed {
     pub(super) is_last: bool,
 }
 
-/// The last head, and what it says once it was seen twice.
+/// The last head, and what it says once it was seen twice. Both are of the same bytes. No `Debug`: a key is in
+/// them.
 #[derive(Default)]
 pub(super) struct Last {
     head: LastHead,
@@ -51,9 +52,7 @@ impl Last {
         let (parts, framed) = &**match &mut self.said {
             Some(said) => said,
             said => {
-                // Of a copy: nothing else of what was read is to be kept for it.
-                let Parsed::Request(request, framed, _) = parse(&Bytes::copy_from_slice(head))
-                else {
+                let Parsed::Request(request, framed, _) = parse(head) else {
                     return None;
                 };
                 said.insert(Box::new((request.into_parts().0, framed)))
@@ -70,7 +69,7 @@ impl Last {
 
 /// Takes a request's head off what was read; leaves what is none as it is.
 pub(super) fn next(unread: &mut BytesMut, last: &mut Last) -> Next {
-    // All of it: a connection that waits is to hold no buffer.
+    // All of it: a connection that waits is to hold no buffer but the last head.
     let mut read = std::mem::take(unread).freeze();
     if let Some((request, framed, length)) = last.again(&read) {
         read.advance(length);

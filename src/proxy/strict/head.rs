@@ -48,8 +48,7 @@ impl Head {
         max: usize,
         last: &mut LastHead,
     ) -> Result<Option<(usize, Framing)>, Fault> {
-        let is_new = self.searched == 0;
-        if let Some(length) = last.again(bytes).filter(|_| is_new).and_then(length) {
+        if let Some(length) = last.again(bytes).and_then(length) {
             return Ok(Some((last.expose_bytes().len(), Framing::Length(length))));
         }
         let read = self.read(bytes, max)?;
@@ -61,11 +60,7 @@ impl Head {
 
     /// Judges on; `bytes` begin where the head does. The length of the head and what follows it, or
     /// `None` until it is there whole.
-    pub(super) fn read(
-        &mut self,
-        bytes: &[u8],
-        max: usize,
-    ) -> Result<Option<(usize, Framing)>, Fault> {
+    fn read(&mut self, bytes: &[u8], max: usize) -> Result<Option<(usize, Framing)>, Fault> {
         loop {
             if self.fields.is_none() {
                 self.first_byte(bytes)?;

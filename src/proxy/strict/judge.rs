@@ -5,13 +5,13 @@ use super::fault::Fault;
 use super::head::{Framing, Head};
 use crate::proxy::last_head::LastHead;
 
-/// What all requests of a connection are judged by. Knows nothing of sockets and of time.
-#[derive(Debug, Clone)]
+/// What all requests of a connection are judged by. Knows nothing of sockets and of time. No `Debug`: it knows a
+/// head with its key.
 pub struct Judge {
     head_max: usize,
     requests: u64,
     state: State,
-    /// What passed last, which is not judged again.
+    /// The head that passed last, of which another length alone is judged.
     last: LastHead,
 }
 

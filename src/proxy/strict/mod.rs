@@ -20,7 +20,8 @@
 //! two requests, and of an answer nobody takes.
 //!
 //! Measured on a machine with much else to do: a request with a head of 500 bytes is judged in 0.8 µs,
-//! where it lies, without allocating.
+//! where it lies. A head that repeats the one before it, but for as many other digits of its length, is that one:
+//! its new length alone is judged.
 
 mod chunked;
 mod clock;

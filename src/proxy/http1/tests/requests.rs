@@ -14,6 +14,7 @@ use hyper_util::rt::TokioIo;
 use proptest::prelude::*;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::super::rehearsal::Requests;
 use super::super::serve::{Answer as _, Served, serve};
 use super::{Recorder, Seen};
 use crate::proxy::strict::tests::against_hyper::mutated;
@@ -87,6 +88,24 @@ async fn every_vector_is_seen_as_the_library_sees_it() {
         }
     }
     assert!(requests > 100 && usual > 30, "{requests} {usual}");
+}
+
+// Fails when the length of the head before, or what it said of it, is taken for that of the next.
+#[test]
+fn a_head_that_is_sent_again_has_its_own_length() {
+    let mut connection = Requests::default();
+    for length in [10, 12, 12, 99, 100, 7, 10] {
+        let head = format!("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+        let read = connection.read(format!("{head}{{}}").as_bytes()).unwrap();
+        let (request, said, at) = read;
+        assert_eq!((said, at), (length, head.len()));
+        assert_eq!(request.headers()["content-length"], length.to_string());
+        assert_eq!(request.headers().len(), 2);
+        assert_eq!(
+            (request.method().as_str(), request.uri().path()),
+            ("POST", "/x")
+        );
+    }
 }
 
 proptest! {
