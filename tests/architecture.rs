@@ -27,7 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("limits", &["store"]),
     ("inject", &["names", "vault"]),
     ("mcp", &["names", "vault"]),
-    ("resolve", &["identity", "names", "store", "vault"]),
+    ("resolve", &["identity", "names", "store", "sys", "vault"]),
     (
         "gate",
         &[
@@ -49,7 +49,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("launch", &["sys"]),
     (
         "layer",
-        &["gate", "mcp", "names", "rejection", "resolve", "vault"],
+        &[
+            "gate",
+            "mcp",
+            "names",
+            "rejection",
+            "resolve",
+            "sys",
+            "vault",
+        ],
     ),
     (
         "stdio",

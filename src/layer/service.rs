@@ -28,6 +28,7 @@ use crate::mcp::revision::Era;
 use crate::names::ServerName;
 use crate::rejection::{Kind, Rejection};
 use crate::resolve::Identity;
+use crate::sys::recently;
 
 /// How long a request may wait and its body take without its sender's key being looked at again: a key
 /// revoked meanwhile must not be served.
@@ -104,7 +105,7 @@ async fn run<S: Inside, B: Body>(
     let route = shared.routes.route(parts.uri.path());
     let route = route.ok_or_else(|| Rejection::new(Kind::NoSuchPath))?;
     let identity = authenticated(gate, &parts, &route.server).await?;
-    let at = Instant::now();
+    let at = recently();
     if let Some(observer) = observe::of(&parts.extensions) {
         observer.authenticated(&identity);
     }

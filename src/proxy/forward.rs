@@ -25,6 +25,7 @@ use crate::layer::{
 };
 use crate::names::ServerName;
 use crate::stdio;
+use crate::sys::recently;
 use crate::telemetry::Gauge;
 
 /// Sends what the layer granted to the server the [`Caller`] names. One per core.
@@ -134,7 +135,7 @@ impl Shared {
         let key = backend.has_replicas().then(|| place(caller));
         let (key, mut tried) = (key.unwrap_or_default(), Vec::new());
         let mut failure = Failure::Down("it has no replica".to_owned());
-        while let Some(attempt) = replicas.choose(&key, &tried, Instant::now()) {
+        while let Some(attempt) = replicas.choose(&key, &tried, recently()) {
             if !attempt.is_trial() {
                 let answered = self
                     .on_idle(backend, &attempt.replica, caller, request)

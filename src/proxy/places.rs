@@ -5,10 +5,12 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
+
+use crate::sys::recently;
 
 /// How long a connection must be idle to make room: one that was just accepted may have sent its first
 /// request, and nobody has read it yet. How often it is looked for one, too.
@@ -58,7 +60,7 @@ impl Places {
     pub(super) fn new(most: usize) -> Arc<Self> {
         Arc::new(Self {
             most: most.max(1),
-            since: Instant::now(),
+            since: recently(),
             taken: Mutex::default(),
             freed: Notify::new(),
         })
@@ -120,7 +122,8 @@ impl Places {
     }
 
     fn now(&self) -> u64 {
-        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
+        let since = recently().saturating_duration_since(self.since);
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {

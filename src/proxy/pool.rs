@@ -21,6 +21,7 @@ use tokio::task::unconstrained;
 use super::http1::{Connection, Lease};
 use super::replicas::ReplicaAddress;
 use crate::names::{ProfileName, ServerName};
+use crate::sys::recently;
 use crate::telemetry::Gauge;
 use crate::vault::UserId;
 
@@ -48,6 +49,12 @@ impl Hash for Owner {
 struct Idle {
     connection: Box<Connection>,
     since: Instant,
+}
+
+impl Idle {
+    fn is_recent(&self) -> bool {
+        recently().saturating_duration_since(self.since) < IDLE
+    }
 }
 
 /// The idle connections of one core.
@@ -89,7 +96,7 @@ impl Pool {
         loop {
             let mut idle = self.0.lock().take(owner)?;
             self.0.count.dec();
-            if idle.since.elapsed() < IDLE && idle.connection.is_quiet(cx) {
+            if idle.is_recent() && idle.connection.is_quiet(cx) {
                 return Some(idle.connection);
             }
         }
@@ -107,9 +114,7 @@ impl Pool {
         let mut kept = self.0.lock();
         let before = kept.connections;
         kept.by_owner.retain(|_, idle| {
-            idle.retain_mut(|idle| {
-                idle.since.elapsed() < IDLE && idle.connection.is_quiet(&mut cx)
-            });
+            idle.retain_mut(|idle| idle.is_recent() && idle.connection.is_quiet(&mut cx));
             !idle.is_empty()
         });
         kept.connections = kept.by_owner.values().map(Vec::len).sum();
@@ -119,7 +124,7 @@ impl Pool {
 
 impl Shared {
     fn put(&self, owner: Owner, connection: Box<Connection>) {
-        let since = Instant::now();
+        let since = recently();
         let mut kept = self.lock();
         let idle = kept.by_owner.entry(owner).or_default();
         // Who has many takes no room from others.

@@ -8,12 +8,12 @@
 //! changes are pushed again, only for [`UNCHECKED`] more, should it still not be possible to read.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use super::figures::Watch;
+use crate::sys::recently;
 
 /// How old an entry may be while no changes are pushed. Under the 5 s that are promised.
 pub(super) const RECHECK: Duration = Duration::from_secs(2);
@@ -110,7 +110,7 @@ pub(super) struct Freshness {
 impl Freshness {
     pub(super) fn new() -> Self {
         Self {
-            begun: Instant::now(),
+            begun: recently(),
             epoch: watch::Sender::new(1),
             epoch_now: AtomicU64::new(1),
             up_at: AtomicU64::new(0),
@@ -126,7 +126,7 @@ impl Freshness {
     pub(super) fn stamp(&self) -> Stamp {
         Stamp {
             epoch: self.epoch_now.load(Ordering::SeqCst),
-            checked: self.begun.elapsed(),
+            checked: self.now(),
         }
     }
 
@@ -164,14 +164,12 @@ impl Freshness {
         self.on_alive();
         self.next_epoch();
         self.blind.store(false, Ordering::SeqCst);
-        self.up_at
-            .store(millis(self.begun.elapsed()), Ordering::SeqCst);
+        self.up_at.store(millis(self.now()), Ordering::SeqCst);
         self.up.store(true, Ordering::SeqCst);
     }
 
     pub(super) fn on_alive(&self) {
-        self.alive
-            .store(millis(self.begun.elapsed()), Ordering::SeqCst);
+        self.alive.store(millis(self.now()), Ordering::SeqCst);
     }
 
     /// As when it is down, but the store is heard.
@@ -197,6 +195,12 @@ impl Freshness {
         self.epoch.send_replace(next);
     }
 
+    /// The time since this was made. It is asked for with each record that is looked up, and all that is
+    /// reckoned with it are seconds.
+    fn now(&self) -> Duration {
+        recently().saturating_duration_since(self.begun)
+    }
+
     fn view(&self) -> View {
         let load = |value: &AtomicU64| value.load(Ordering::SeqCst);
         let up = self.up.load(Ordering::SeqCst);
@@ -208,7 +212,7 @@ impl Freshness {
             lost_epoch: load(&self.lost_epoch),
             epoch: load(&self.epoch_now),
             alive: Duration::from_millis(load(&self.alive)),
-            now: self.begun.elapsed(),
+            now: self.now(),
         }
     }
 }

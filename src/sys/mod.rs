@@ -2,6 +2,7 @@
 //!
 //! The one module where `unsafe` is allowed.
 
+mod clock;
 mod descriptors;
 mod files;
 mod image;
@@ -10,6 +11,7 @@ mod memory;
 mod sockets;
 mod watched;
 
+pub use clock::recently;
 pub use descriptors::close_inherited;
 pub use files::{PrivateFileError, open_private};
 pub use image::Image;

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::fault::Fault;
 use crate::rejection::{Kind, Rejection};
+use crate::sys::recently;
 
 /// What the HTTP library gets in place of a request that is refused. No client's request has this
 /// target: it is refused itself.
@@ -93,7 +94,9 @@ pub struct Busy(Arc<Shared>);
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        let since = self.0.opened.elapsed().as_millis();
+        let since = recently()
+            .saturating_duration_since(self.0.opened.into_std())
+            .as_millis();
         let since = u64::try_from(since).unwrap_or(u64::MAX);
         self.0.done.store(since, Ordering::Relaxed);
         self.0.busy.fetch_sub(1, Ordering::Relaxed);
