@@ -104,17 +104,17 @@ fn is(text: &str, key: Str, known: &str) -> bool {
 
 fn known(names: &[(&str, Slot)], text: &str, key: Str) -> Result<Slot, ScanError> {
     let decoded = key.decode(text);
-    if let Some((_, slot)) = names.iter().find(|(name, _)| *name == decoded) {
-        return Ok(*slot);
+    let is_ascii = decoded.is_ascii();
+    let alike = names.iter().find(|(name, _)| {
+        // In ASCII no two letters of different length are one.
+        (!is_ascii || name.len() == decoded.len()) && equals_ignoring_case(&decoded, name)
+    });
+    match alike {
+        None => Ok(Slot::Other),
+        Some((name, slot)) if *name == decoded => Ok(*slot),
+        // A backend that ignores case would read this one as the field, and see another request.
+        Some(_) => Err(ScanError::new(ScanErrorKind::MiscasedKey, key.start())),
     }
-    // A backend that ignores case would read this one as the field, and see another request.
-    if names
-        .iter()
-        .any(|(name, _)| equals_ignoring_case(&decoded, name))
-    {
-        return Err(ScanError::new(ScanErrorKind::MiscasedKey, key.start()));
-    }
-    Ok(Slot::Other)
 }
 
 /// What kind of value was read.
