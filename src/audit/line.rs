@@ -89,7 +89,7 @@ impl Chain {
         let previous = self.head.map_or(NOTHING, |head| head.mac);
         let mac = self.mac.link(&previous, &out[start..]);
         out.extend_from_slice(MAC.as_bytes());
-        out.extend(mac.iter().flat_map(|byte| hex_digits(*byte)));
+        write_hex(&mac, out);
         out.extend_from_slice(END.as_bytes());
         out.push(b'\n');
         self.head = Some(Head { seq, mac });
@@ -137,7 +137,9 @@ impl Clock {
 pub(super) fn decimal(number: u64, least: usize, out: &mut Vec<u8>) {
     let mut buffer = itoa::Buffer::new();
     let digits = buffer.format(number).as_bytes();
-    out.resize(out.len() + least.saturating_sub(digits.len()), b'0');
+    for _ in digits.len()..least {
+        out.push(b'0');
+    }
     out.extend_from_slice(digits);
 }
 
@@ -227,6 +229,15 @@ fn start(line: &[u8]) -> Option<(WriterId, u64, &[u8])> {
     let seq = std::str::from_utf8(number).ok()?.parse().ok()?;
     // A number that was cut off is another number.
     (!rest.is_empty()).then_some((writer, seq, rest))
+}
+
+/// Writes bytes as hexadecimal digits: room for all of them is made once.
+pub(super) fn write_hex(bytes: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    out.resize(start + 2 * bytes.len(), b'0');
+    for (pair, byte) in out[start..].chunks_exact_mut(2).zip(bytes) {
+        pair.copy_from_slice(&hex_digits(*byte));
+    }
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 
 use super::event::{Called, End, Event, Owner, SecretUsed, Start};
-use super::line::{decimal, hex_digits};
+use super::line::{decimal, hex_digits, write_hex};
 
 /// Writes the members of an event, each after a comma.
 pub(super) fn event(event: &Event, out: &mut Vec<u8>) {
@@ -48,7 +48,7 @@ fn start(record: &Start, out: &mut Vec<u8>) {
     number(br#","event":"start","request":"#, *request, out);
     text(br#","user":"#, user.as_str(), out);
     out.extend_from_slice(br#","user_id":""#);
-    out.extend(user_id.as_bytes().iter().flat_map(|byte| hex_digits(*byte)));
+    write_hex(user_id.as_bytes(), out);
     out.push(b'"');
     if let Some(by) = by {
         text(br#","by":"#, by.as_str(), out);
