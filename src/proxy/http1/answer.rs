@@ -3,10 +3,12 @@
 use std::mem::MaybeUninit;
 
 use bytes::{Buf as _, Bytes, BytesMut};
+use http::header::CONTENT_LENGTH;
 use http::{Response, StatusCode, response};
 use httparse::{ParserConfig, Status};
 
 use super::chunks::{Chunks, NotChunked};
+use super::last::Last;
 use super::request::{FIELDS, Noted, headers, put_back};
 use super::wire::take;
 
@@ -25,6 +27,13 @@ pub(super) struct Framed {
     pub(super) body: Framing,
     /// Whether it is the last on its connection.
     pub(super) is_last: bool,
+}
+
+impl Framed {
+    /// Whether the body is as long as the Content-Length says.
+    fn has_length(&self, status: StatusCode) -> bool {
+        matches!(self.body, Framing::Length(_)) && !has_no_body(status)
+    }
 }
 
 /// How a body is framed.
@@ -67,28 +76,69 @@ impl Framing {
     }
 }
 
+/// What a head says.
+pub(super) type Said = (response::Parts, Framed);
+
 /// Takes an answer's head off what was read; leaves what is none as it is.
-pub(super) fn next(unread: &mut BytesMut) -> Next {
+pub(super) fn next(unread: &mut BytesMut, last: &mut Last<Said>) -> Next {
     let mut read = std::mem::take(unread).freeze();
-    let mut fields = [const { MaybeUninit::uninit() }; FIELDS];
-    let mut head = httparse::Response::new(&mut []);
-    let parsed =
-        ParserConfig::default().parse_response_with_uninit_headers(&mut head, &read, &mut fields);
-    let (next, taken) = match parsed {
-        Ok(Status::Complete(length)) => match plain(&read, &head) {
-            Some((head, framed)) => (Next::Answer(Box::new(head), framed), length),
-            None => (Next::Unusual, 0),
+    let (next, taken) = match again(&read, last) {
+        Some((head, framed, length)) => (Next::Answer(Box::new(head), framed), length),
+        None => match parse(&read) {
+            Parsed::Answer((head, framed), length) => {
+                if framed.has_length(head.status) {
+                    last.note(&read[..length]);
+                }
+                (Next::Answer(Box::new(head), framed), length)
+            }
+            Parsed::Part => (Next::Part, 0),
+            Parsed::Unusual => (Next::Unusual, 0),
         },
-        Ok(Status::Partial) => (Next::Part, 0),
-        Err(_) => (Next::Unusual, 0),
     };
     read.advance(taken);
     put_back(unread, read);
     next
 }
 
+/// The answer, if its head is the last again, and how long that is.
+fn again(read: &Bytes, last: &mut Last<Said>) -> Option<(response::Parts, Framed, usize)> {
+    let again = last.again(read, |head| match parse(head) {
+        Parsed::Answer(said, _) => Some(said),
+        Parsed::Part | Parsed::Unusual => None,
+    })?;
+    let (parts, framed) = again.said;
+    let mut parts = parts.clone();
+    parts.headers.insert(CONTENT_LENGTH, again.written);
+    let framed = Framed {
+        body: Framing::Length(again.length),
+        ..*framed
+    };
+    Some((parts, framed, again.bytes))
+}
+
+enum Parsed {
+    Answer(Said, usize),
+    Part,
+    Unusual,
+}
+
+fn parse(read: &Bytes) -> Parsed {
+    let mut fields = [const { MaybeUninit::uninit() }; FIELDS];
+    let mut head = httparse::Response::new(&mut []);
+    let parsed =
+        ParserConfig::default().parse_response_with_uninit_headers(&mut head, read, &mut fields);
+    match parsed {
+        Ok(Status::Complete(length)) => match plain(read, &head) {
+            Some(said) => Parsed::Answer(said, length),
+            None => Parsed::Unusual,
+        },
+        Ok(Status::Partial) => Parsed::Part,
+        Err(_) => Parsed::Unusual,
+    }
+}
+
 /// The head, if there is nothing unusual about it.
-fn plain(read: &Bytes, head: &httparse::Response<'_, '_>) -> Option<(response::Parts, Framed)> {
+fn plain(read: &Bytes, head: &httparse::Response<'_, '_>) -> Option<Said> {
     let status = StatusCode::from_u16(head.code?).ok()?;
     if head.version != Some(1) || status.is_informational() {
         return None;
@@ -118,10 +168,12 @@ fn framing(status: StatusCode, noted: &Noted<'_>) -> Option<Framing> {
     };
     match (chunked, noted.length()?) {
         (true, Some(_)) => None,
-        _ if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) => {
-            Some(Framing::Length(0))
-        }
+        _ if has_no_body(status) => Some(Framing::Length(0)),
         (true, None) => Some(Framing::Chunked(Chunks::default())),
         (false, length) => length.map(Framing::Length),
     }
+}
+
+fn has_no_body(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }

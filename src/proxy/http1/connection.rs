@@ -16,8 +16,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 
-use super::answer::{self, Framed, Next};
+use super::answer::{self, Framed, Next, Said};
 use super::head::{self, COPIED};
+use super::last::Last;
 use super::received::{Lease, Received};
 use super::replay::Asked;
 use super::wire::Wire;
@@ -64,6 +65,8 @@ pub(in crate::proxy) struct Connection {
     is_sent: bool,
     /// Bytes in which there was no whole head of an answer.
     looked_at: usize,
+    /// The head of the last answer.
+    last: Last<Said>,
 }
 
 /// Why there is no answer.
@@ -93,6 +96,7 @@ impl Connection {
             body: RequestBody::default(),
             is_sent: true,
             looked_at: 0,
+            last: Last::default(),
         })
     }
 
@@ -202,7 +206,7 @@ impl Connection {
         let sent = self.poll_sent(cx);
         loop {
             if self.may_be_whole() {
-                match answer::next(&mut self.wire.unread) {
+                match answer::next(&mut self.wire.unread, &mut self.last) {
                     Next::Answer(parts, framed) => return Poll::Ready(Ok(Some((*parts, framed)))),
                     Next::Unusual => return Poll::Ready(Ok(None)),
                     Next::Part => {}

@@ -9,7 +9,7 @@
 //! Why not hyper throughout: a connection of its client is a task of its own, with two channels and their
 //! wake-ups between it and the request; and both its ends keep buffers of 8 KiB and more for as long as a
 //! connection lives. Here one task drives the client's connection and the backend's, what is read goes
-//! through one buffer of the thread, and a connection that waits holds no buffer, but a client's its last head.
+//! through one buffer of the thread, and a connection that waits holds no buffer, but its last head ([`last`]).
 //!
 //! - [`serve`]: a client's connection, over a [`wire`] that the bodies of its requests ([`body`]) share;
 //! - [`connection`]: a backend's, and the body of its answer, [`received`]; [`replay`] hands it to hyper;
@@ -21,6 +21,7 @@ mod body;
 mod chunks;
 mod connection;
 mod head;
+mod last;
 pub(super) mod received;
 #[doc(hidden)]
 pub mod rehearsal;

@@ -5,11 +5,12 @@ use http::{Request, request, response};
 
 use super::answer;
 use super::head;
+use super::last::Last;
 use super::request as client;
 
 /// The requests of one connection.
 #[derive(Default)]
-pub struct Requests(client::Last);
+pub struct Requests(Last<client::Said>);
 
 impl Requests {
     /// The first request in `bytes`, the length of its body, and where that begins; `None` if its head is not
@@ -50,11 +51,11 @@ pub struct Answer {
 /// not framed as the head says.
 #[must_use]
 pub fn read_answer<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Option<Answer> {
-    let (mut unread, mut found) = (BytesMut::new(), None);
+    let (mut unread, mut found, mut last) = (BytesMut::new(), None, Last::default());
     for piece in pieces {
         unread.extend_from_slice(piece);
         if found.is_none() {
-            found = match answer::next(&mut unread) {
+            found = match answer::next(&mut unread, &mut last) {
                 answer::Next::Answer(head, framed) => Some((*head, framed.body, Vec::new())),
                 answer::Next::Part => None,
                 answer::Next::Unusual => return None,

@@ -7,7 +7,7 @@ use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, request};
 use httparse::{ParserConfig, Status};
 
-use crate::proxy::last_head::LastHead;
+use super::last::Last;
 
 /// Headers a message may have.
 pub(super) const FIELDS: usize = 100;
@@ -31,47 +31,14 @@ pub(super) struct Framed {
     pub(super) is_last: bool,
 }
 
-/// The last head, and what it says once it was seen twice. Both are of the same bytes. No `Debug`: a key is in
-/// them.
-#[derive(Default)]
-pub(super) struct Last {
-    head: LastHead,
-    said: Option<Box<(request::Parts, Framed)>>,
-}
-
-impl Last {
-    fn note(&mut self, head: &[u8]) {
-        self.head.note(head);
-        self.said = None;
-    }
-
-    /// What `read` says if it begins with that head again, and how long that is.
-    fn again(&mut self, read: &Bytes) -> Option<(Request<()>, Framed, usize)> {
-        let digits = self.head.again(read)?;
-        let head = self.head.expose_bytes();
-        let (parts, framed) = &**match &mut self.said {
-            Some(said) => said,
-            said => {
-                let Parsed::Request(request, framed, _) = parse(head) else {
-                    return None;
-                };
-                said.insert(Box::new((request.into_parts().0, framed)))
-            }
-        };
-        let mut parts = parts.clone();
-        let value = HeaderValue::from_maybe_shared(read.slice_ref(digits)).ok()?;
-        parts.headers.insert(CONTENT_LENGTH, value);
-        let length = number(digits)?;
-        let framed = Framed { length, ..*framed };
-        Some((Request::from_parts(parts, ()), framed, head.len()))
-    }
-}
+/// What a head says.
+pub(super) type Said = (request::Parts, Framed);
 
 /// Takes a request's head off what was read; leaves what is none as it is.
-pub(super) fn next(unread: &mut BytesMut, last: &mut Last) -> Next {
+pub(super) fn next(unread: &mut BytesMut, last: &mut Last<Said>) -> Next {
     // All of it: a connection that waits is to hold no buffer but the last head.
     let mut read = std::mem::take(unread).freeze();
-    if let Some((request, framed, length)) = last.again(&read) {
+    if let Some((request, framed, length)) = again(&read, last) {
         read.advance(length);
         return Next::Request(Box::new(request), framed, read);
     }
@@ -86,6 +53,22 @@ pub(super) fn next(unread: &mut BytesMut, last: &mut Last) -> Next {
     };
     put_back(unread, read);
     other
+}
+
+/// The request, if its head is the last again, and how long that is.
+fn again(read: &Bytes, last: &mut Last<Said>) -> Option<(Request<()>, Framed, usize)> {
+    let again = last.again(read, |head| match parse(head) {
+        Parsed::Request(request, framed, _) => Some((request.into_parts().0, framed)),
+        Parsed::Part | Parsed::Unusual => None,
+    })?;
+    let (parts, framed) = again.said;
+    let mut parts = parts.clone();
+    parts.headers.insert(CONTENT_LENGTH, again.written);
+    let framed = Framed {
+        length: again.length,
+        ..*framed
+    };
+    Some((Request::from_parts(parts, ()), framed, again.bytes))
 }
 
 /// Gives back what is left of what was taken; without a copy if nobody else holds any of it.
@@ -205,7 +188,7 @@ impl<'a> Noted<'a> {
     }
 }
 
-fn number(digits: &[u8]) -> Option<u64> {
+pub(super) fn number(digits: &[u8]) -> Option<u64> {
     // What `parse` would let pass besides digits is a sign.
     let plain = digits.len() < 19 && digits.iter().all(u8::is_ascii_digit);
     let digits = std::str::from_utf8(digits).ok().filter(|_| plain)?;

@@ -14,8 +14,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::body::{Coming, Sent, Shared};
 use super::head::{self, COPIED, Framing};
+use super::last::Last;
 use super::replay::Prefixed;
-use super::request::{self, Framed, Last, Next};
+use super::request::{self, Framed, Next, Said};
 use super::wire::Wire;
 use crate::layer::BoxError;
 
@@ -92,7 +93,7 @@ where
 fn poll_next<S: AsyncRead + Unpin>(
     wire: &mut Wire<S>,
     cx: &mut Context<'_>,
-    last: &mut Last,
+    last: &mut Last<Said>,
     may_leave: &impl Fn() -> bool,
 ) -> Poll<io::Result<Option<Next>>> {
     loop {

@@ -1,6 +1,6 @@
 //! Whatever answers a backend gives: what is read of them is what the HTTP library would read.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
@@ -8,8 +8,10 @@ use proptest::prelude::*;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
 
+use super::super::answer::{self, Framing};
 use super::super::chunks::Chunks;
 use super::super::connection::{Connection, Stream};
+use super::super::last::Last;
 use super::{Seen, fields};
 
 /// A request's answer, or nothing if there was none, or none whole.
@@ -131,6 +133,54 @@ fn changed() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// Few answers, often the same again, but for the digits of the length or a byte.
+fn repeated() -> impl Strategy<Value = Vec<u8>> {
+    let length = prop::sample::select(vec!["4", "7", "04", "12", "+4", "4 "]);
+    let answer = prop::sample::select(vec![0, 3, 5, 9, 15]);
+    let change = prop::option::weighted(0.2, any::<prop::sample::Index>());
+    (answer, length, change).prop_map(|(answer, length, change)| {
+        let answer = ANSWERS[answer].replace("Length: 4", &format!("Length: {length}"));
+        let answer = answer.replace("Length: 5", &format!("Length: {length}"));
+        let mut bytes = answer.into_bytes();
+        if let Some(at) = change {
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1;
+        }
+        bytes
+    })
+}
+
+/// All that is read of an answer's head, and what is left behind it.
+fn read(bytes: &[u8], last: &mut Last<answer::Said>) -> String {
+    let mut unread = BytesMut::from(bytes);
+    let read = match answer::next(&mut unread, last) {
+        answer::Next::Part => "part".to_owned(),
+        answer::Next::Unusual => "unusual".to_owned(),
+        answer::Next::Answer(head, framed) => {
+            format!("{head:?} {:?} {}", framed.body, framed.is_last)
+        }
+    };
+    format!("{read} {unread:?}")
+}
+
+// Fails when nothing is remembered, or what is read of it is not put together anew.
+#[test]
+fn an_answer_that_comes_again_is_read_from_memory() {
+    let mut last = Last::default();
+    for (length, body) in [("4", "null"), ("4", "true"), ("5", "false"), ("2", "{}")] {
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nX: y\r\n\r\n{body}");
+        let mut unread = BytesMut::from(answer.as_bytes());
+        let answer::Next::Answer(head, framed) = answer::next(&mut unread, &mut last) else {
+            panic!("{answer}");
+        };
+        assert_eq!(head.headers["content-length"], length);
+        assert_eq!(head.headers["x"], "y");
+        assert_eq!(framed.body, Framing::Length(length.parse().unwrap()));
+        assert_eq!(unread, body);
+        assert!(last.is_noted());
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1500))]
     // We may refuse what the library reads, but not read it as something else.
@@ -145,6 +195,18 @@ proptest! {
         let theirs = runtime.block_on(by_hyper(&bytes, cut));
         if ours.is_some() {
             prop_assert_eq!(ours, theirs);
+        }
+    }
+
+    // Fails when answers of 204 are remembered, or another head is taken for the last.
+    #[test]
+    fn what_was_answered_before_changes_no_reading(
+        answers in prop::collection::vec(repeated(), 2..6),
+    ) {
+        let mut last = Last::default();
+        for answer in answers {
+            let alone = read(&answer, &mut Last::default());
+            prop_assert_eq!(read(&answer, &mut last), alone);
         }
     }
 
