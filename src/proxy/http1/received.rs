@@ -112,10 +112,12 @@ impl Reading {
             let _ = self.connection.poll_sent(cx);
         }
         while !self.framing.is_end() {
-            let read = self.framing.take(&mut self.connection.wire.unread);
-            let read = read.map_err(io::Error::other)?;
-            if !read.is_empty() {
-                return Poll::Ready(Ok(Some(read)));
+            if !self.connection.wire.unread.is_empty() {
+                let read = self.framing.take(&mut self.connection.wire.unread);
+                let read = read.map_err(io::Error::other)?;
+                if !read.is_empty() {
+                    return Poll::Ready(Ok(Some(read)));
+                }
             }
             if !self.framing.is_end() && ready!(self.connection.wire.poll_fill(cx))? == 0 {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));

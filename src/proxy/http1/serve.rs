@@ -202,7 +202,14 @@ where
             if ended.is_pending() && pieces.bytes == 0 {
                 return Poll::Pending;
             }
-            Poll::Ready(go_on(&mut wire.lock(), cx, &mut pieces, &ended).map(|()| ended))
+            let wakes_us = ended.is_pending() && pieces.bytes < AT_ONCE;
+            let mut wire = wire.lock();
+            go_on(&mut wire, cx, &mut pieces, &ended)?;
+            // Who waits for the body and has written all of it need not ask the body again.
+            if wakes_us && wire.poll_written(cx)?.is_ready() {
+                return Poll::Pending;
+            }
+            Poll::Ready(io::Result::Ok(ended))
         });
         let more = while_there(wire, pin!(more)).await;
         ended = more.ok_or("the client has gone")??;
