@@ -258,6 +258,7 @@ const CRATES: &[(&str, &[&str])] = &[
     // What reads and writes HTTP/1.1 by hand.
     ("httparse", &["proxy/http1/"]),
     ("httpdate", &["proxy/http1/"]),
+    ("libc", &["sys/clock.rs"]),
     ("tikv_jemallocator", &["sys/memory.rs"]),
     ("tikv_jemalloc_sys", &["sys/memory.rs"]),
     ("pingora_ketama", &["proxy/replicas/set.rs"]),
