@@ -14,7 +14,9 @@ use cloakroom::identity::KeyDigest;
 use cloakroom::inject::{Arguments, Request, Slots, Template};
 use cloakroom::mcp::scan::scan;
 use cloakroom::names::{ProfileName, SecretName, ServerName, UserName};
-use cloakroom::proxy::http1_rehearsal::{Requests, read_answer, read_request, write_request};
+use cloakroom::proxy::http1_rehearsal::{
+    Answers, Requests, read_answer, read_request, write_request,
+};
 use cloakroom::proxy::strict::Judge;
 use cloakroom::resolve::{Resolver, Settings as Cache};
 use cloakroom::store::{self, Record, Settings, StoreUrl};
@@ -192,6 +194,10 @@ fn codec(c: &mut Criterion) {
     assert!(read_answer([ANSWER]).unwrap().is_whole);
     c.bench_function("read: a backend's answer of 200 bytes", |b| {
         b.iter(|| read_answer([black_box(ANSWER)]).is_some());
+    });
+    let mut connection = Answers::default();
+    c.bench_function("read: an answer with the same head again", |b| {
+        b.iter(|| connection.read([black_box(ANSWER)]).is_some());
     });
 }
 

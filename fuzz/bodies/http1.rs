@@ -3,7 +3,7 @@
 //! nobody looked at before: it and its body are the same however they are cut.
 
 use cloakroom::proxy::http1_rehearsal::{
-    Answer, Requests, read_answer, read_request, write_request,
+    Answer, Answers, Requests, read_answer, read_request, write_request,
 };
 use cloakroom::proxy::strict::Judge;
 use http::HeaderMap;
@@ -82,6 +82,11 @@ fn answer(sizes: &[u8], bytes: &[u8]) {
     let whole = told(read_answer([bytes]));
     assert_eq!(told(read_answer(pieces(sizes, bytes))), whole);
     assert_eq!(told(read_answer(bytes.chunks(1))), whole);
+    // From memory, the third time what was made of it the second.
+    let mut answers = Answers::default();
+    for _ in 0..3 {
+        assert_eq!(told(answers.read([bytes])), whole);
+    }
 }
 
 fn told(answer: Option<Answer>) -> Option<(u16, HeaderMap, Vec<u8>, bool)> {

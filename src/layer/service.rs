@@ -180,7 +180,7 @@ async fn judge<S: Inside, B: Body>(
         None => (Bytes::new(), None),
     };
     let has_waited = turn.was_waited_for() || held.as_ref().is_some_and(Held::were_waited_for);
-    if has_waited && caller.at.elapsed() > FRESH {
+    if has_waited && recently().saturating_duration_since(caller.at) > FRESH {
         caller.identity = Box::pin(shared.gate.again(&caller.identity)).await?;
         caller.permits = shared.gate.permits(&caller.identity, &door)?;
     }

@@ -1,7 +1,7 @@
 //! The last head of a connection, which the next is likely to repeat.
 //!
-//! Most clients send the same head with every request, and only the digits of its Content-Length differ. What was
-//! made of one head, by a pure function of its bytes, need not be made again of the next.
+//! Most clients send the same head with every request, and most backends with every answer; only the digits of its
+//! Content-Length differ. What was made of one head, by a pure function of its bytes, need not be made again of the next.
 
 use std::ops::Range;
 

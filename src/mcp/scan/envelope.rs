@@ -106,7 +106,7 @@ fn known(names: &[(&str, Slot)], text: &str, key: Str) -> Result<Slot, ScanError
     let decoded = key.decode(text);
     let is_ascii = decoded.is_ascii();
     let alike = names.iter().find(|(name, _)| {
-        // In ASCII no two letters of different length are one.
+        // Only letters outside ASCII are as long as others and stand for them: for the rest the length tells.
         (!is_ascii || name.len() == decoded.len()) && equals_ignoring_case(&decoded, name)
     });
     match alike {

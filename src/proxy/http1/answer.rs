@@ -88,6 +88,8 @@ pub(super) fn next(unread: &mut BytesMut, last: &mut Last<Said>) -> Next {
             Parsed::Answer((head, framed), length) => {
                 if framed.has_length(head.status) {
                     last.note(&read[..length]);
+                } else {
+                    last.forget();
                 }
                 (Next::Answer(Box::new(head), framed), length)
             }

@@ -65,7 +65,7 @@ pub(in crate::proxy) struct Connection {
     is_sent: bool,
     /// Bytes in which there was no whole head of an answer.
     looked_at: usize,
-    /// The head of the last answer.
+    /// The head of the last answer whose length it said.
     last: Last<Said>,
 }
 

@@ -41,9 +41,15 @@ impl<P> Last<P> {
         self.said = None;
     }
 
+    /// Remembers none: of a body that may go on for hours nothing is held besides.
+    pub(super) fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Whether a head came again.
     #[cfg(test)]
-    pub(super) fn is_noted(&self) -> bool {
-        !self.head.expose_bytes().is_empty()
+    pub(super) fn has_said(&self) -> bool {
+        self.said.is_some()
     }
 
     /// What `read` says if it begins with that head again; `say` says it of the head, a pure function of it.

@@ -13,6 +13,7 @@
 //!
 //! - [`serve`]: a client's connection, over a [`wire`] that the bodies of its requests ([`body`]) share;
 //! - [`connection`]: a backend's, and the body of its answer, [`received`]; [`replay`] hands it to hyper;
+//! - [`last`]: the head that came last on either, which is seldom read anew;
 //! - [`head`], [`chunks`]: what is written and read, without any socket;
 //! - [`scratch`]: the thread's buffers.
 

@@ -47,29 +47,40 @@ pub struct Answer {
     pub is_whole: bool,
 }
 
-/// The answer in these pieces; `None` if its head is not whole, or one for the HTTP library, or its body is
-/// not framed as the head says.
+/// The answers of one connection.
+#[derive(Default)]
+pub struct Answers(Last<answer::Said>);
+
+/// The first answer of a connection, as by [`Answers::read`].
 #[must_use]
 pub fn read_answer<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Option<Answer> {
-    let (mut unread, mut found, mut last) = (BytesMut::new(), None, Last::default());
-    for piece in pieces {
-        unread.extend_from_slice(piece);
-        if found.is_none() {
-            found = match answer::next(&mut unread, &mut last) {
-                answer::Next::Answer(head, framed) => Some((*head, framed.body, Vec::new())),
-                answer::Next::Part => None,
-                answer::Next::Unusual => return None,
+    Answers::default().read(pieces)
+}
+
+impl Answers {
+    /// The answer in these pieces; `None` if its head is not whole, or one for the HTTP library, or its body is
+    /// not framed as the head says.
+    pub fn read<'a>(&mut self, pieces: impl IntoIterator<Item = &'a [u8]>) -> Option<Answer> {
+        let (mut unread, mut found) = (BytesMut::new(), None);
+        for piece in pieces {
+            unread.extend_from_slice(piece);
+            if found.is_none() {
+                found = match answer::next(&mut unread, &mut self.0) {
+                    answer::Next::Answer(head, framed) => Some((*head, framed.body, Vec::new())),
+                    answer::Next::Part => None,
+                    answer::Next::Unusual => return None,
+                };
+            }
+            let Some((_, framing, body)) = &mut found else {
+                continue;
             };
+            body.extend_from_slice(&framing.take(&mut unread).ok()?);
         }
-        let Some((_, framing, body)) = &mut found else {
-            continue;
-        };
-        body.extend_from_slice(&framing.take(&mut unread).ok()?);
+        let (head, framing, body) = found?;
+        Some(Answer {
+            head,
+            body,
+            is_whole: framing.is_end(),
+        })
     }
-    let (head, framing, body) = found?;
-    Some(Answer {
-        head,
-        body,
-        is_whole: framing.is_end(),
-    })
 }
