@@ -12,6 +12,9 @@ use zeroize::Zeroizing;
 /// it, also that of a client without a key.
 const BYTES: usize = 2048;
 const LINES: usize = 32;
+/// Heads in a row of which none came again, after which no more are remembered: who says something else each time,
+/// the hour or the number of the request, is to pay nothing for it.
+const TRIES: u8 = 8;
 const NAME: &[u8] = b"content-length:";
 
 /// A head, and where in it the digits of its Content-Length are. No `Debug`, and wiped when nobody holds it any
@@ -20,26 +23,41 @@ const NAME: &[u8] = b"content-length:";
 pub(super) struct LastHead {
     bytes: Bytes,
     digits: Range<usize>,
+    /// Heads that were remembered since one came again.
+    tries: u8,
 }
 
 impl LastHead {
     /// Remembers a head that was accepted, with the empty line at its end: it has one Content-Length at most.
     /// One without, or a large one, is none to remember.
     pub(super) fn note(&mut self, head: &[u8]) {
+        let tries = self.tries.saturating_add(1);
+        if tries > TRIES {
+            return self.forget();
+        }
         let is_small = head.len() <= BYTES && memchr::memchr_iter(b'\n', head).count() <= LINES;
         *self = match digits(head).filter(|_| is_small) {
             // Of its own, not a part of what was read, which would be held with it.
             Some(digits) => Self {
                 bytes: Bytes::from_owner(Zeroizing::new(head.to_vec())),
                 digits,
+                tries,
             },
-            None => Self::default(),
+            None => Self {
+                tries,
+                ..Self::default()
+            },
         };
+    }
+
+    /// Holds no head any more.
+    pub(super) fn forget(&mut self) {
+        (self.bytes, self.digits) = Default::default();
     }
 
     /// The digits of the Content-Length in `read`, if this head stands at its beginning but for them, of which
     /// there are as many.
-    pub(super) fn again<'b>(&self, read: &'b [u8]) -> Option<&'b [u8]> {
+    pub(super) fn again<'b>(&mut self, read: &'b [u8]) -> Option<&'b [u8]> {
         let head = read.get(..self.bytes.len())?;
         let Range { start, end } = self.digits;
         let digits = &head[start..end];
@@ -47,6 +65,9 @@ impl LastHead {
             && digits.iter().all(u8::is_ascii_digit)
             && head[end..] == self.bytes[end..]
             && head[..start] == self.bytes[..start];
+        if is_same {
+            self.tries = 0;
+        }
         is_same.then_some(digits)
     }
 
@@ -105,6 +126,24 @@ mod tests {
             assert_eq!(again(&HEAD.replace(from, to)), None, "{to}");
         }
         assert_eq!(again(""), None);
+    }
+
+    // Fails when the tries are not counted, or not from the last head on that came again.
+    #[test]
+    fn who_never_says_the_same_is_not_remembered_for_long() {
+        let other = |number: u8| HEAD.replace("34", &format!("{number:02}"));
+        let mut last = LastHead::default();
+        for _ in 0..3 {
+            for number in 0..TRIES {
+                last.note(other(number).as_bytes());
+            }
+            assert!(last.again(other(TRIES - 1).as_bytes()).is_some());
+        }
+        for number in 0..=TRIES {
+            last.note(other(number).as_bytes());
+        }
+        assert!(last.again(other(TRIES).as_bytes()).is_none());
+        assert!(last.expose_bytes().is_empty());
     }
 
     #[test]

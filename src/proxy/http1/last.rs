@@ -43,7 +43,8 @@ impl<P> Last<P> {
 
     /// Remembers none: of a body that may go on for hours nothing is held besides.
     pub(super) fn forget(&mut self) {
-        *self = Self::default();
+        self.head.forget();
+        self.said = None;
     }
 
     /// Whether a head came again.
