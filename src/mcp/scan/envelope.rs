@@ -104,12 +104,8 @@ fn is(text: &str, key: Str, known: &str) -> bool {
 
 fn known(names: &[(&str, Slot)], text: &str, key: Str) -> Result<Slot, ScanError> {
     let decoded = key.decode(text);
-    let is_ascii = decoded.is_ascii();
-    let alike = names.iter().find(|(name, _)| {
-        // Only letters outside ASCII are as long as others and stand for them: for the rest the length tells.
-        (!is_ascii || name.len() == decoded.len()) && equals_ignoring_case(&decoded, name)
-    });
-    match alike {
+    let mut names = names.iter();
+    match names.find(|(name, _)| equals_ignoring_case(&decoded, name)) {
         None => Ok(Slot::Other),
         Some((name, slot)) if *name == decoded => Ok(*slot),
         // A backend that ignores case would read this one as the field, and see another request.
