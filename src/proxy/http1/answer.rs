@@ -5,10 +5,10 @@ use std::mem::MaybeUninit;
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::header::CONTENT_LENGTH;
 use http::{Response, StatusCode, response};
-use httparse::{ParserConfig, Status};
+use httparse::ParserConfig;
 
 use super::chunks::{Chunks, NotChunked};
-use super::last::Last;
+use super::last::{Last, Parsed};
 use super::request::{FIELDS, Noted, headers, put_back};
 use super::wire::take;
 
@@ -85,7 +85,7 @@ pub(super) fn next(unread: &mut BytesMut, last: &mut Last<Said>) -> Next {
     let (next, taken) = match again(&read, last) {
         Some((head, framed, length)) => (Next::Answer(Box::new(head), framed), length),
         None => match parse(&read) {
-            Parsed::Answer((head, framed), length) => {
+            Parsed::Head((head, framed), length) => {
                 if framed.has_length(head.status) {
                     last.note(&read[..length]);
                 } else {
@@ -104,10 +104,7 @@ pub(super) fn next(unread: &mut BytesMut, last: &mut Last<Said>) -> Next {
 
 /// The answer, if its head is the last again, and how long that is.
 fn again(read: &Bytes, last: &mut Last<Said>) -> Option<(response::Parts, Framed, usize)> {
-    let again = last.again(read, |head| match parse(head) {
-        Parsed::Answer(said, _) => Some(said),
-        Parsed::Part | Parsed::Unusual => None,
-    })?;
+    let again = last.again(read, parse)?;
     let (parts, framed) = again.said;
     let mut parts = parts.clone();
     parts.headers.insert(CONTENT_LENGTH, again.written);
@@ -118,25 +115,12 @@ fn again(read: &Bytes, last: &mut Last<Said>) -> Option<(response::Parts, Framed
     Some((parts, framed, again.bytes))
 }
 
-enum Parsed {
-    Answer(Said, usize),
-    Part,
-    Unusual,
-}
-
-fn parse(read: &Bytes) -> Parsed {
+fn parse(read: &Bytes) -> Parsed<Said> {
     let mut fields = [const { MaybeUninit::uninit() }; FIELDS];
     let mut head = httparse::Response::new(&mut []);
     let parsed =
         ParserConfig::default().parse_response_with_uninit_headers(&mut head, read, &mut fields);
-    match parsed {
-        Ok(Status::Complete(length)) => match plain(read, &head) {
-            Some(said) => Parsed::Answer(said, length),
-            None => Parsed::Unusual,
-        },
-        Ok(Status::Partial) => Parsed::Part,
-        Err(_) => Parsed::Unusual,
-    }
+    Parsed::of(parsed, || plain(read, &head))
 }
 
 /// The head, if there is nothing unusual about it.

@@ -1,10 +1,35 @@
-//! What the last head of a connection says, which the next is likely to say again.
+//! What a head says, and the last of a connection, which the next is likely to say again.
 
 use bytes::Bytes;
 use http::HeaderValue;
+use httparse::Status;
 
 use super::request::number;
 use crate::proxy::last_head::LastHead;
+
+/// What was read of a head.
+pub(super) enum Parsed<P> {
+    /// What it says, and its bytes.
+    Head(P, usize),
+    /// It is not whole yet.
+    Part,
+    /// It is one for the HTTP library.
+    Unusual,
+}
+
+impl<P> Parsed<P> {
+    /// What the parser found; `plain` says what a whole head says, if there is nothing unusual about it.
+    pub(super) fn of(found: httparse::Result<usize>, plain: impl FnOnce() -> Option<P>) -> Self {
+        match found {
+            Ok(Status::Complete(bytes)) => match plain() {
+                Some(said) => Self::Head(said, bytes),
+                None => Self::Unusual,
+            },
+            Ok(Status::Partial) => Self::Part,
+            Err(_) => Self::Unusual,
+        }
+    }
+}
 
 /// The last head, and what it says once it was seen twice. Both are of the same bytes. No `Debug`: a key or the id
 /// of a session is in them.
@@ -53,17 +78,20 @@ impl<P> Last<P> {
         self.said.is_some()
     }
 
-    /// What `read` says if it begins with that head again; `say` says it of the head, a pure function of it.
+    /// What `read` says if it begins with that head again; `parse` reads the head, a pure function of it.
     pub(super) fn again(
         &mut self,
         read: &Bytes,
-        say: impl FnOnce(&Bytes) -> Option<P>,
+        parse: impl FnOnce(&Bytes) -> Parsed<P>,
     ) -> Option<Again<'_, P>> {
         let digits = self.head.again(read)?;
         let head = self.head.expose_bytes();
         let said = match &mut self.said {
             Some(said) => said,
-            said => said.insert(Box::new(say(head)?)),
+            said => match parse(head) {
+                Parsed::Head(says, _) => said.insert(Box::new(says)),
+                Parsed::Part | Parsed::Unusual => return None,
+            },
         };
         Some(Again {
             said,

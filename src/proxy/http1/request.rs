@@ -5,9 +5,9 @@ use std::mem::MaybeUninit;
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, request};
-use httparse::{ParserConfig, Status};
+use httparse::ParserConfig;
 
-use super::last::Last;
+use super::last::{Last, Parsed};
 
 /// Headers a message may have.
 pub(super) const FIELDS: usize = 100;
@@ -43,10 +43,10 @@ pub(super) fn next(unread: &mut BytesMut, last: &mut Last<Said>) -> Next {
         return Next::Request(Box::new(request), framed, read);
     }
     let other = match parse(&read) {
-        Parsed::Request(request, framed, length) => {
+        Parsed::Head((parts, framed), length) => {
             last.note(&read[..length]);
             read.advance(length);
-            return Next::Request(request, framed, read);
+            return Next::Request(Box::new(Request::from_parts(parts, ())), framed, read);
         }
         Parsed::Part => Next::Part,
         Parsed::Unusual => Next::Unusual,
@@ -57,10 +57,7 @@ pub(super) fn next(unread: &mut BytesMut, last: &mut Last<Said>) -> Next {
 
 /// The request, if its head is the last again, and how long that is.
 fn again(read: &Bytes, last: &mut Last<Said>) -> Option<(Request<()>, Framed, usize)> {
-    let again = last.again(read, |head| match parse(head) {
-        Parsed::Request(request, framed, _) => Some((request.into_parts().0, framed)),
-        Parsed::Part | Parsed::Unusual => None,
-    })?;
+    let again = last.again(read, parse)?;
     let (parts, framed) = again.said;
     let mut parts = parts.clone();
     parts.headers.insert(CONTENT_LENGTH, again.written);
@@ -80,30 +77,16 @@ pub(super) fn put_back(unread: &mut BytesMut, rest: Bytes) {
     }
 }
 
-enum Parsed {
-    Request(Box<Request<()>>, Framed, usize),
-    Part,
-    Unusual,
-}
-
-fn parse(read: &Bytes) -> Parsed {
+fn parse(read: &Bytes) -> Parsed<Said> {
     let mut fields = [const { MaybeUninit::uninit() }; FIELDS];
     let mut head = httparse::Request::new(&mut []);
     let parsed =
         ParserConfig::default().parse_request_with_uninit_headers(&mut head, read, &mut fields);
-    let length = match parsed {
-        Ok(Status::Complete(length)) => length,
-        Ok(Status::Partial) => return Parsed::Part,
-        Err(_) => return Parsed::Unusual,
-    };
-    match plain(read, &head) {
-        Some((request, framed)) => Parsed::Request(Box::new(request), framed, length),
-        None => Parsed::Unusual,
-    }
+    Parsed::of(parsed, || plain(read, &head))
 }
 
 /// The request, if there is nothing unusual about it.
-fn plain(read: &Bytes, head: &httparse::Request<'_, '_>) -> Option<(Request<()>, Framed)> {
+fn plain(read: &Bytes, head: &httparse::Request<'_, '_>) -> Option<Said> {
     if head.version != Some(1) {
         return None;
     }
@@ -116,11 +99,11 @@ fn plain(read: &Bytes, head: &httparse::Request<'_, '_>) -> Option<(Request<()>,
     };
     let target = head.path.filter(|target| target.starts_with('/'))?;
     let framed = framed(&Noted::of(head.headers))?;
-    let mut request = Request::new(());
-    *request.method_mut() = method;
-    *request.uri_mut() = Uri::from_maybe_shared(read.slice_ref(target.as_bytes())).ok()?;
-    *request.headers_mut() = headers(read, head.headers)?;
-    Some((request, framed))
+    let (mut parts, ()) = Request::new(()).into_parts();
+    parts.method = method;
+    parts.uri = Uri::from_maybe_shared(read.slice_ref(target.as_bytes())).ok()?;
+    parts.headers = headers(read, head.headers)?;
+    Some((parts, framed))
 }
 
 /// The headers of a message within `read`, which are shared with it.
