@@ -10,6 +10,7 @@
 
 mod file;
 mod meters;
+mod notices;
 pub(super) mod online;
 mod watch;
 

@@ -1,7 +1,7 @@
 //! Watching the file for changes made by anybody, this process included.
 //!
-//! `PRAGMA data_version` moves when another connection commits, and costs little; only when it
-//! moved is `changes` read. It stays for a connection's own commits, so the watcher has a connection
+//! `PRAGMA data_version` moves when another connection commits; it is asked when [`Notices`] say so, and only when
+//! it moved is `changes` read. It stays for a connection's own commits, so the watcher has a connection
 //! of its own that never writes. It also has a thread of its own: a task that blocks for ever would
 //! keep the runtime from ending.
 
@@ -14,10 +14,11 @@ use rusqlite::Connection;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::file::{Identity, reopen};
+use super::notices::Notices;
 use super::{StoreError, failed};
 use crate::store::{Event, RecordId};
 
-const POLL_EVERY: Duration = Duration::from_millis(25);
+/// Also how often the file is looked at though nothing was written.
 const ALIVE_EVERY: Duration = Duration::from_millis(250);
 const RETRY_EVERY: Duration = Duration::from_millis(250);
 
@@ -35,7 +36,7 @@ pub(super) fn start(path: Arc<Path>, events: UnboundedSender<Event>) {
 fn run(path: &Path, events: &UnboundedSender<Event>) {
     let mut told = false;
     while !events.is_closed() {
-        let Err(error) = Watcher::open(path).and_then(|mut watcher| {
+        let Err(error) = Watcher::open(path, ALIVE_EVERY).and_then(|mut watcher| {
             told = false;
             watcher.run(path, events)
         }) else {
@@ -53,20 +54,24 @@ fn run(path: &Path, events: &UnboundedSender<Event>) {
 struct Watcher {
     connection: Connection,
     identity: Identity,
+    notices: Notices,
     data_version: i64,
     /// The last change reported, or made before watching began.
     seen: i64,
 }
 
 impl Watcher {
-    fn open(path: &Path) -> Result<Self, StoreError> {
+    /// One that looks every `rarely` though nothing is told.
+    fn open(path: &Path, rarely: Duration) -> Result<Self, StoreError> {
         let (identity, connection) = reopen(path)?;
-        // In this order: a commit in between moves the version again, and nothing is missed.
+        // In this order: a commit in between is told of, or moves the version again, and nothing is missed.
+        let notices = Notices::of(path, rarely);
         let data_version = data_version(&connection)?;
         let seen = last_change(&connection)?;
         Ok(Self {
             connection,
             identity,
+            notices,
             data_version,
             seen,
         })
@@ -91,7 +96,7 @@ impl Watcher {
                     .into_iter()
                     .chain(alive_now)
                     .all(|event| events.send(event).is_ok());
-            thread::sleep(POLL_EVERY);
+            self.notices.wait();
         }
         Ok(())
     }
@@ -102,6 +107,7 @@ impl Watcher {
         if now == self.data_version {
             return Ok(Vec::new());
         }
+        self.notices.seen();
         let transaction = self.connection.transaction().map_err(failed)?;
         let last = last_change(&transaction)?;
         let rows = transaction
@@ -142,4 +148,37 @@ fn number(connection: &Connection, question: &str) -> Result<i64, StoreError> {
         .prepare_cached(question)
         .and_then(|mut asked| asked.query_row([], |row| row.get(0)))
         .map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Sqlite;
+    use super::*;
+    use crate::store::{Record, Store as _};
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    // Fails when nothing is told of a commit, or a watcher that is told goes on waiting.
+    #[tokio::test]
+    async fn a_commit_is_seen_by_its_notice_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        let store = Sqlite::open(&path).await.unwrap();
+        let mut watcher = Watcher::open(&path, HOUR).unwrap();
+        let (events, mut heard) = tokio::sync::mpsc::unbounded_channel();
+        thread::spawn(move || watcher.run(&path, &events));
+        // Until it looks no more.
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        let id = RecordId::parse("k/ab").unwrap();
+        let record = Record {
+            id: id.clone(),
+            version: 1,
+            blob: b"x".to_vec().into(),
+        };
+        store.put_if(record, None).await.unwrap();
+        let heard = tokio::time::timeout(Duration::from_secs(30), async {
+            while heard.recv().await != Some(Event::Changed(id.clone())) {}
+        });
+        heard.await.unwrap();
+    }
 }
