@@ -251,7 +251,7 @@ async fn when_all_are_down_that_is_said_and_it_is_tried_all_the_same() {
 async fn messages_of_the_older_transport_reach_the_replica_of_their_stream() {
     let mut replicas = three().await;
     let proxy = proxy(&replicas, "").await;
-    let keys = users(&proxy, 12).await;
+    let keys = users(&proxy, 30).await;
     let open = async |key: &str| {
         Sse::open(proxy.client(), "old", key)
             .await
