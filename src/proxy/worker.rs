@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::connection;
+use super::http1::outbox;
 use super::serving::{Current, Serving, Stage};
 use super::socket::Accepted;
 
@@ -52,6 +53,7 @@ async fn work(
     open: Arc<AtomicUsize>,
     mut stage: watch::Receiver<Stage>,
 ) {
+    tokio::spawn(outbox::open());
     let mut connections = JoinSet::new();
     let mut sweep = tokio::time::interval(Duration::from_secs(1));
     let current = Arc::new(Current::new(&mut serving));

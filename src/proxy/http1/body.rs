@@ -7,8 +7,9 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::io::AsyncRead;
+use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::outbox::{self, Late};
 use super::wire::Wire;
 
 /// One end of a client's connection; the other is with the body of its request. Both are of one task, so
@@ -34,6 +35,34 @@ impl<S> Shared<S> {
     pub(super) fn into_wire(self) -> Option<Wire<S>> {
         let wire = Arc::into_inner(self.0)?;
         Some(wire.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl<S: AsyncWrite + Unpin + Send + 'static> Shared<S> {
+    /// Writes what `put` puts together at the end of the core's turn, or at once where nothing is put off.
+    ///
+    /// # Errors
+    /// Nothing of it could be written.
+    pub(super) fn write_late(
+        &self,
+        cx: &mut Context<'_>,
+        put: impl FnOnce(&mut Vec<u8>),
+    ) -> io::Result<()> {
+        let mut wire = self.lock();
+        if wire.may_be_late() && outbox::put_off(|| self.0.clone(), || cx.waker().clone()) {
+            wire.is_late = true;
+        }
+        wire.write(cx, put)
+    }
+}
+
+impl<S: AsyncWrite + Unpin + Send> Late for Mutex<Wire<S>> {
+    fn write(&self, cx: &mut Context<'_>) {
+        let mut wire = self.lock().unwrap_or_else(PoisonError::into_inner);
+        // What found no room goes on with the task, and so does what went wrong.
+        if let Poll::Ready(Err(_)) = wire.poll_written(cx) {
+            cx.waker().wake_by_ref();
+        }
     }
 }
 

@@ -19,8 +19,10 @@ use tokio_rustls::client::TlsStream;
 use super::answer::{self, Framed, Next, Said};
 use super::head::{self, COPIED};
 use super::last::Last;
+use super::outbox;
 use super::received::{Lease, Received};
 use super::replay::Asked;
+use super::sending::Sending;
 use super::wire::Wire;
 use crate::layer::RequestBody;
 
@@ -79,7 +81,7 @@ pub(in crate::proxy) struct Broken {
 }
 
 impl Broken {
-    fn after(why: impl ToString) -> Self {
+    pub(super) fn after(why: impl ToString) -> Self {
         Self {
             is_unsent: false,
             why: why.to_string(),
@@ -124,28 +126,56 @@ impl Connection {
         body: &mut RequestBody,
         lease: Option<Lease>,
     ) -> Result<Response<Received>, Broken> {
-        let mut is_begun = false;
-        let begun = poll_fn(|cx| {
-            if !std::mem::replace(&mut is_begun, true) {
-                if let Err(error) = self.send(cx, head, body) {
-                    return Poll::Ready(Err(error));
-                }
-                (head.headers, head.uri, *body) = Default::default();
-            }
-            self.poll_head(cx).map_err(Broken::after)
-        });
+        let method = head.method.clone();
+        // What is written with one call may be late.
+        if body.len() <= COPIED && outbox::is_open() {
+            let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+            let sending = Sending::begin(self, head, body, waker);
+            self = poll_fn(|cx| sending.poll(cx, head, body)).await?;
+        } else {
+            poll_fn(|cx| Poll::Ready(self.send_now(cx, head, body))).await?;
+        }
+        let begun = poll_fn(|cx| self.poll_head(cx).map_err(Broken::after));
         match begun.await? {
             Some((parts, framed)) => {
                 let body = Received::new(self, framed, lease);
                 Ok(Response::from_parts(parts, body))
             }
             // Boxed, as it is seldom: otherwise the future of every request had room for it.
-            None => Box::pin(self.ask_library(head.method.clone())).await,
+            None => Box::pin(self.ask_library(method)).await,
         }
     }
 
+    /// Writes a request, and lets go of it.
+    fn send_now(
+        &mut self,
+        cx: &mut Context<'_>,
+        head: &mut request::Parts,
+        body: &mut RequestBody,
+    ) -> Result<(), Broken> {
+        self.send(cx, head, body)?;
+        (head.headers, head.uri, *body) = Default::default();
+        Ok(())
+    }
+
+    /// Ready when the other end closes or speaks before it was asked anything.
+    pub(super) fn poll_unasked(&mut self, cx: &mut Context<'_>) -> Poll<Broken> {
+        let why = match ready!(self.wire.poll_fill(cx)) {
+            Ok(0) => "closed before it was asked".to_owned(),
+            Ok(_) => {
+                self.peer.babbled();
+                "it answered before it was asked".to_owned()
+            }
+            Err(error) => error.to_string(),
+        };
+        Poll::Ready(Broken {
+            is_unsent: true,
+            why,
+        })
+    }
+
     /// Writes as much of a request as there is room for.
-    fn send(
+    pub(super) fn send(
         &mut self,
         cx: &mut Context<'_>,
         head: &request::Parts,

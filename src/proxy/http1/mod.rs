@@ -15,6 +15,8 @@
 //! - [`connection`]: a backend's, and the body of its answer, [`received`]; [`replay`] hands it to hyper;
 //! - [`last`]: the head that came last on either, which is seldom read anew;
 //! - [`head`], [`chunks`]: what is written and read, without any socket;
+//! - [`outbox`]: what is written once a core has looked at every connection that was ready; [`sending`], a request
+//!   among that;
 //! - [`scratch`]: the thread's buffers.
 
 mod answer;
@@ -23,12 +25,14 @@ mod chunks;
 mod connection;
 mod head;
 mod last;
+pub(super) mod outbox;
 pub(super) mod received;
 #[doc(hidden)]
 pub mod rehearsal;
 mod replay;
 mod request;
 mod scratch;
+mod sending;
 mod serve;
 #[cfg(test)]
 mod tests;

@@ -4,13 +4,14 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::CONNECTION;
 use http::{Request, Response, response};
 use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::yield_now;
 
 use super::body::{Coming, Sent, Shared};
 use super::head::{self, COPIED, Framing};
@@ -65,6 +66,9 @@ where
         let (head, framed, read) = match next.await? {
             Some(Next::Request(head, framed, read)) => (head, framed, read),
             Some(Next::Part | Next::Unusual) => {
+                // What is late has the connection until the end of the turn.
+                yield_now().await;
+                poll_fn(|cx| wire.lock().poll_written(cx)).await?;
                 let wire = wire.into_wire().ok_or("a body outlived its request")?;
                 return Ok(Served::Unusual(wire.into_unwritten().0));
             }
@@ -85,17 +89,19 @@ where
             break;
         }
     }
+    poll_fn(|cx| wire.lock().poll_written(cx)).await?;
     poll_fn(|cx| Pin::new(&mut wire.lock().stream).poll_shutdown(cx)).await?;
     Ok(Served::Done)
 }
 
-/// The next request; none at the end of the connection, or when it is to be left.
-fn poll_next<S: AsyncRead + Unpin>(
+/// The next request, once all answers are written or late; none at the end of the connection, or when it is to be left.
+fn poll_next<S: AsyncRead + AsyncWrite + Unpin>(
     wire: &mut Wire<S>,
     cx: &mut Context<'_>,
     last: &mut Last<Said>,
     may_leave: &impl Fn() -> bool,
 ) -> Poll<io::Result<Option<Next>>> {
+    ready!(wire.poll_room(cx))?;
     loop {
         if !wire.unread.is_empty() {
             match request::next(&mut wire.unread, last) {
@@ -162,7 +168,7 @@ async fn pass_on<S, B>(
     leaving: &AtomicBool,
 ) -> Result<bool, BoxError>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     B: Body<Data = Bytes, Error = BoxError>,
 {
     let (head, mut body) = response.into_parts();
@@ -178,9 +184,7 @@ where
     let mut pieces = Pieces::default();
     let begun = poll_fn(|cx| {
         let ended = pieces.poll_gather(body.as_mut(), cx);
-        Poll::Ready(
-            begin(&mut wire.lock(), cx, (&head, is_last), &mut pieces, &ended).map(|()| ended),
-        )
+        Poll::Ready(begin(wire, cx, (&head, is_last), &mut pieces, &ended).map(|()| ended))
     });
     let mut ended = begun.await?;
     if Framing::of(head.status, None) == Framing::Never {
@@ -193,7 +197,9 @@ where
         }
         if ended.is_ready() {
             drop(body);
-            poll_fn(|cx| wire.lock().poll_written(cx)).await?;
+            if is_last {
+                poll_fn(|cx| wire.lock().poll_written(cx)).await?;
+            }
             return Ok(!is_last);
         }
         poll_fn(|cx| wire.lock().poll_written(cx)).await?;
@@ -220,8 +226,8 @@ where
 type Ended = Poll<Option<BoxError>>;
 
 /// Writes the head of an answer and what there is of its body.
-fn begin<S: AsyncWrite + Unpin>(
-    wire: &mut Wire<S>,
+fn begin<S: AsyncWrite + Unpin + Send + 'static>(
+    wire: &Shared<S>,
     cx: &mut Context<'_>,
     (head, is_last): (&response::Parts, bool),
     pieces: &mut Pieces,
@@ -230,7 +236,7 @@ fn begin<S: AsyncWrite + Unpin>(
     let is_whole = matches!(ended, Poll::Ready(None));
     let framing = Framing::of(head.status, is_whole.then_some(pieces.bytes));
     let small = pieces.bytes <= COPIED;
-    wire.write(cx, |out| {
+    let put = |out: &mut Vec<u8>| {
         head::answer(head, framing, is_last, out);
         match framing {
             Framing::Never => {}
@@ -241,10 +247,15 @@ fn begin<S: AsyncWrite + Unpin>(
                 .for_each(|piece| out.extend_from_slice(piece)),
             Framing::Length(_) => {}
         }
-    })?;
+    };
+    if is_whole && small && !is_last {
+        wire.write_late(cx, put)?;
+    } else {
+        wire.lock().write(cx, put)?;
+    }
     if matches!(framing, Framing::Length(_)) && !small {
         for piece in &pieces.list {
-            wire.write(cx, |out| out.extend_from_slice(piece))?;
+            wire.lock().write(cx, |out| out.extend_from_slice(piece))?;
         }
     }
     pieces.clear();

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::replay::Prefixed;
 use super::scratch;
 
-/// Bytes that may be read before anybody asks for them.
+/// Bytes that may be read before anybody asks for them, and that may be late.
 const AHEAD: usize = 64 * 1024;
 
 /// One connection.
@@ -20,8 +20,10 @@ pub(super) struct Wire<S> {
     pub(super) unread: BytesMut,
     /// Bytes of the body of a client's request that were not taken.
     pub(super) body_left: u64,
-    /// What was written and had no room.
+    /// What was written and had no room, or is late.
     unwritten: BytesMut,
+    /// Whether what is written waits for the end of the core's turn.
+    pub(super) is_late: bool,
 }
 
 /// The next bytes of what was read; of the last of them nothing is kept.
@@ -39,6 +41,7 @@ impl<S> Wire<S> {
             unread: BytesMut::new(),
             body_left: 0,
             unwritten: BytesMut::new(),
+            is_late: false,
         }
     }
 }
@@ -103,6 +106,11 @@ impl<S: AsyncRead + Unpin> Wire<S> {
 }
 
 impl<S: AsyncWrite + Unpin> Wire<S> {
+    /// Whether it is worth while to put off what is written next: nothing waits.
+    pub(super) fn may_be_late(&self) -> bool {
+        !self.is_late && self.unwritten.is_empty()
+    }
+
     /// Writes what `put` puts together. What finds no room is left to [`Wire::poll_written`].
     ///
     /// # Errors
@@ -116,7 +124,7 @@ impl<S: AsyncWrite + Unpin> Wire<S> {
             put(out);
             let mut rest = &out[..];
             // Not past what waits already.
-            while self.unwritten.is_empty() && !rest.is_empty() {
+            while !self.is_late && self.unwritten.is_empty() && !rest.is_empty() {
                 match Pin::new(&mut self.stream).poll_write(cx, rest) {
                     Poll::Ready(Ok(written @ 1..)) => rest = &rest[written..],
                     // What goes wrong after a part was written shows when it is written on.
@@ -131,8 +139,17 @@ impl<S: AsyncWrite + Unpin> Wire<S> {
         })
     }
 
-    /// Ready once everything was written.
+    /// Ready once the next answer may be put together: what went before is written, or late and not much.
+    pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.is_late && self.unwritten.len() < AHEAD {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_written(cx)
+    }
+
+    /// Ready once everything was written, also what was late.
     pub(super) fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.is_late = false;
         while !self.unwritten.is_empty() {
             let polled = Pin::new(&mut self.stream).poll_write(cx, &self.unwritten);
             match ready!(polled)? {

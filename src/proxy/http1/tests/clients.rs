@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::super::outbox;
 use super::super::serve::{Answer, Served, serve};
 use super::whole;
 use crate::layer::BoxError;
@@ -80,8 +81,9 @@ struct Client {
     served: tokio::task::JoinHandle<bool>,
 }
 
-/// A connection that is served, with so much room between the two ends.
+/// A connection that is served by a core with an outbox, with so much room between the two ends.
 fn client(room: usize) -> Client {
+    tokio::spawn(outbox::open());
     let (stream, theirs) = duplex(room);
     let (pieces, from) = mpsc::unbounded_channel();
     let (dropped, leaving) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
@@ -260,4 +262,40 @@ async fn a_small_rest_that_is_there_ends_no_connection() {
     client.send(&post("/", "{}")).await;
     let early = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nearly";
     assert_eq!(client.read().await, format!("{early}{TWO}"));
+}
+
+// Fails when what is late keeps the connection from the library, or is lost on the way.
+#[tokio::test(start_paused = true)]
+async fn an_unusual_request_behind_others_goes_over_with_all_answered() {
+    // Less room than one answer takes.
+    let client = client(50);
+    let unusual = "GET / HTTP/1.0\r\n\r\n";
+    let requests = post("/", "{}").repeat(2) + unusual;
+    let (mut read, mut write) = tokio::io::split(client.stream);
+    let sending = async move { write.write_all(requests.as_bytes()).await.unwrap() };
+    tokio::spawn(sending);
+    let mut answers = String::new();
+    read.read_to_string(&mut answers).await.unwrap();
+    assert_eq!(answers.matches("2 bytes").count(), 2);
+    // Done is what it is not: the library has it.
+    assert!(!client.served.await.unwrap());
+}
+
+// Fails when answers that are late are put together without end for a client that reads none.
+#[tokio::test(start_paused = true)]
+async fn who_reads_no_answers_is_given_no_more() {
+    let client = client(1000);
+    let requests = post("/", "{}").repeat(100_000);
+    let (mut read, mut write) = tokio::io::split(client.stream);
+    let sending = tokio::spawn(async move { write.write_all(requests.as_bytes()).await });
+    assert!(
+        timeout(Duration::from_secs(9), client.served)
+            .await
+            .is_err()
+    );
+    assert!(!sending.is_finished());
+    let mut some = vec![0; TWO.len()];
+    read.read_exact(&mut some).await.unwrap();
+    assert!(some.starts_with(b"HTTP/1.1 200 OK"));
+    sending.abort();
 }

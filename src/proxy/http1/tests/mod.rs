@@ -1,6 +1,7 @@
 mod answers;
 mod backends;
 mod clients;
+mod late;
 mod requests;
 
 use std::sync::{Arc, Mutex};

@@ -1,0 +1,125 @@
+//! Requests that are written at the end of a core's turn.
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::Bytes;
+use futures_util::poll;
+use http::{Request, request};
+use tokio::task::yield_now;
+
+use super::super::connection::{Connection, Peer, Stream};
+use super::super::outbox;
+use crate::layer::RequestBody;
+
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nnull";
+
+/// A backend's connection on a core with an outbox, and its other end.
+async fn connection() -> (Box<Connection>, UnixStream, Arc<Peer>) {
+    tokio::spawn(outbox::open());
+    yield_now().await;
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    let peer = Arc::<Peer>::default();
+    let ours = tokio::net::UnixStream::from_std(ours).unwrap();
+    ours.writable().await.unwrap();
+    let connection = Connection::new(Stream::Unix(ours), peer.clone());
+    (connection, theirs, peer)
+}
+
+fn request(body: &Bytes) -> (request::Parts, RequestBody) {
+    let request = Request::post("/mcp?key=secret").header("x", "y");
+    let (head, ()) = request.body(()).unwrap().into_parts();
+    (head, body.clone().into())
+}
+
+/// Whether all of a request is there, to be sent elsewhere.
+fn is_whole((head, body): &(request::Parts, RequestBody)) -> bool {
+    head.method == "POST"
+        && head.uri == "/mcp?key=secret"
+        && head.headers.len() == 1
+        && body.len() == 2
+}
+
+/// Once the runtime knows what became of its sockets.
+async fn noticed() {
+    for _ in 0..10 {
+        yield_now().await;
+    }
+}
+
+/// What can be read now.
+fn there(stream: &mut UnixStream) -> String {
+    let mut read = [0; 1000];
+    let n = stream.read(&mut read).unwrap_or_default();
+    String::from_utf8(read[..n].to_vec()).unwrap()
+}
+
+// Fails when a request is written in the middle of a turn, or kept until its task is woken.
+#[tokio::test]
+async fn requests_of_one_turn_are_written_at_its_end_and_let_go() {
+    let (one, mut first, _) = connection().await;
+    let (two, mut second, _) = connection().await;
+    let body = Bytes::from(b"{}".to_vec());
+    let (mut asked, mut also) = (request(&body), request(&body));
+    let mut asking = pin!(one.ask(&mut asked.0, &mut asked.1, None));
+    let mut other = pin!(two.ask(&mut also.0, &mut also.1, None));
+    assert!(poll!(asking.as_mut()).is_pending());
+    assert!(poll!(other.as_mut()).is_pending());
+    assert_eq!((there(&mut first), there(&mut second)), Default::default());
+    assert!(!body.is_unique());
+    yield_now().await;
+    assert!(there(&mut first).starts_with("POST /mcp?key=secret HTTP/1.1\r\n"));
+    assert!(there(&mut second).ends_with("\r\n\r\n{}"));
+    assert!(body.is_unique(), "what was written is kept");
+    first.write_all(ANSWER).unwrap();
+    assert!(asking.await.is_ok());
+}
+
+// Fails when what comes before a request is taken for its answer, or the request is sent or lost all the same.
+#[tokio::test]
+async fn who_speaks_before_he_was_asked_is_not_asked() {
+    let (connection, mut theirs, peer) = connection().await;
+    let mut asked = request(&Bytes::from_static(b"{}"));
+    theirs.write_all(ANSWER).unwrap();
+    noticed().await;
+    let broken = connection.ask(&mut asked.0, &mut asked.1, None).await.err();
+    assert!(broken.unwrap().is_unsent && peer.babbles());
+    assert!(is_whole(&asked));
+    yield_now().await;
+    theirs.set_nonblocking(false).unwrap();
+    assert_eq!(there(&mut theirs), "");
+}
+
+// Fails when a request that could not be written is lost, or counted as sent.
+#[tokio::test]
+async fn what_was_not_written_is_given_back() {
+    for is_noticed in [true, false] {
+        let (connection, theirs, _) = connection().await;
+        let mut asked = request(&Bytes::from_static(b"{}"));
+        let mut theirs = Some(theirs);
+        if is_noticed {
+            theirs = None;
+            noticed().await;
+        }
+        let broken = {
+            let mut asking = pin!(connection.ask(&mut asked.0, &mut asked.1, None));
+            let polled = poll!(asking.as_mut());
+            assert_eq!(polled.is_ready(), is_noticed);
+            match polled {
+                Poll::Ready(done) => done.err(),
+                Poll::Pending => {
+                    // The outbox is the first to see it.
+                    drop(theirs);
+                    asking.await.err()
+                }
+            }
+        };
+        assert!(broken.unwrap().is_unsent);
+        assert!(is_whole(&asked));
+    }
+}
