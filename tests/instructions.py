@@ -32,9 +32,9 @@ from counted import house, traffic  # noqa: E402
 # What one took when it was measured last, by the binary that `cargo test` leaves: what tests depend on switches
 # features on, so that of `cargo build` takes a little other. `--write` sets them.
 BUDGETS = {
-    ("header", "instructions"): 149_000,
-    ("argument", "instructions"): 154_000,
-    ("event", "instructions"): 14_900,
+    ("header", "instructions"): 151_000,
+    ("argument", "instructions"): 156_000,
+    ("event", "instructions"): 15_200,
     ("header", "system calls"): 6.0,
     ("argument", "system calls"): 6.0,
     ("event", "system calls"): 3.0,
