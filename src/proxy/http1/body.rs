@@ -31,6 +31,11 @@ impl<S> Shared<S> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether nobody holds the other end.
+    pub(super) fn is_alone(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
     /// The connection alone, once no body holds the other end.
     pub(super) fn into_wire(self) -> Option<Wire<S>> {
         let wire = Arc::into_inner(self.0)?;

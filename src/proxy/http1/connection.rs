@@ -161,11 +161,9 @@ impl Connection {
     /// Ready when the other end closes or speaks before it was asked anything.
     pub(super) fn poll_unasked(&mut self, cx: &mut Context<'_>) -> Poll<Broken> {
         let why = match ready!(self.wire.poll_fill(cx)) {
-            Ok(0) => "closed before it was asked".to_owned(),
-            Ok(_) => {
-                self.peer.babbled();
-                "it answered before it was asked".to_owned()
-            }
+            Ok(0) => "it closed before it was asked".to_owned(),
+            // Not counted against its server, which may say so that it takes no more connections.
+            Ok(_) => "it spoke before it was asked".to_owned(),
             Err(error) => error.to_string(),
         };
         Poll::Ready(Broken {

@@ -77,6 +77,13 @@ impl Sending {
     }
 }
 
+impl Drop for Sending {
+    // Nobody waits for an answer any more, so nothing is asked.
+    fn drop(&mut self) {
+        *lock(&self.0) = State::Done;
+    }
+}
+
 impl Late for Mutex<State> {
     fn write(&self, cx: &mut Context<'_>) {
         let mut state = lock(self);

@@ -11,6 +11,7 @@ use http::header::CONNECTION;
 use http::{Request, Response, response};
 use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::coop::consume_budget;
 use tokio::task::yield_now;
 
 use super::body::{Coming, Sent, Shared};
@@ -23,6 +24,9 @@ use crate::layer::BoxError;
 
 /// Bytes of an answer that are written at once, about.
 const AT_ONCE: usize = 64 * 1024;
+
+/// Turns after which nothing of a connection is late any more.
+const TURNS: usize = 3;
 
 /// Answers the requests of a connection.
 pub(in crate::proxy) trait Answer {
@@ -60,14 +64,22 @@ where
     let wire = Shared::new(Wire::new(stream));
     let (mut requests, mut last) = (0_u64, Last::default());
     loop {
+        // Answers that are late use none of a turn's budget, and many requests may have come at once.
+        consume_budget().await;
         // Who has not sent a first request yet is given the time to.
         let may_leave = || requests > 0 && leaving.load(Ordering::Relaxed);
         let next = poll_fn(|cx| poll_next(&mut wire.lock(), cx, &mut last, &may_leave));
         let (head, framed, read) = match next.await? {
             Some(Next::Request(head, framed, read)) => (head, framed, read),
             Some(Next::Part | Next::Unusual) => {
-                // What is late has the connection until the end of the turn.
-                yield_now().await;
+                // What is late has the connection until the end of the turn, or of the next when another
+                // thread wakes this task out of turn.
+                for _ in 0..TURNS {
+                    yield_now().await;
+                    if wire.is_alone() {
+                        break;
+                    }
+                }
                 poll_fn(|cx| wire.lock().poll_written(cx)).await?;
                 let wire = wire.into_wire().ok_or("a body outlived its request")?;
                 return Ok(Served::Unusual(wire.into_unwritten().0));
@@ -138,7 +150,7 @@ fn body<S>(shared: &Shared<S>, length: u64, mut read: Bytes) -> Sent<S> {
 }
 
 /// Waits for something, as long as the client does too.
-async fn while_there<S: AsyncRead + Unpin, T>(
+async fn while_there<S: AsyncRead + AsyncWrite + Unpin, T>(
     wire: &Shared<S>,
     mut something: Pin<&mut impl Future<Output = T>>,
 ) -> Option<T> {
@@ -146,7 +158,13 @@ async fn while_there<S: AsyncRead + Unpin, T>(
         if let Poll::Ready(done) = something.as_mut().poll(cx) {
             return Poll::Ready(Some(done));
         }
-        poll_left(&mut wire.lock(), cx).map(|()| None)
+        let mut wire = wire.lock();
+        // An answer before this one may have found no room when it was written late.
+        match wire.poll_room(cx) {
+            Poll::Ready(Ok(())) => poll_left(&mut wire, cx).map(|()| None),
+            Poll::Ready(Err(_)) => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
     })
     .await
 }

@@ -35,9 +35,11 @@ impl Notices {
     /// Those of this database from now on, which somebody has open: only then all its files are there. It is
     /// looked at every `rarely` though nothing is told.
     pub(super) fn of(database: &Path, rarely: Duration) -> Self {
-        let mut log = database.as_os_str().to_owned();
+        // SQLite's other files are beside the file a link leads to.
+        let database = database.canonicalize().unwrap_or(database.to_owned());
+        let mut log = database.clone().into_os_string();
         log.push("-wal");
-        let inotify = watch(&[database, Path::new(&log)]);
+        let inotify = watch(&[&database, Path::new(&log)]);
         let inotify = inotify
             .inspect_err(|error| tracing::debug!(%error, "{NOT_TOLD}"))
             .ok();
@@ -204,14 +206,16 @@ mod tests {
         assert!(!pace.seen(late));
     }
 
-    /// Whether a write to one of these files is told of: a change of one file of a database.
+    /// Whether what is done to these files is told of, by the name of a link to the database.
     fn is_told_of(write: impl FnOnce(&Path)) -> bool {
         let folder = tempfile::tempdir().unwrap();
         let database = folder.path().join("a.db");
         for name in ["a.db", "a.db-wal", "b.db"] {
             std::fs::write(folder.path().join(name), "x").unwrap();
         }
-        let Notices { inotify, .. } = Notices::of(&database, RARELY);
+        let link = folder.path().join("link.db");
+        std::os::unix::fs::symlink(&database, &link).unwrap();
+        let Notices { inotify, .. } = Notices::of(&link, RARELY);
         let inotify = inotify.unwrap();
         assert!(!was_told(&inotify));
         write(folder.path());

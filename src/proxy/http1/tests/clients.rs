@@ -63,6 +63,7 @@ impl Answer for Paths {
                 });
                 Response::new(StreamBody::new(frames).boxed_unsync())
             }
+            "/some" => Response::new(whole(&"x".repeat(10_000))),
             "/long" => Response::new(whole(&"x".repeat(3 << 20))),
             _ => {
                 let body = body.collect().await.map(|body| body.to_bytes());
@@ -298,4 +299,17 @@ async fn who_reads_no_answers_is_given_no_more() {
     read.read_exact(&mut some).await.unwrap();
     assert!(some.starts_with(b"HTTP/1.1 200 OK"));
     sending.abort();
+}
+
+// Fails when the rest of an answer that was late waits for the next answer, or for ever.
+#[tokio::test(start_paused = true)]
+async fn the_rest_of_an_answer_waits_for_no_other() {
+    // Room for both requests, not for the answer.
+    let mut client = client(500);
+    client
+        .send(&(post("/some", "{}") + &post("/never", "{}")))
+        .await;
+    let read = client.read().await;
+    assert_eq!(read.bytes().filter(|&byte| byte == b'x').count(), 10_000);
+    assert!(!client.served.is_finished());
 }

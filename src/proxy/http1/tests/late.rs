@@ -11,24 +11,22 @@ use futures_util::poll;
 use http::{Request, request};
 use tokio::task::yield_now;
 
-use super::super::connection::{Connection, Peer, Stream};
+use super::super::connection::{Connection, Stream};
 use super::super::outbox;
 use crate::layer::RequestBody;
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nnull";
 
 /// A backend's connection on a core with an outbox, and its other end.
-async fn connection() -> (Box<Connection>, UnixStream, Arc<Peer>) {
+async fn connection() -> (Box<Connection>, UnixStream) {
     tokio::spawn(outbox::open());
     yield_now().await;
     let (ours, theirs) = UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
     theirs.set_nonblocking(true).unwrap();
-    let peer = Arc::<Peer>::default();
     let ours = tokio::net::UnixStream::from_std(ours).unwrap();
     ours.writable().await.unwrap();
-    let connection = Connection::new(Stream::Unix(ours), peer.clone());
-    (connection, theirs, peer)
+    (Connection::new(Stream::Unix(ours), Arc::default()), theirs)
 }
 
 fn request(body: &Bytes) -> (request::Parts, RequestBody) {
@@ -62,8 +60,8 @@ fn there(stream: &mut UnixStream) -> String {
 // Fails when a request is written in the middle of a turn, or kept until its task is woken.
 #[tokio::test]
 async fn requests_of_one_turn_are_written_at_its_end_and_let_go() {
-    let (one, mut first, _) = connection().await;
-    let (two, mut second, _) = connection().await;
+    let (one, mut first) = connection().await;
+    let (two, mut second) = connection().await;
     let body = Bytes::from(b"{}".to_vec());
     let (mut asked, mut also) = (request(&body), request(&body));
     let mut asking = pin!(one.ask(&mut asked.0, &mut asked.1, None));
@@ -83,12 +81,12 @@ async fn requests_of_one_turn_are_written_at_its_end_and_let_go() {
 // Fails when what comes before a request is taken for its answer, or the request is sent or lost all the same.
 #[tokio::test]
 async fn who_speaks_before_he_was_asked_is_not_asked() {
-    let (connection, mut theirs, peer) = connection().await;
+    let (connection, mut theirs) = connection().await;
     let mut asked = request(&Bytes::from_static(b"{}"));
     theirs.write_all(ANSWER).unwrap();
     noticed().await;
     let broken = connection.ask(&mut asked.0, &mut asked.1, None).await.err();
-    assert!(broken.unwrap().is_unsent && peer.babbles());
+    assert!(broken.unwrap().is_unsent);
     assert!(is_whole(&asked));
     yield_now().await;
     theirs.set_nonblocking(false).unwrap();
@@ -99,7 +97,7 @@ async fn who_speaks_before_he_was_asked_is_not_asked() {
 #[tokio::test]
 async fn what_was_not_written_is_given_back() {
     for is_noticed in [true, false] {
-        let (connection, theirs, _) = connection().await;
+        let (connection, theirs) = connection().await;
         let mut asked = request(&Bytes::from_static(b"{}"));
         let mut theirs = Some(theirs);
         if is_noticed {
@@ -122,4 +120,18 @@ async fn what_was_not_written_is_given_back() {
         assert!(broken.unwrap().is_unsent);
         assert!(is_whole(&asked));
     }
+}
+
+// Fails when what nobody waits for is written all the same.
+#[tokio::test]
+async fn who_waits_no_more_asks_nothing() {
+    let (connection, mut theirs) = connection().await;
+    let mut asked = request(&Bytes::from_static(b"{}"));
+    {
+        let mut asking = pin!(connection.ask(&mut asked.0, &mut asked.1, None));
+        assert!(poll!(asking.as_mut()).is_pending());
+    }
+    yield_now().await;
+    theirs.set_nonblocking(false).unwrap();
+    assert_eq!(there(&mut theirs), "");
 }
