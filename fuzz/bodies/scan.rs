@@ -7,7 +7,7 @@ pub(crate) fn run(body: &[u8]) {
         Err(error) => assert!(error.at() <= body.len()),
         Ok(parsed) => {
             let messages = match parsed {
-                Body::One(message) => vec![message],
+                Body::One(message) => vec![*message],
                 Body::Batch(messages) => messages,
             };
             assert!((1..=MAX_BATCH).contains(&messages.len()));

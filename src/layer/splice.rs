@@ -113,7 +113,7 @@ pub fn spliced(body: &[u8], planned: &[&Planned<'_>]) -> Option<(bytes::Bytes, u
 
     let (text, scanned) = scan_text(body).ok()?;
     let messages = match &scanned {
-        Body::One(message) => std::slice::from_ref(message),
+        Body::One(message) => std::slice::from_ref(&**message),
         Body::Batch(messages) => messages,
     };
     let set = || {

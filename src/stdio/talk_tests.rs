@@ -6,7 +6,7 @@ fn message(text: &str) -> Message<'_> {
     let Ok(Body::One(message)) = scan(text.as_bytes()) else {
         panic!("{text}")
     };
-    message
+    *message
 }
 
 struct Side {

@@ -104,13 +104,16 @@ fn is(text: &str, key: Str, known: &str) -> bool {
 
 fn known(names: &[(&str, Slot)], text: &str, key: Str) -> Result<Slot, ScanError> {
     let decoded = key.decode(text);
-    let mut names = names.iter();
-    match names.find(|(name, _)| equals_ignoring_case(&decoded, name)) {
-        None => Ok(Slot::Other),
-        Some((name, slot)) if *name == decoded => Ok(*slot),
-        // A backend that ignores case would read this one as the field, and see another request.
-        Some(_) => Err(ScanError::new(ScanErrorKind::MiscasedKey, key.start())),
+    // Names of one list differ in more than case, so who is one exactly is no other in another case.
+    if let Some((_, slot)) = names.iter().find(|(name, _)| *name == decoded) {
+        return Ok(*slot);
     }
+    let mut names = names.iter();
+    if names.any(|(name, _)| equals_ignoring_case(&decoded, name)) {
+        // A backend that ignores case would read this one as the field, and see another request.
+        return Err(ScanError::new(ScanErrorKind::MiscasedKey, key.start()));
+    }
+    Ok(Slot::Other)
 }
 
 /// What kind of value was read.
@@ -154,7 +157,7 @@ struct Draft {
 pub(super) struct Collector<'a> {
     text: &'a str,
     draft: Draft,
-    first: Option<Message<'a>>,
+    first: Option<Box<Message<'a>>>,
     batch: Option<Vec<Message<'a>>>,
 }
 
@@ -169,7 +172,7 @@ impl<'a> Collector<'a> {
     }
 
     /// The single message, or the batch.
-    pub(super) fn into_parts(self) -> (Option<Message<'a>>, Option<Vec<Message<'a>>>) {
+    pub(super) fn into_parts(self) -> (Option<Box<Message<'a>>>, Option<Vec<Message<'a>>>) {
         (self.first, self.batch)
     }
 
@@ -308,7 +311,7 @@ impl<'a> Collector<'a> {
         };
         match &mut self.batch {
             Some(batch) => batch.push(message),
-            None => self.first = Some(message),
+            None => self.first = Some(Box::new(message)),
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ const INLINE: usize = 48;
 
 /// The keys of all objects that are open, innermost last.
 ///
-/// Kept inline while few, so that an ordinary message needs no allocation.
+/// Kept inline while few, so that an ordinary message needs no allocation for them.
 pub(super) struct Keys {
     inline: [Str; INLINE],
     inline_len: usize,

@@ -7,7 +7,7 @@ use super::*;
 
 pub(super) fn one(body: &str) -> Message<'_> {
     match scan(body.as_bytes()) {
-        Ok(Body::One(message)) => message,
+        Ok(Body::One(message)) => *message,
         other => panic!("{other:?}"),
     }
 }
