@@ -103,6 +103,7 @@ pub(super) struct Sealing<'a> {
     pub(super) capabilities: Capabilities,
     pub(super) secret_version: u64,
     pub(super) known: Option<&'a Session>,
+    pub(super) served_by: Option<ServedBy>,
     pub(super) era: Era,
 }
 
@@ -116,7 +117,8 @@ pub(super) fn head_for_client(
 ) -> Result<(response::Parts, Option<Session>), Rejection> {
     let (mut parts, ()) = http::Response::new(()).into_parts();
     parts.status = backend.status;
-    parts.headers.reserve(backend.headers.len());
+    // Few pass; and there is the session's.
+    parts.headers.reserve(backend.headers.len().min(5) + 1);
     for (name, value) in &backend.headers {
         if to_client(name) == Passage::AsIs {
             parts.headers.append(name, value.clone());
@@ -138,8 +140,7 @@ pub(super) fn head_for_client(
             now,
         )
         .ok_or_else(|| Rejection::new(Kind::BackendBroken))?;
-        let served_by = backend.extensions.get::<ServedBy>();
-        new.served_by = served_by.map(|ServedBy(replica)| *replica);
+        new.served_by = sealing.served_by.map(|ServedBy(replica)| replica);
         let holder = sealing.holding.holder(sealing.door);
         parts.headers.insert(
             MCP_SESSION_ID,

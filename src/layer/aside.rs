@@ -12,7 +12,7 @@ use http_body_util::Full;
 use super::body::AnswerBody;
 use super::budget::{Counted, Held};
 use super::call::{Holding, check_type, unreadable};
-use super::observe::{self, Forwarded, Observed};
+use super::observe::{Forwarded, Observed};
 use super::route::Endpoint;
 use super::setup::{Client, Reply, fitted};
 use super::{CloakroomLayer, Shared};
@@ -44,14 +44,19 @@ pub struct ToolCall<'a> {
 }
 
 impl CloakroomLayer {
-    /// Authenticates a request by the key it carries, and reads its body.
+    /// Authenticates a request by the key it carries, of which `observed` is told, and reads its body.
     ///
     /// # Errors
     /// Whatever refuses a request to a server before its message is looked at.
-    pub async fn aside<B: Body>(&self, parts: &Parts, body: B) -> Result<Aside, Rejection> {
+    pub async fn aside<B: Body>(
+        &self,
+        parts: &Parts,
+        body: B,
+        observed: Option<&Observed>,
+    ) -> Result<Aside, Rejection> {
         let Shared { gate, budget, .. } = &*self.shared;
         let caller = gate.authenticate(&parts.headers, None).await?;
-        if let Some(observer) = observe::of(&parts.extensions) {
+        if let Some(Observed(observer)) = observed {
             observer.authenticated(&caller);
         }
         let user = caller.user_id();

@@ -1,7 +1,7 @@
 //! A request as it was judged: what of it goes on, and what must be remembered for its answer.
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, Method, Request, header};
 
 use super::splice;
 use crate::gate::Door;
@@ -246,34 +246,34 @@ pub(super) fn session_bytes(session: Option<&Session>) -> &[u8] {
         .map_or(b"", HeaderValue::as_bytes)
 }
 
-/// The head of the request as it goes to the backend, the slots not yet filled.
-pub(super) fn head_for_backend(client: &Parts, opened: &Opened) -> Parts {
-    let (mut parts, ()) = http::Request::new(()).into_parts();
-    // Besides the slots' and those of the session, of the coding and of the host.
-    parts.headers.reserve(client.headers.len() + 4);
+/// Writes the head of a request as it goes to the backend, the slots not yet filled.
+pub(super) fn head_for_backend<B>(client: &Parts, opened: &Opened, request: &mut Request<B>) {
+    let headers = request.headers_mut();
+    // Of most clients' headers half stay here; and there are the slots' and those of the session, of the
+    // coding and of the host.
+    headers.reserve(client.headers.len().min(8) + 4);
     for (name, value) in &client.headers {
         if to_backend(name) == Passage::AsIs {
-            parts.headers.append(name, value.clone());
+            headers.append(name, value.clone());
         }
     }
     if let Some(id) = opened.session.as_ref().and_then(Session::backend_id) {
-        parts.headers.insert(MCP_SESSION_ID, id.clone());
+        headers.insert(MCP_SESSION_ID, id.clone());
     }
     if let Some(id) = &opened.last_event {
-        parts.headers.insert(LAST_EVENT_ID, id.clone());
+        headers.insert(LAST_EVENT_ID, id.clone());
     }
     // Answers are looked into: ids must be found in them.
-    parts.headers.insert(
+    headers.insert(
         header::ACCEPT_ENCODING,
         HeaderValue::from_static("identity"),
     );
-    parts.method = client.method.clone();
+    *request.method_mut() = client.method.clone();
     // The path for services that route by it; the query stays here, it may hold anything.
-    parts.uri = match client.uri.query() {
+    *request.uri_mut() = match client.uri.query() {
         None if client.uri.authority().is_none() => client.uri.clone(),
         _ => client.uri.path().parse().unwrap_or_default(),
     };
-    parts
 }
 
 /// Whether the method has a body to judge; `None` for methods MCP does not use.

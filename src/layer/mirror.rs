@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, Request, StatusCode, response};
+use http::{HeaderMap, HeaderName, Request, StatusCode};
 use http_body::Body;
 use http_body_util::BodyExt as _;
 use tokio::time::timeout;
@@ -17,7 +17,7 @@ use super::answer::{Arrived, is_stream};
 use super::budget::Held;
 use super::call::{Holding, Judged};
 use super::failure::{self, BoxError};
-use super::inside::Inside;
+use super::inside::{Inside, Returned, Told};
 use super::schema::{Mirrors, Viewer, event_end, is_header_mismatch, list_request, list_result};
 use super::{RequestBody, Shared};
 use crate::gate::{Door, Grant};
@@ -57,7 +57,7 @@ impl<'a> Mirrored<'a> {
     pub(super) fn wanted(
         judged: &Judged<'_>,
         behalf: Behalf<'a>,
-        head: &Parts,
+        headers: &HeaderMap,
         grant: &Grant<'_>,
     ) -> Option<Self> {
         let message = judged.single()?;
@@ -66,7 +66,7 @@ impl<'a> Mirrored<'a> {
         }
         let tool = message.name.as_deref()?;
         // A body that does not say its version is one of the era the header tells (see `Era::of`).
-        let told = || head.headers.get(MCP_PROTOCOL_VERSION)?.to_str().ok();
+        let told = || headers.get(MCP_PROTOCOL_VERSION)?.to_str().ok();
         let version = message.protocol_version.as_deref().or_else(told)?;
         let value = |value: &str| Zeroizing::new(value.to_owned());
         let set = grant.arguments(tool);
@@ -93,26 +93,37 @@ impl<'a> Mirrored<'a> {
     pub(super) async fn ask<S: Inside>(
         self,
         inner: &mut S,
-        head: Parts,
-        body: RequestBody,
-    ) -> Result<(response::Parts, Arrived<S::Body>), Rejection> {
-        let known = self.known(inner, &head).await?;
-        let (answer, coming) = self.call(inner, &head, &body, &known).await?;
-        if answer.status != StatusCode::BAD_REQUEST {
-            return Ok((answer, Arrived::coming(coming)));
+        request: Box<Request<RequestBody>>,
+        told: Told,
+    ) -> Result<Returned<Arrived<S::Body>>, Rejection> {
+        let told = &told;
+        let (head, body) = request.into_parts();
+        let known = self.known(inner, &head, told).await?;
+        let answer = self.call(inner, &head, &body, told, &known).await?;
+        if answer.head.status != StatusCode::BAD_REQUEST {
+            return Ok(answer.map(Arrived::coming));
         }
-        let (refused, whole) = beginning(coming).await;
+        let Returned {
+            head: refused,
+            body: coming,
+            served_by,
+        } = answer;
+        let (beginning, whole) = beginning(coming).await;
         if is_header_mismatch(&whole) {
             // The answer may have been long in coming.
             self.behalf.shared.gate.again(self.behalf.identity).await?;
             self.behalf.shared.schemas.forget(&self.viewer, &known);
-            let now = self.known(inner, &head).await?;
+            let now = self.known(inner, &head, told).await?;
             if now.of(&self.tool) != known.of(&self.tool) {
-                let (answer, coming) = self.call(inner, &head, &body, &now).await?;
-                return Ok((answer, Arrived::coming(coming)));
+                let answer = self.call(inner, &head, &body, told, &now).await?;
+                return Ok(answer.map(Arrived::coming));
             }
         }
-        Ok((answer, refused))
+        Ok(Returned {
+            head: refused,
+            body: beginning,
+            served_by,
+        })
     }
 
     async fn call<S: Inside>(
@@ -120,8 +131,9 @@ impl<'a> Mirrored<'a> {
         inner: &mut S,
         head: &Parts,
         body: &RequestBody,
+        told: &Told,
         known: &Mirrors,
-    ) -> Result<(response::Parts, S::Body), Rejection> {
+    ) -> Result<Returned<S::Body>, Rejection> {
         let mut head = head.clone();
         if !known.listed {
             // Any of them may be of an argument that is set here. One the server misses it will ask for.
@@ -142,9 +154,8 @@ impl<'a> Mirrored<'a> {
             }
         }
         let request = Request::from_parts(head, body.clone());
-        let answer = inner.ask(request).await;
-        let answer = answer.map_err(|e| failure::rejection(self.behalf.door.server(), &e))?;
-        Ok(answer.into_parts())
+        let answer = inner.ask(Box::new(request), told.clone()).await;
+        answer.map_err(|e| failure::rejection(self.behalf.door.server(), &e))
     }
 
     /// What the server's list of tools says. Whatever is sent after it is sent for a key that stood
@@ -153,21 +164,22 @@ impl<'a> Mirrored<'a> {
         &self,
         inner: &mut S,
         call: &Parts,
+        told: &Told,
     ) -> Result<Arc<Mirrors>, Rejection> {
         let schemas = &self.behalf.shared.schemas;
         if let Some(known) = schemas.get(&self.viewer) {
             return Ok(known);
         }
-        let known = schemas.of(&self.viewer, self.list(inner, call)).await;
+        let known = schemas.of(&self.viewer, self.list(inner, call, told)).await;
         self.behalf.shared.gate.again(self.behalf.identity).await?;
         Ok(known)
     }
 
     /// Lists as this user. A list that cannot be had says nothing, and that is remembered too: a server
     /// that wants a header will say so, and is listed again then.
-    async fn list<S: Inside>(&self, inner: &mut S, call: &Parts) -> Mirrors {
+    async fn list<S: Inside>(&self, inner: &mut S, call: &Parts, told: &Told) -> Mirrors {
         let server = self.behalf.door.server();
-        let pages = timeout(PATIENCE, self.pages(inner, call)).await;
+        let pages = timeout(PATIENCE, self.pages(inner, call, told)).await;
         let Some(mirrors) = pages.ok().flatten() else {
             tracing::warn!(%server, "the server's tools cannot be listed");
             return Mirrors::default();
@@ -179,7 +191,7 @@ impl<'a> Mirrored<'a> {
         mirrors
     }
 
-    async fn pages<S: Inside>(&self, inner: &mut S, call: &Parts) -> Option<Mirrors> {
+    async fn pages<S: Inside>(&self, inner: &mut S, call: &Parts, told: &Told) -> Option<Mirrors> {
         let slots = self.behalf.door.slots();
         let ours = |tool: &str, argument: &str| {
             slots.arguments_of(tool).any(|name| name == argument)
@@ -189,14 +201,15 @@ impl<'a> Mirrored<'a> {
         for _ in 0..PAGES {
             let body = list_request(&self.version, cursor.as_deref());
             let request = Request::from_parts(head_for_list(call), body.into());
-            let answer = inner.ask(request).await.ok()?;
-            if !answer.status().is_success() {
+            let answer = inner.ask(Box::new(request), told.clone()).await;
+            let Returned { head, body, .. } = answer.ok()?;
+            if !head.status.is_success() {
                 return None;
             }
-            let is_stream = is_stream(answer.headers());
+            let is_stream = is_stream(&head.headers);
             let max = self.behalf.shared.budget.list_max();
             let held = self.behalf.shared.budget.hold(self.behalf.holding.user);
-            let result = page(answer.into_body(), is_stream, max, held).await?;
+            let result = page(body, is_stream, max, held).await?;
             cursor = mirrors.add(&result, ours);
             if cursor.is_none() {
                 break;

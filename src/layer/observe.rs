@@ -4,7 +4,7 @@
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
 
-use http::{Extensions, HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode};
 use memchr::memmem::Finder;
 
 use super::call::Judged;
@@ -39,7 +39,7 @@ pub trait Observer: Send + Sync {
     fn returned(&self, status: Option<StatusCode>);
 }
 
-/// An outer service puts this into the extensions of a request of which it wants to be told.
+/// Who is told of a request. An outer service puts this into its extensions.
 #[derive(Clone)]
 pub struct Observed(pub Arc<dyn Observer>);
 
@@ -140,10 +140,4 @@ fn plain(text: &str) -> String {
         plain.push_str(&shown);
     }
     plain
-}
-
-/// Whoever wants to be told of this request.
-pub(super) fn of(extensions: &Extensions) -> Option<&dyn Observer> {
-    let observed = extensions.get::<Observed>();
-    observed.map(|Observed(observer)| &**observer)
 }

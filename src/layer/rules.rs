@@ -26,7 +26,8 @@ pub(super) struct Answering {
     /// Arguments to hide besides the declared ones.
     pub(super) merged: Option<Arc<Names>>,
     /// Of a stream of HTTP+SSE.
-    pub(super) messages: Option<Messages>,
+    // Boxed: they are large, and most have none.
+    pub(super) messages: Option<Box<Messages>>,
 }
 
 /// Where messages to a stream of HTTP+SSE are to be posted.

@@ -20,7 +20,7 @@ use super::call::{Holding, Judged, has_body};
 use super::exchange::Exchange;
 use super::failure::BoxError;
 use super::inside::Inside;
-use super::observe::{self, Seen};
+use super::observe::{Observed, Observer, Seen};
 use super::way::Way;
 use super::{OnBehalf, RequestBody, Shared, Unmetered};
 use crate::gate::{Door, Gate, Permits};
@@ -46,10 +46,12 @@ impl<S> Cloakroom<S> {
         Self { inner, shared }
     }
 
-    /// Answers a request: what calling the service does.
+    /// Answers a request, of which `observed` is told: what calling the service does.
     pub(crate) fn answer<B>(
         &self,
-        request: Request<B>,
+        head: Arc<Parts>,
+        body: B,
+        observed: Option<Observed>,
     ) -> impl Future<Output = Response<AnswerBody<S::Body>>> + Send + use<S, B>
     where
         S: Inside + Clone,
@@ -57,8 +59,7 @@ impl<S> Cloakroom<S> {
     {
         let (inner, shared) = (self.inner.clone(), self.shared.clone());
         async move {
-            let (parts, body) = request.into_parts();
-            run(inner, shared, parts, body)
+            run(inner, shared, head, body, observed)
                 .await
                 .unwrap_or_else(|rejection| {
                     let (kind, status) = (rejection.kind(), rejection.status().as_u16());
@@ -89,7 +90,9 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let answer = self.answer(request);
+        let (mut head, body) = request.into_parts();
+        let observed = head.extensions.remove::<Observed>();
+        let answer = self.answer(Arc::new(head), body, observed);
         Box::pin(async move { Ok(answer.await) })
     }
 }
@@ -98,15 +101,17 @@ where
 async fn run<S: Inside, B: Body>(
     inner: S,
     shared: Arc<Shared>,
-    mut parts: Parts,
+    head: Arc<Parts>,
     body: B,
+    observed: Option<Observed>,
 ) -> Result<Response<AnswerBody<S::Body>>, Rejection> {
     let gate = &shared.gate;
-    let route = shared.routes.route(parts.uri.path());
+    let route = shared.routes.route(head.uri.path());
     let route = route.ok_or_else(|| Rejection::new(Kind::NoSuchPath))?;
-    let identity = authenticated(gate, &parts, &route.server).await?;
+    let identity = authenticated(gate, &head, &route.server).await?;
     let at = recently();
-    if let Some(observer) = observe::of(&parts.extensions) {
+    let observer = observed.as_ref().map(|Observed(observer)| &**observer);
+    if let Some(observer) = observer {
         observer.authenticated(&identity);
     }
     let door = gate.door(&route.server).cloned();
@@ -116,34 +121,39 @@ async fn run<S: Inside, B: Body>(
         user: identity.user_id(),
         profile: gate.profile(&identity, &door, route.profile)?,
     };
-    let caller = Authenticated {
-        identity,
-        permits,
-        at,
-    };
-    let Some(has_body) = has_body(&parts.method) else {
+    let Some(has_body) = has_body(&head.method) else {
         return Err(Rejection::new(Kind::MethodNotAllowed));
     };
-    let way = Way::of(route.endpoint, &parts.method, &parts.uri, &door, &holding)?;
+    let way = Way::of(route.endpoint, &head.method, &head.uri, &door, &holding)?;
     let told = match &way {
         Way::Message { sealed, .. } => Some(sealed.clone()),
         _ => None,
     };
-    let place = (door, holding, way);
-    let body = has_body.then_some(body);
+    let mut authenticated = Authenticated {
+        identity,
+        permits,
+        at,
+        door,
+        holding,
+        way,
+    };
+    let request = (head, has_body.then_some(body), observer);
     // Awaited where it is made, as all on this way: a future in a variable takes its room twice.
-    let answered = judge(inner, &shared, &mut parts, body, caller, place).await;
+    let answered = judge(inner, &shared, request, &mut authenticated).await;
     answered.or_else(|rejection| match told {
         Some(stream) if rejection.is_answer() => tell(&shared, &stream, rejection),
         _ => Err(rejection),
     })
 }
 
-/// Who sent a request, what he may, and when that was found out.
+/// Who sent a request, what he may, when that was found out, and where it goes.
 struct Authenticated {
     identity: Identity,
     permits: Permits,
     at: Instant,
+    door: Arc<Door>,
+    holding: Holding,
+    way: Way,
 }
 
 async fn authenticated(
@@ -163,18 +173,17 @@ async fn authenticated(
 async fn judge<S: Inside, B: Body>(
     mut inner: S,
     shared: &Arc<Shared>,
-    parts: &mut Parts,
-    body: Option<B>,
-    mut caller: Authenticated,
-    (door, holding, way): (Arc<Door>, Holding, Way),
+    (head, body, observer): (Arc<Parts>, Option<B>, Option<&dyn Observer>),
+    caller: &mut Authenticated,
 ) -> Result<Response<AnswerBody<S::Body>>, Rejection> {
     let (has_body, budget) = (body.is_some(), &shared.budget);
     let most = shared.gate.concurrent(&caller.identity);
-    let turn = budget.enter(holding.user, most).await?;
+    let user = caller.holding.user;
+    let turn = budget.enter(user, most).await?;
     // What is held counts until the answer's head is here: the body may have to be sent again.
     let (body, held) = match body {
         Some(body) => {
-            let (body, held) = budget.read_in_time(holding.user, body).await?;
+            let (body, held) = budget.read_in_time(user, body).await?;
             (body, Some(held))
         }
         None => (Bytes::new(), None),
@@ -182,39 +191,49 @@ async fn judge<S: Inside, B: Body>(
     let has_waited = turn.was_waited_for() || held.as_ref().is_some_and(Held::were_waited_for);
     if has_waited && recently().saturating_duration_since(caller.at) > FRESH {
         caller.identity = Box::pin(shared.gate.again(&caller.identity)).await?;
-        caller.permits = shared.gate.permits(&caller.identity, &door)?;
+        caller.permits = shared.gate.permits(&caller.identity, &caller.door)?;
     }
-    let mut judged = if has_body {
-        Judged::body(&parts.headers, &body)?
-    } else {
-        Judged::bodiless(&parts.headers)?
+    let text = has_body.then_some(&*body);
+    let exchange = exchange(shared, (&head, text), caller, observer)?;
+    let requests = match head.extensions.get::<Unmetered>() {
+        Some(Unmetered) => 0,
+        None => exchange.judged.requests(),
     };
-    if way != Way::Streamable {
+    if let Err(rejection) = shared.gate.spend(&caller.identity, requests).await {
+        return Err(rejection.for_ids(&exchange.judged.ids));
+    }
+    let answered = exchange.run(&mut inner, head, &body, turn, observer).await;
+    drop(held);
+    answered.map_err(|rejection| rejection.for_ids(&exchange.judged.ids))
+}
+
+/// Judges a request that was read whole, and of which the rest is to be made.
+fn exchange<'b>(
+    shared: &'b Arc<Shared>,
+    (head, body): (&Parts, Option<&'b [u8]>),
+    caller: &'b Authenticated,
+    observer: Option<&dyn Observer>,
+) -> Result<Exchange<'b>, Rejection> {
+    let mut judged = match body {
+        Some(body) => Judged::body(&head.headers, body)?,
+        None => Judged::bodiless(&head.headers)?,
+    };
+    if caller.way != Way::Streamable {
         // Its clients name later revisions in their headers, and have none of what those bring.
         judged.era = Era::Legacy;
     }
-    if let Some(observer) = observe::of(&parts.extensions) {
+    if let Some(observer) = observer {
         observer.judged(&Seen::of(&judged));
     }
-    let requests = match parts.extensions.get::<Unmetered>() {
-        Some(Unmetered) => 0,
-        None => judged.requests(),
-    };
-    let exchange = Exchange {
-        shared: shared.clone(),
-        identity: caller.identity,
-        permits: caller.permits,
-        door,
-        holding,
+    Ok(Exchange {
+        shared,
+        identity: &caller.identity,
+        permits: &caller.permits,
+        door: &caller.door,
+        holding: &caller.holding,
+        way: &caller.way,
         judged,
-        way,
-    };
-    if let Err(rejection) = shared.gate.spend(&exchange.identity, requests).await {
-        return Err(rejection.for_ids(&exchange.judged.ids));
-    }
-    let answered = exchange.run(&mut inner, parts, &body, turn).await;
-    drop(held);
-    answered.map_err(|rejection| rejection.for_ids(&exchange.judged.ids))
+    })
 }
 
 /// Refuses a message on the stream its sender reads.

@@ -12,7 +12,8 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::request::Parts;
+use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
@@ -86,15 +87,15 @@ impl Account {
     /// The account of one request from `address` that is answered with nothing; `layer` tells of it what the
     /// layer would. For benches.
     #[doc(hidden)]
-    pub fn rehearse<B>(
+    pub fn rehearse(
         self: &Arc<Self>,
-        request: &mut Request<B>,
+        head: &Parts,
         address: Option<IpAddr>,
         layer: impl FnOnce(&dyn Observer),
     ) {
-        let entry = Entry::begin(self, request, address);
-        if let Some(Observed(observer)) = request.extensions().get() {
-            layer(&**observer);
+        let entry = Entry::begin(self, head, address);
+        if let Some(Observed(observer)) = entry.observed() {
+            layer(&*observer);
         }
         let answer = AnswerBody::own(http_body_util::Full::default());
         drop(entry.answered(Response::new(answer)));
@@ -125,19 +126,12 @@ pub(super) struct Entry {
 
 impl Entry {
     /// A request begins, which comes from `address`.
-    pub(super) fn begin<B>(
-        account: &Arc<Account>,
-        request: &mut Request<B>,
-        address: Option<IpAddr>,
-    ) -> Self {
-        let path = request.uri().path();
+    pub(super) fn begin(account: &Arc<Account>, head: &Parts, address: Option<IpAddr>) -> Self {
+        let path = head.uri.path();
         let destination = (path == tool_call::PATH).then(Destination::default);
-        let place = match &destination {
+        let place = match destination {
             None => account.place(path),
-            Some(destination) => {
-                request.extensions_mut().insert(destination.clone());
-                0
-            }
+            Some(_) => 0,
         };
         account.servers[place].1.under_way.inc();
         let logged = tracing::enabled!(target: ACCESS, tracing::Level::DEBUG);
@@ -148,16 +142,13 @@ impl Entry {
         } = &account.keepers;
         let is_kept = logged || tracer.is_some() || trail.is_some() || usage.is_some();
         let watched = is_kept.then(|| {
-            let watched = Arc::new(Watched {
-                trace: tracer
-                    .as_ref()
-                    .map(|t| Box::new(t.begin(request.headers()))),
+            let watched = Watched {
+                trace: tracer.as_ref().map(|t| Box::new(t.begin(&head.headers))),
                 trail: trail.clone(),
                 address,
                 facts: Mutex::default(),
-            });
-            request.extensions_mut().insert(Observed(watched.clone()));
-            (shown(request.method()), watched)
+            };
+            (shown(&head.method), Arc::new(watched))
         });
         Self {
             account: account.clone(),
@@ -171,6 +162,17 @@ impl Entry {
             watched,
             destination,
         }
+    }
+
+    /// Who is to be told of it, if anybody is.
+    pub(super) fn observed(&self) -> Option<Observed> {
+        let (_, watched) = self.watched.as_ref()?;
+        Some(Observed(watched.clone()))
+    }
+
+    /// Where the server is to be named that a tool call with plain JSON is for.
+    pub(super) fn destination(&self) -> Option<&Destination> {
+        self.destination.as_ref()
     }
 
     /// It is answered; the answer is on its way.

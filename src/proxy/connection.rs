@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Request, Response, request};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -31,8 +31,9 @@ use super::socket::{Accepted, Stream};
 use super::strict::{self, Line, Strict};
 use super::visitor::Visitor;
 use super::{http2, proxy_protocol};
-use crate::layer::BoxError;
+use crate::layer::{BoxError, in_place};
 use crate::telemetry::{Counter, Gauge};
+use crate::tls::ServerTls;
 
 /// How long a proxy may take for the header of the PROXY protocol.
 const PROXY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -72,22 +73,36 @@ pub(super) async fn serve(
             stream.set_nodelay(true)?;
             let peer = peer(&mut stream, Some(address), &current);
             let peer = before(peer, &place, &stage).await??;
-            let serving = current.get().serving.clone();
-            let Some(tls) = &serving.entrance.tls else {
-                return http1(stream, visitor(current, peer), stage).await;
-            };
-            let failures = &serving.account.metrics().tls_handshake_failures;
-            let agreed = agree(TlsAcceptor::from(tls.current()), stream, failures);
-            // Boxed like what follows: a connection without TLS needs no room for it.
-            let stream = before(Box::pin(agreed), &place, &stage).await??;
-            drop(serving);
+            let tls = current.get().serving.entrance.tls.clone();
             let visitor = visitor(current, peer);
-            if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-                Box::pin(http2(stream, visitor, stage)).await
-            } else {
-                Box::pin(http1(stream, visitor, stage)).await
+            match tls {
+                None => http1(stream, visitor, stage).await,
+                // Boxed: a connection without TLS needs no room for it.
+                Some(tls) => Box::pin(over_tls(stream, tls, visitor, stage)).await,
             }
         }
+    }
+}
+
+/// Serves a connection once TLS is agreed on.
+async fn over_tls(
+    stream: TcpStream,
+    tls: Arc<ServerTls>,
+    visitor: Visitor,
+    stage: watch::Receiver<Stage>,
+) -> Result<(), BoxError> {
+    // Of what agreeing takes nothing is kept for as long as the connection lives.
+    let stream = {
+        let account = visitor.current.get().serving.account.clone();
+        let failures = &account.metrics().tls_handshake_failures;
+        let agreed = agree(TlsAcceptor::from(tls.current()), stream, failures);
+        before(Box::pin(agreed), &visitor.place, &stage).await??
+    };
+    drop(tls);
+    if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+        Box::pin(http2(stream, visitor, stage)).await
+    } else {
+        Box::pin(http1(stream, visitor, stage)).await
     }
 }
 
@@ -187,10 +202,11 @@ impl Answer for Answering {
 
     async fn answer<B: Body<Data: Send> + Send + 'static>(
         &self,
-        request: Request<B>,
+        head: Arc<request::Parts>,
+        body: B,
     ) -> Response<Self::Body> {
         let busy = (self.line.busy(), self.visitor.place.busy());
-        let response = self.visitor.answer(request, Some(&self.line)).await;
+        let response = self.visitor.answer(head, body, Some(&self.line)).await;
         response.map(|body| Keeping::new(body, busy))
     }
 }
@@ -209,7 +225,9 @@ where
     let (stream, line) = Strict::new(stream, settings);
     let answering = Arc::new(Answering { visitor, line });
     let leaving = AtomicBool::new(false);
-    let mut connection = pin!(served(stream, answering, settings, &leaving));
+    // Shared at once: what a connection is served by has no room for a stream besides.
+    let wire = http1::Shared::new(stream);
+    let mut connection = pin!(served(wire, answering, settings, &leaving));
     let patience = tokio::select! {
         biased;
         done = connection.as_mut() => return done,
@@ -230,7 +248,7 @@ where
 /// Serves the usual requests of a connection, and has the HTTP library serve it from the first on that is
 /// not.
 async fn served<S>(
-    stream: Strict<S>,
+    wire: http1::Shared<Strict<S>>,
     answering: Arc<Answering>,
     settings: strict::Settings,
     leaving: &AtomicBool,
@@ -238,9 +256,9 @@ async fn served<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    match http1::serve(stream, &*answering, leaving).await? {
+    match http1::serve(wire, &*answering, leaving).await? {
         Served::Done => Ok(()),
-        Served::Unusual(stream) => Box::pin(library(stream, answering, settings, leaving)).await,
+        Served::Unusual(stream) => Box::pin(library(*stream, answering, settings, leaving)).await,
     }
 }
 
@@ -255,7 +273,10 @@ where
 {
     let service = service_fn(move |request: Request<Incoming>| {
         let answering = answering.clone();
-        async move { Ok::<_, Infallible>(answering.answer(request).await) }
+        let (head, body) = request.into_parts();
+        let (head, body) = (Arc::new(head), Box::new(body));
+        // Boxed: the library has room for it for as long as the connection lives.
+        in_place(|| async move { Ok::<_, Infallible>(answering.answer(head, body).await) })
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .max_header_size(settings.head_max)
@@ -288,13 +309,16 @@ where
             () = place.wanted() => {}
         }
     };
-    let answer = move |request| {
+    let answer = move |request: Request<_>| {
         let visitor = visitor.clone();
-        async move {
+        let (head, body) = request.into_parts();
+        let (head, body) = (Arc::new(head), Box::pin(body));
+        // Boxed: the library has room for it for as long as the answer is a stream.
+        in_place(|| async move {
             let busy = visitor.place.busy();
-            let response = visitor.answer(request, None).await;
+            let response = visitor.answer(head, body, None).await;
             Ok(response.map(|body| Keeping::new(body, busy)))
-        }
+        })
     };
     http2::serve(stream, settings, answer, leave).await
 }

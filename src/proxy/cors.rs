@@ -10,7 +10,8 @@ use http::header::{
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
     ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
 };
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body_util::Full;
 
 /// The headers clients of MCP send, besides `Mcp-Param-*`, whose names their servers choose.
@@ -26,11 +27,11 @@ const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 const PARAMETERS_MAX: usize = 4096;
 
 /// The answer to a browser that asks what a page of this origin may send; `None` for any other request.
-pub(super) fn preflight<B>(request: &Request<B>) -> Option<Response<Full<Bytes>>> {
-    let headers = request.headers();
+pub(super) fn preflight(head: &Parts) -> Option<Response<Full<Bytes>>> {
+    let headers = &head.headers;
     let origin = headers.get(ORIGIN)?;
     let asks =
-        *request.method() == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+        head.method == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
     if !asks {
         return None;
     }
@@ -79,6 +80,8 @@ fn parameter(name: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use http::Request;
+
     use super::*;
 
     fn ask(list: &[(&str, &str)]) -> Option<Response<Full<Bytes>>> {
@@ -86,7 +89,8 @@ mod tests {
         for (name, value) in list {
             request = request.header(*name, *value);
         }
-        preflight(&request.body(()).unwrap())
+        let (head, ()) = request.body(()).unwrap().into_parts();
+        preflight(&head)
     }
 
     const PAGE: (&str, &str) = ("origin", "http://localhost:6274");
@@ -127,6 +131,7 @@ mod tests {
         assert!(ask(&[METHOD]).is_none());
         let post = Request::post("/x/mcp").header(PAGE.0, PAGE.1);
         let post = post.header(METHOD.0, METHOD.1).body(()).unwrap();
-        assert!(preflight(&post).is_none());
+        let (head, ()) = post.into_parts();
+        assert!(preflight(&head).is_none());
     }
 }

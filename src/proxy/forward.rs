@@ -1,19 +1,14 @@
 //! The innermost service: sends a request to its backend.
 
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Instant;
 
 use http::header::HOST;
-use http::request::Parts;
 use http::uri::{InvalidUri, PathAndQuery};
-use http::{Request, Response, Uri};
+use http::{Request, Uri, response};
 use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
-use tower_service::Service;
 
 use super::backend::{Backend, ConnectError};
 use super::body::BackendBody;
@@ -21,7 +16,7 @@ use super::http1::{Broken, Connection, Lease, Received};
 use super::pool::{Owner, Pool};
 use super::replicas::{Attempt, Replica, Set};
 use crate::layer::{
-    Affinity, BackendPath, BoxError, Caller, Failure, RequestBody, ServedBy, in_place,
+    Affinity, BackendPath, BoxError, Caller, Failure, Inside, RequestBody, Returned, ServedBy, Told,
 };
 use crate::names::ServerName;
 use crate::stdio;
@@ -30,7 +25,7 @@ use crate::telemetry::Gauge;
 
 /// Sends what the layer granted to the server the [`Caller`] names. One per core.
 #[derive(Clone)]
-pub struct Forward(Arc<Shared>);
+pub(super) struct Forward(Arc<Shared>);
 
 struct Shared {
     backends: Arc<BTreeMap<ServerName, Backend>>,
@@ -42,7 +37,7 @@ impl Forward {
     /// A forward to these backends, and to the servers that run as children, with so many idle connections
     /// of its own, at most, which `count` counts.
     #[must_use]
-    pub fn new(
+    pub(super) fn new(
         backends: Arc<BTreeMap<ServerName, Backend>>,
         commands: Option<stdio::Served>,
         most_idle: usize,
@@ -56,47 +51,27 @@ impl Forward {
     }
 
     /// Closes connections that were idle for too long; to be called every second or so.
-    pub fn sweep(&self) {
+    pub(super) fn sweep(&self) {
         self.0.pool.sweep();
     }
 }
 
 impl Shared {
-    async fn send(
-        self: Arc<Self>,
-        mut request: Request<RequestBody>,
-    ) -> Result<Response<BackendBody>, BoxError> {
-        let lost = |what: &str| Failure::Broken(what.to_owned());
-        if let Some(commands) = &self.commands
-            && let Some(caller) = request.extensions().get::<Caller>()
-            && let Some(settings) = commands.servers.get(&caller.server)
-        {
-            let answer = Box::pin(commands.children.serve(settings, request)).await?;
-            return Ok(answer.map(BackendBody::Child));
-        }
-        let caller = request.extensions_mut().remove::<Caller>();
-        let caller = caller.ok_or_else(|| lost("a request that did not pass the layer"))?;
-        let (head, body) = request.into_parts();
-        let answer = self.to_backend(&caller, Outgoing { head, body }).await?;
-        Ok(answer.map(BackendBody::Received))
-    }
-
     async fn to_backend(
         &self,
-        caller: &Caller,
-        mut request: Outgoing,
-    ) -> Result<Response<Received>, BoxError> {
-        let lost = |what: &str| Failure::Broken(what.to_owned());
-        let backend = self
-            .backends
-            .get(&caller.server)
-            .ok_or_else(|| lost("a server without a backend"))?;
-        let affinity = request.head.extensions.remove::<Affinity>();
-        aim(&mut request.head, backend)?;
+        mut request: Box<Request<RequestBody>>,
+        told: &Told,
+    ) -> Result<Returned<Received>, BoxError> {
+        let caller = &told.caller;
+        let backend = self.backends.get(&caller.server);
+        let lost = || Failure::Broken("a server without a backend".to_owned());
+        let backend = backend.ok_or_else(lost)?;
+        aim(&mut request, backend, told.path.as_ref())?;
+        let mut request = Some(request);
         // A future in a variable would take its room twice.
         let answered = timeout(backend.answer_timeout, async {
             let replicas = backend.replicas().await?;
-            match affinity {
+            match told.affinity {
                 Some(Affinity(id)) => {
                     self.within(backend, &replicas, id, caller, &mut request)
                         .await
@@ -114,12 +89,15 @@ impl Shared {
         };
         let Answered {
             replica,
-            mut response,
+            head,
+            body,
         } = answered;
-        if backend.has_replicas() {
-            response.extensions_mut().insert(ServedBy(replica.id()));
-        }
-        Ok(response)
+        let served_by = backend.has_replicas().then(|| ServedBy(replica.id()));
+        Ok(Returned {
+            head,
+            body,
+            served_by,
+        })
     }
 
     /// Sends a request to the caller's place on the ring, and on along the ring for as long as nothing
@@ -129,7 +107,7 @@ impl Shared {
         backend: &Backend,
         replicas: &Set,
         caller: &Caller,
-        request: &mut Outgoing,
+        request: &mut Option<Box<Request<RequestBody>>>,
     ) -> Result<Answered, Failure> {
         // One that is alone has its place everywhere.
         let key = backend.has_replicas().then(|| place(caller));
@@ -162,7 +140,7 @@ impl Shared {
         replicas: &Set,
         id: u64,
         caller: &Caller,
-        request: &mut Outgoing,
+        request: &mut Option<Box<Request<RequestBody>>>,
     ) -> Result<Answered, Failure> {
         let replica = replicas.find(id).ok_or(Failure::Gone)?;
         // A connection that is open is good, whatever became of others.
@@ -186,7 +164,7 @@ impl Shared {
         backend: &Backend,
         replica: &Arc<Replica>,
         caller: &Caller,
-        request: &mut Outgoing,
+        request: &mut Option<Box<Request<RequestBody>>>,
     ) -> Result<Option<Answered>, Failure> {
         if !backend.may_be_reused() {
             return Ok(None);
@@ -209,7 +187,7 @@ impl Shared {
         backend: &Backend,
         attempt: &Attempt,
         caller: &Caller,
-        request: &mut Outgoing,
+        request: &mut Option<Box<Request<RequestBody>>>,
     ) -> Result<Answered, Unanswered> {
         let replica = &attempt.replica;
         match backend.connect(replica.address()).await {
@@ -239,30 +217,21 @@ async fn ask(
     replica: &Arc<Replica>,
     connection: Box<Connection>,
     lease: Option<Lease>,
-    request: &mut Outgoing,
+    request: &mut Option<Box<Request<RequestBody>>>,
 ) -> Result<Answered, Unanswered> {
-    let answered = connection
-        .ask(&mut request.head, &mut request.body, lease)
-        .await;
-    match answered {
-        Ok(response) => Ok(Answered {
-            replica: replica.clone(),
-            response,
-        }),
-        Err(broken) => Err(broken.into()),
-    }
-}
-
-/// A request as it goes to its backend.
-struct Outgoing {
-    head: Parts,
-    body: RequestBody,
+    let (head, body) = connection.ask(request, lease).await?;
+    Ok(Answered {
+        replica: replica.clone(),
+        head,
+        body,
+    })
 }
 
 /// An answer, and where it comes from.
 struct Answered {
     replica: Arc<Replica>,
-    response: Response<Received>,
+    head: Arc<response::Parts>,
+    body: Received,
 }
 
 /// Why there is no answer.
@@ -304,33 +273,46 @@ fn place(caller: &Caller) -> Vec<u8> {
     [user.as_bytes(), server.as_bytes(), b"/", profile.as_bytes()].concat()
 }
 
-impl Service<Request<RequestBody>> for Forward {
-    type Response = Response<BackendBody>;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+impl Inside for Forward {
+    type Body = BackendBody;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
-        in_place(|| self.0.clone().send(request))
+    async fn ask(
+        &mut self,
+        request: Box<Request<RequestBody>>,
+        told: Told,
+    ) -> Result<Returned<BackendBody>, BoxError> {
+        let commands = self.0.commands.as_ref();
+        let server = &told.caller.server;
+        if let Some(commands) = commands
+            && let Some(settings) = commands.servers.get(server)
+        {
+            let answer = commands.children.serve(settings, *request, told);
+            let answer = Box::pin(answer).await?;
+            return Ok(answer.map(BackendBody::Child).into());
+        }
+        let answer = self.0.to_backend(request, &told).await?;
+        Ok(answer.map(BackendBody::Received))
     }
 }
 
 /// Points a request at the backend: the target and Host of the configuration, nothing of the
 /// client's. A message to a stream goes where the backend said; the query the layer made of slots is
 /// appended.
-fn aim(head: &mut Parts, backend: &Backend) -> Result<(), Failure> {
+fn aim<B>(
+    request: &mut Request<B>,
+    backend: &Backend,
+    told: Option<&BackendPath>,
+) -> Result<(), Failure> {
     let broken = |error: InvalidUri| Failure::Broken(error.to_string());
-    let told = head.extensions.remove::<BackendPath>();
-    let target = told.map_or_else(|| backend.target.clone(), |BackendPath(path)| path);
-    let target = match head.uri.query() {
-        None => target,
-        Some(slots) => with_query(&target, slots).map_err(broken)?,
+    let target = told.map_or(&backend.target, |BackendPath(path)| path);
+    let target = match request.uri().query() {
+        None => target.clone(),
+        Some(slots) => with_query(target, slots).map_err(broken)?,
     };
-    head.uri = Uri::from(target);
-    head.headers.insert(HOST, backend.authority.clone());
+    *request.uri_mut() = Uri::from(target);
+    request
+        .headers_mut()
+        .insert(HOST, backend.authority.clone());
     Ok(())
 }
 

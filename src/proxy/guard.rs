@@ -5,6 +5,7 @@
 //! Origin (MCP 2025-11-25, basic/transports "Security Warning").
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, ORIGIN, TRANSFER_ENCODING, UPGRADE};
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 
 use crate::rejection::{Kind, Rejection};
@@ -29,14 +30,14 @@ impl Guard {
     /// # Errors
     /// A form nobody here sends (400), not exactly one host or one that is not allowed (421), or an
     /// Origin that is not (403).
-    pub fn check<B>(&self, request: &Request<B>) -> Result<(), Rejection> {
-        if request.version() == Version::HTTP_2 {
-            well_formed(request)?;
+    pub fn check(&self, head: &Parts) -> Result<(), Rejection> {
+        if head.version == Version::HTTP_2 {
+            well_formed(head)?;
         }
-        if !self.names_us(request) {
+        if !self.is_for_us(&head.uri, &head.headers) {
             return Err(Rejection::new(Kind::ForeignHost));
         }
-        if self.may_come(request.headers()) {
+        if self.may_come(&head.headers) {
             Ok(())
         } else {
             Err(Rejection::new(Kind::ForeignOrigin))
@@ -77,12 +78,12 @@ impl Guard {
 
 /// What [`super::strict`] refuses by the bytes of HTTP/1.1, as far as it can be seen on a request of
 /// HTTP/2, which has no other bytes to judge.
-fn well_formed<B>(request: &Request<B>) -> Result<(), Rejection> {
-    let method = request.method().as_str().bytes();
-    let headers = request.headers();
+fn well_formed(head: &Parts) -> Result<(), Rejection> {
+    let method = head.method.as_str().bytes();
+    let headers = &head.headers;
     let why = if !method.into_iter().all(|b| b.is_ascii_uppercase()) {
         "a method is written in capital letters"
-    } else if *request.method() == Method::CONNECT || !request.uri().path().starts_with('/') {
+    } else if head.method == Method::CONNECT || !head.uri.path().starts_with('/') {
         "the target has no absolute path"
     } else if headers.keys().any(|name| has_underscore(name.as_str())) {
         "a header's name has an underscore"
@@ -162,7 +163,8 @@ mod tests {
     }
 
     fn verdict(request: &Request<()>) -> Option<Kind> {
-        guard().check(request).err().map(|r| r.kind())
+        let (head, ()) = request.clone().into_parts();
+        guard().check(&head).err().map(|r| r.kind())
     }
 
     fn check(list: &[(&str, &str)]) -> Option<Kind> {

@@ -49,7 +49,6 @@ pub use body::BackendBody;
 pub use check::Check;
 pub use client::{ClientAddress, TrustedProxies};
 pub use flood::{Flood, FloodFigures};
-pub use forward::Forward;
 pub use guard::Guard;
 pub use health::Health;
 pub use http1::received::Received;

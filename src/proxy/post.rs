@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use super::backend::{Backend, BackendError};
+use crate::layer::RequestBody;
 
 /// Who posts to one address.
 pub struct Poster {
@@ -53,14 +54,15 @@ impl Poster {
     }
 
     async fn send(&self, request: Request<Bytes>) -> Result<StatusCode, String> {
-        let (mut head, body) = request.into_parts();
-        head.uri = self.backend.target.clone().into();
-        head.headers.insert(HOST, self.backend.authority.clone());
+        let mut request = Box::new(request.map(RequestBody::from));
+        *request.uri_mut() = self.backend.target.clone().into();
+        let host = self.backend.authority.clone();
+        request.headers_mut().insert(HOST, host);
         let connection = self.backend.connect(&self.backend.address).await;
         let connection = connection.map_err(|error| error.to_string())?;
-        let answer = connection.ask(&mut head, &mut body.into(), None).await;
+        let answer = connection.ask(&mut Some(request), None).await;
         answer
-            .map(|answer| answer.status())
+            .map(|(head, _)| head.status)
             .map_err(|e| e.to_string())
     }
 }

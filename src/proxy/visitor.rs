@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::header::{CONNECTION, HeaderValue, ORIGIN};
-use http::{Request, Response, StatusCode};
+use http::request::Parts;
+use http::{Response, StatusCode};
 use http_body::Body;
 use tokio::time::sleep;
 
@@ -16,7 +17,7 @@ use super::places::Place;
 use super::serving::{Core, Current};
 use super::strict::Line;
 use super::{cors, tool_call};
-use crate::layer::{AnswerBody, in_place};
+use crate::layer::AnswerBody;
 use crate::rejection::Rejection;
 
 type Answer = Response<AnswerBody<BackendBody>>;
@@ -35,23 +36,28 @@ impl Visitor {
     /// of HTTP/1.1, which may have put this request in the place of another.
     pub(super) async fn answer<B: Body<Data: Send> + Send + 'static>(
         &self,
-        mut request: Request<B>,
+        head: Arc<Parts>,
+        body: B,
         line: Option<&Line>,
     ) -> Response<Accounted> {
         let core = self.current.get();
         let proxies = &core.serving.entrance.trusted_proxies;
-        let client = proxies.client(self.peer, request.headers());
-        let entry = Entry::begin(&core.serving.account, &mut request, client.0);
-        let refused = line.and_then(|line| line.refusal(request.uri()));
+        let client = proxies.client(self.peer, &head.headers);
+        let entry = Entry::begin(&core.serving.account, &head, client.0);
+        let refused = line.and_then(|line| line.refusal(&head.uri));
         // HTTP/2 has other words for it.
         let may_close = line.is_some();
         let mut response = match (refused, line) {
             (Some(rejection), _) => own(rejection),
             (None, Some(line)) => {
-                let answered = self.admit(&core, request, client, may_close);
-                line.explain(answered.await, own)
+                let from = (client, may_close);
+                let answer = self.admit(&core, &entry, head, body, from).await;
+                line.explain(answer, own)
             }
-            (None, None) => self.admit(&core, request, client, may_close).await,
+            (None, None) => {
+                let from = (client, may_close);
+                self.admit(&core, &entry, head, body, from).await
+            }
         };
         if may_close && self.current.is_leaving() {
             close(&mut response);
@@ -63,22 +69,25 @@ impl Visitor {
     async fn admit<B: Body<Data: Send> + Send + 'static>(
         &self,
         core: &Core,
-        request: Request<B>,
-        client: ClientAddress,
-        may_close: bool,
+        entry: &Entry,
+        head: Arc<Parts>,
+        body: B,
+        (client, may_close): (ClientAddress, bool),
     ) -> Answer {
-        if let Err(rejection) = core.serving.guard.check(&request) {
+        if let Err(rejection) = core.serving.guard.check(&head) {
             return own(rejection);
         }
-        if let Some(answer) = cors::preflight(&request) {
+        if let Some(answer) = cors::preflight(&head) {
             return answer.map(AnswerBody::own);
         }
-        let page = request.headers().get(ORIGIN).cloned();
-        let mut response = if request.uri().path() == tool_call::PATH {
-            Box::pin(tool_call::answer(core, request)).await
-        } else {
-            // Boxed: what a stream keeps for as long as it lives is to be small.
-            in_place(|| core.cloakroom.answer(request)).await
+        let page = head.headers.get(ORIGIN).cloned();
+        let observed = entry.observed();
+        let mut response = match entry.destination() {
+            Some(destination) => {
+                let call = tool_call::answer(core, head, body, observed, destination);
+                Box::pin(call).await
+            }
+            None => core.cloakroom.answer(head, body, observed).await,
         };
         if let Some(address) = client.0.filter(|_| is_wrong_key(&response)) {
             match core.serving.flood.failed(address) {

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
-use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use tokio::time::sleep;
 
@@ -16,7 +15,7 @@ use super::pool::Children;
 use super::settings::Settings;
 use super::tenant::{Place, Tenant};
 use super::{Owner, modern, session, sse, told};
-use crate::layer::{BackendPath, BoxError, Caller, Endpoint, Failure, Lease, RequestBody};
+use crate::layer::{BackendPath, BoxError, Caller, Endpoint, Failure, Lease, RequestBody, Told};
 use crate::mcp::edit;
 use crate::mcp::headers::{LAST_EVENT_ID, MCP_PROTOCOL_VERSION, MCP_SESSION_ID};
 use crate::mcp::revision::{Era, Revision};
@@ -41,32 +40,38 @@ impl Children {
     ///
     /// # Errors
     /// A [`Failure`]: what the client is told.
-    pub async fn serve(
+    pub(crate) async fn serve(
         &self,
         settings: &Arc<Settings>,
         request: Request<RequestBody>,
+        told: Told,
     ) -> Result<Response<Answer>, BoxError> {
-        let lost = || Failure::Broken("a request that did not pass the layer".to_owned());
+        let lost = || Failure::Broken("a request without a lease".to_owned());
         let (mut parts, body) = request.into_parts();
-        let caller = parts.extensions.remove::<Caller>().ok_or_else(lost)?;
-        let lease = parts.extensions.remove::<Lease>().ok_or_else(lost)?;
+        let lease = *told.lease.ok_or_else(lost)?;
         let visit = Visit {
             children: self,
             settings,
-            caller,
+            caller: told.caller,
             lease,
             headers: std::mem::take(&mut parts.headers),
         };
-        Ok(visit.answer(&parts, &body.into_bytes()).await?)
+        let (method, path) = (&parts.method, told.path.as_ref());
+        Ok(visit.answer(method, path, &body.into_bytes()).await?)
     }
 }
 
 impl Visit<'_> {
-    async fn answer(&self, parts: &Parts, body: &Bytes) -> Result<Response<Answer>, Failure> {
+    async fn answer(
+        &self,
+        method: &Method,
+        path: Option<&BackendPath>,
+        body: &Bytes,
+    ) -> Result<Response<Answer>, Failure> {
         match self.lease.endpoint() {
             Endpoint::Sse => Ok(sse::open(self)),
-            Endpoint::Message => sse::post(self, parts.extensions.get::<BackendPath>(), body).await,
-            Endpoint::Mcp => match parts.method {
+            Endpoint::Message => sse::post(self, path, body).await,
+            Endpoint::Mcp => match *method {
                 Method::POST => self.post(body).await,
                 Method::GET => self.get(),
                 Method::DELETE => self.delete(),
@@ -263,7 +268,7 @@ async fn pass_on(
 /// The messages of a body, each with its own text.
 pub(super) fn messages(body: &[u8]) -> Result<Vec<(&str, Message<'_>)>, Failure> {
     match scan(body)? {
-        (text, Body::One(message)) => Ok(vec![(text, message)]),
+        (text, Body::One(message)) => Ok(vec![(text, *message)]),
         (text, Body::Batch(_)) => batch(text),
     }
 }
@@ -275,7 +280,7 @@ fn batch(text: &str) -> Result<Vec<(&str, Message<'_>)>, Failure> {
     let mut messages = Vec::new();
     for at in elements.unwrap_or_default() {
         if let (text, Body::One(message)) = scan(text[at].as_bytes())? {
-            messages.push((text, message));
+            messages.push((text, *message));
         }
     }
     Ok(messages)

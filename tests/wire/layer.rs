@@ -1,8 +1,8 @@
 //! The layer in somebody's own service: around an axum router and around a function.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::Body;
@@ -12,11 +12,12 @@ use bytes::Bytes;
 use cloakroom::gate::{Door, Gate, NoServerKey, Rules};
 use cloakroom::inject::Slots;
 use cloakroom::layer::{
-    Affinity, Caller, CloakroomLayer, Failure, Limits, RequestBody, Routes, ServedBy,
+    Affinity, Caller, CloakroomLayer, Failure, Forwarded, Limits, Observed, Observer, Recorded,
+    RequestBody, Routes, Seen, ServedBy,
 };
 use cloakroom::names::{ProfileName, SecretName, ServerName, UserName};
 use cloakroom::rejection::{Kind, Rejection};
-use cloakroom::resolve::{Resolver, Settings};
+use cloakroom::resolve::{Identity, Resolver, Settings};
 use cloakroom::store::{self, StoreUrl};
 use cloakroom::vault::{KeyRequest, Keyring, NewUser, Reader, SecretValue, Vault};
 use http::{HeaderMap, Request, Response, StatusCode};
@@ -178,9 +179,80 @@ fn a_server_without_a_key_has_no_door() {
     );
 }
 
+/// Remembers what it is told of a request, and adds a header to it.
+#[derive(Default)]
+struct Account(Mutex<Vec<String>>);
+
+impl Account {
+    fn note(&self, what: String) {
+        self.0.lock().unwrap().push(what);
+    }
+}
+
+impl Observer for Account {
+    fn authenticated(&self, caller: &Identity) {
+        self.note(format!("key of {}", caller.user_name()));
+    }
+
+    fn judged(&self, request: &Seen<'_>) {
+        self.note(format!(
+            "{} of {} bytes",
+            request.method.unwrap(),
+            request.bytes
+        ));
+    }
+
+    fn records(&self) -> bool {
+        true
+    }
+
+    fn forwarding(&self, forwarded: Forwarded<'_>) -> Option<Recorded> {
+        let secrets: Vec<_> = forwarded
+            .secrets
+            .iter()
+            .map(|used| used.name.as_str())
+            .collect();
+        self.note(format!(
+            "{:?} with {secrets:?} to {}",
+            forwarded.tools, forwarded.server
+        ));
+        None
+    }
+
+    fn sending(&self, headers: &mut HeaderMap) {
+        headers.insert("x-trace", http::HeaderValue::from_static("1"));
+    }
+
+    fn returned(&self, status: Option<StatusCode>) {
+        self.note(format!("{}", status.unwrap().as_u16()));
+    }
+}
+
+// Fails when the layer does not look for an observer among a request's extensions, or hands it on.
+#[tokio::test]
+async fn around_a_service_of_which_somebody_keeps_an_account() {
+    let (layer, [alice, _]) = layer().await;
+    let service = layer.layer(service_fn(|request: Request<RequestBody>| async move {
+        assert!(request.extensions().get::<Observed>().is_none());
+        assert_eq!(request.headers()["x-trace"], "1");
+        Ok::<_, Infallible>(Response::new(request.into_body()))
+    }));
+    let account = Arc::new(Account::default());
+    let mut request = call(&alice);
+    request.extensions_mut().insert(Observed(account.clone()));
+    assert_eq!(
+        service.oneshot(request).await.unwrap().status(),
+        StatusCode::OK
+    );
+    let told = std::mem::take(&mut *account.0.lock().unwrap());
+    let body = format!("tools/call of {} bytes", CALL.len());
+    let recorded = r#"["t"] with ["NOTES"] to notes"#;
+    assert_eq!(told, ["key of alice", &body, recorded, "200"]);
+}
+
 const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{}}}"#;
 
-// Mutations: `new.served_by` stays `None` in layer/answer.rs; `replica` of layer/exchange.rs always `None`.
+// Mutations: `new.served_by` stays `None` in layer/answer.rs; `replica` of layer/ready.rs always `None`.
 #[tokio::test]
 async fn around_a_service_that_chooses_among_replicas() {
     let (layer, [alice, _]) = layer().await;

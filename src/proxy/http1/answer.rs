@@ -1,10 +1,11 @@
 //! The head of a backend's answer.
 
 use std::mem::MaybeUninit;
+use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use http::header::CONTENT_LENGTH;
-use http::{Response, StatusCode, response};
+use http::response::Parts;
+use http::{Response, StatusCode};
 use httparse::ParserConfig;
 
 use super::chunks::{Chunks, NotChunked};
@@ -15,7 +16,7 @@ use super::wire::take;
 /// What the first bytes of an answer are.
 pub(super) enum Next {
     /// Its head, and how its body comes.
-    Answer(Box<response::Parts>, Framed),
+    Answer(Arc<Parts>, Framed),
     /// Not a whole head yet.
     Part,
     /// Something for the HTTP library.
@@ -76,14 +77,14 @@ impl Framing {
     }
 }
 
-/// What a head says.
-pub(super) type Said = (response::Parts, Framed);
+/// What a head says. Its Content-Length is in [`Framed`] alone: all else may be that of the head before.
+pub(super) type Said = (Arc<Parts>, Framed);
 
 /// Takes an answer's head off what was read; leaves what is none as it is.
 pub(super) fn next(unread: &mut BytesMut, last: &mut Last<Said>) -> Next {
     let mut read = std::mem::take(unread).freeze();
     let (next, taken) = match again(&read, last) {
-        Some((head, framed, length)) => (Next::Answer(Box::new(head), framed), length),
+        Some((head, framed, length)) => (Next::Answer(head, framed), length),
         None => match parse(&read) {
             Parsed::Head((head, framed), length) => {
                 if framed.has_length(head.status) {
@@ -91,7 +92,7 @@ pub(super) fn next(unread: &mut BytesMut, last: &mut Last<Said>) -> Next {
                 } else {
                     last.forget();
                 }
-                (Next::Answer(Box::new(head), framed), length)
+                (Next::Answer(head, framed), length)
             }
             Parsed::Part => (Next::Part, 0),
             Parsed::Unusual => (Next::Unusual, 0),
@@ -102,17 +103,15 @@ pub(super) fn next(unread: &mut BytesMut, last: &mut Last<Said>) -> Next {
     next
 }
 
-/// The answer, if its head is the last again, and how long that is.
-fn again(read: &Bytes, last: &mut Last<Said>) -> Option<(response::Parts, Framed, usize)> {
+/// The head, if it is the last again, and how long that is.
+fn again(read: &Bytes, last: &mut Last<Said>) -> Option<(Arc<Parts>, Framed, usize)> {
     let again = last.again(read, parse)?;
-    let (parts, framed) = again.said;
-    let mut parts = parts.clone();
-    parts.headers.insert(CONTENT_LENGTH, again.written);
+    let (head, framed) = again.said;
     let framed = Framed {
         body: Framing::Length(again.length),
         ..*framed
     };
-    Some((parts, framed, again.bytes))
+    Some((head.clone(), framed, again.bytes))
 }
 
 fn parse(read: &Bytes) -> Parsed<Said> {
@@ -141,7 +140,7 @@ fn plain(read: &Bytes, head: &httparse::Response<'_, '_>) -> Option<Said> {
     let (mut parts, ()) = Response::new(()).into_parts();
     parts.status = status;
     parts.headers = headers(read, head.headers)?;
-    Some((parts, framed))
+    Some((Arc::new(parts), framed))
 }
 
 /// RFC 9112, 6.3; `None` where it leaves more than one reading, or an end that nobody can tell from a

@@ -14,7 +14,7 @@ use super::wire::Wire;
 
 /// One end of a client's connection; the other is with the body of its request. Both are of one task, so
 /// nobody waits for the other.
-pub(super) struct Shared<S>(Arc<Mutex<Wire<S>>>);
+pub(in crate::proxy) struct Shared<S>(Arc<Mutex<Wire<S>>>);
 
 impl<S> Clone for Shared<S> {
     fn clone(&self) -> Self {
@@ -23,8 +23,9 @@ impl<S> Clone for Shared<S> {
 }
 
 impl<S> Shared<S> {
-    pub(super) fn new(wire: Wire<S>) -> Self {
-        Self(Arc::new(Mutex::new(wire)))
+    /// A connection on which nothing was read yet.
+    pub(in crate::proxy) fn new(stream: S) -> Self {
+        Self(Arc::new(Mutex::new(Wire::new(stream))))
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Wire<S>> {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Buf as _;
-use http::{Method, Request, Response, request, response};
+use http::{Method, Request, Response, response};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -16,12 +16,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 
-use super::answer::{self, Framed, Next, Said};
+use super::answer::{self, Next, Said};
 use super::head::{self, COPIED};
 use super::last::Last;
 use super::outbox;
 use super::received::{Lease, Received};
-use super::replay::Asked;
+use super::replay;
 use super::sending::Sending;
 use super::wire::Wire;
 use crate::layer::RequestBody;
@@ -115,47 +115,38 @@ impl Connection {
     }
 
     /// Sends a request and waits for the head of its answer. The connection goes to `lease` once the
-    /// answer was read to its end. Target, headers and body are left empty once they are written, so that
-    /// many who wait hold little, and no secrets.
+    /// answer was read to its end. Nothing is left of the request once it was written, so that many who wait
+    /// hold little, and no secrets; if nothing of it was, it is left as it is.
     ///
     /// # Errors
     /// It broke before the answer's head was there.
     pub(in crate::proxy) async fn ask(
         mut self: Box<Self>,
-        head: &mut request::Parts,
-        body: &mut RequestBody,
+        asked: &mut Option<Box<Request<RequestBody>>>,
         lease: Option<Lease>,
-    ) -> Result<Response<Received>, Broken> {
-        let method = head.method.clone();
+    ) -> Result<(Arc<response::Parts>, Received), Broken> {
+        let request = asked.take();
+        let request = request.ok_or_else(|| Broken::after("it was asked before"))?;
+        let method = request.method().clone();
         // What is written with one call may be late.
-        if body.len() <= COPIED && outbox::is_open() {
+        if request.body().len() <= COPIED && outbox::is_open() {
             let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-            let sending = Sending::begin(self, head, body, waker);
-            self = poll_fn(|cx| sending.poll(cx, head, body)).await?;
+            let sending = Sending::begin(self, request, waker);
+            self = poll_fn(|cx| sending.poll(cx, asked)).await?;
         } else {
-            poll_fn(|cx| Poll::Ready(self.send_now(cx, head, body))).await?;
+            let sent = poll_fn(|cx| Poll::Ready(self.send(cx, &request))).await;
+            if let Err(broken) = sent {
+                *asked = Some(request);
+                return Err(broken);
+            }
+            drop(request);
         }
         let begun = poll_fn(|cx| self.poll_head(cx).map_err(Broken::after));
         match begun.await? {
-            Some((parts, framed)) => {
-                let body = Received::new(self, framed, lease);
-                Ok(Response::from_parts(parts, body))
-            }
+            Some((head, framed)) => Ok((head, Received::new(self, framed, lease))),
             // Boxed, as it is seldom: otherwise the future of every request had room for it.
             None => Box::pin(self.ask_library(method)).await,
         }
-    }
-
-    /// Writes a request, and lets go of it.
-    fn send_now(
-        &mut self,
-        cx: &mut Context<'_>,
-        head: &mut request::Parts,
-        body: &mut RequestBody,
-    ) -> Result<(), Broken> {
-        self.send(cx, head, body)?;
-        (head.headers, head.uri, *body) = Default::default();
-        Ok(())
     }
 
     /// Ready when the other end closes or speaks before it was asked anything.
@@ -176,15 +167,16 @@ impl Connection {
     pub(super) fn send(
         &mut self,
         cx: &mut Context<'_>,
-        head: &request::Parts,
-        body: &RequestBody,
+        request: &Request<RequestBody>,
     ) -> Result<(), Broken> {
+        let body = request.body();
         (self.is_sent, self.looked_at) = (false, 0);
         let small = body.len() <= COPIED;
         if !small {
             self.body = body.clone();
         }
         let written = self.wire.write(cx, |out| {
+            let head = (request.method(), request.uri(), request.headers());
             head::request(head, body.len(), out);
             if small {
                 body.pieces().for_each(|piece| out.extend_from_slice(piece));
@@ -227,15 +219,12 @@ impl Connection {
     }
 
     /// The head of the answer; none if it is one for the HTTP library.
-    fn poll_head(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<Option<(response::Parts, Framed)>>> {
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Said>>> {
         let sent = self.poll_sent(cx);
         loop {
             if self.may_be_whole() {
                 match answer::next(&mut self.wire.unread, &mut self.last) {
-                    Next::Answer(parts, framed) => return Poll::Ready(Ok(Some((*parts, framed)))),
+                    Next::Answer(head, framed) => return Poll::Ready(Ok(Some((head, framed)))),
                     Next::Unusual => return Poll::Ready(Ok(None)),
                     Next::Part => {}
                 }
@@ -266,9 +255,12 @@ impl Connection {
     }
 
     /// Has the HTTP library read the answer to a request that was written. It is the last on its connection.
-    async fn ask_library(self: Box<Self>, method: Method) -> Result<Response<Received>, Broken> {
+    async fn ask_library(
+        self: Box<Self>,
+        method: Method,
+    ) -> Result<(Arc<response::Parts>, Received), Broken> {
         let Self { wire, body, .. } = *self;
-        let stream = TokioIo::new(Asked::new(wire, body));
+        let stream = TokioIo::new(replay::Asked::new(wire, body));
         let (mut sender, connection) = http1::Builder::new()
             .max_buf_size(HEAD_MAX)
             .handshake(stream)
@@ -280,8 +272,8 @@ impl Connection {
         let mut request = Request::new(RequestBody::default());
         *request.method_mut() = method;
         let answered: hyper::Result<Response<Incoming>> = sender.send_request(request).await;
-        let response = answered.map_err(Broken::after)?;
-        Ok(response.map(Received::library))
+        let (head, body) = answered.map_err(Broken::after)?.into_parts();
+        Ok((Arc::new(head), Received::library(body)))
     }
 }
 

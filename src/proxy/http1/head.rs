@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode, request, response};
+use http::{HeaderMap, Method, StatusCode, Uri, response};
 
 /// Bytes up to which a body is copied behind its head, to be written with it: that costs less than
 /// telling the system of two places.
@@ -35,15 +35,19 @@ impl Framing {
 
 /// Writes the head of a request to a backend, of which the body has so many bytes. Its target is its path
 /// and query.
-pub(super) fn request(head: &request::Parts, body: usize, out: &mut Vec<u8>) {
-    out.extend_from_slice(head.method.as_str().as_bytes());
+pub(super) fn request(
+    (method, uri, headers): (&Method, &Uri, &HeaderMap),
+    body: usize,
+    out: &mut Vec<u8>,
+) {
+    out.extend_from_slice(method.as_str().as_bytes());
     out.push(b' ');
-    let target = head.uri.path_and_query();
+    let target = uri.path_and_query();
     out.extend_from_slice(target.map_or("/", |target| target.as_str()).as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
-    fields(&head.headers, out);
+    fields(headers, out);
     // RFC 9110, 8.6: a POST says so where it has no body.
-    if body > 0 || head.method == Method::POST {
+    if body > 0 || *method == Method::POST {
         length(body, out);
     }
     out.extend_from_slice(b"\r\n");

@@ -1,7 +1,6 @@
 //! What a head says, and the last of a connection, which the next is likely to say again.
 
 use bytes::Bytes;
-use http::HeaderValue;
 use httparse::Status;
 
 use super::request::number;
@@ -35,7 +34,7 @@ impl<P> Parsed<P> {
 /// of a session is in them.
 pub(super) struct Last<P> {
     head: LastHead,
-    said: Option<Box<P>>,
+    said: Option<P>,
 }
 
 /// A head that came again, but for its length.
@@ -44,8 +43,6 @@ pub(super) struct Again<'a, P> {
     pub(super) said: &'a P,
     /// The bytes of the body.
     pub(super) length: u64,
-    /// The same as it is written.
-    pub(super) written: HeaderValue,
     /// The bytes of the head.
     pub(super) bytes: usize,
 }
@@ -89,14 +86,13 @@ impl<P> Last<P> {
         let said = match &mut self.said {
             Some(said) => said,
             said => match parse(head) {
-                Parsed::Head(says, _) => said.insert(Box::new(says)),
+                Parsed::Head(says, _) => said.insert(says),
                 Parsed::Part | Parsed::Unusual => return None,
             },
         };
         Some(Again {
             said,
             length: number(digits)?,
-            written: HeaderValue::from_maybe_shared(read.slice_ref(digits)).ok()?,
             bytes: head.len(),
         })
     }

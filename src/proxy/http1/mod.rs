@@ -38,6 +38,7 @@ mod serve;
 mod tests;
 mod wire;
 
+pub(super) use body::Shared;
 pub(super) use connection::{Broken, Connection, Peer, Stream};
 pub(super) use received::{Lease, Received};
 pub(super) use replay::Prefixed;

@@ -1,7 +1,9 @@
 //! What is read and written without a socket, for benches and fuzzing.
 
+use std::sync::Arc;
+
 use bytes::BytesMut;
-use http::{Request, request, response};
+use http::{request, response};
 
 use super::answer;
 use super::head;
@@ -13,12 +15,12 @@ use super::request as client;
 pub struct Requests(Last<client::Said>);
 
 impl Requests {
-    /// The first request in `bytes`, the length of its body, and where that begins; `None` if its head is not
-    /// whole, or one for the HTTP library.
-    pub fn read(&mut self, bytes: &[u8]) -> Option<(Request<()>, u64, usize)> {
+    /// The head of the first request in `bytes`, the length of its body, and where that begins; `None` if the
+    /// head is not whole, or one for the HTTP library.
+    pub fn read(&mut self, bytes: &[u8]) -> Option<(Arc<request::Parts>, u64, usize)> {
         match client::next(&mut BytesMut::from(bytes), &mut self.0) {
-            client::Next::Request(request, framed, rest) => {
-                Some((*request, framed.length, bytes.len() - rest.len()))
+            client::Next::Request(head, framed, rest) => {
+                Some((head, framed.length, bytes.len() - rest.len()))
             }
             client::Next::Part | client::Next::Unusual => None,
         }
@@ -27,20 +29,20 @@ impl Requests {
 
 /// The first request of a connection.
 #[must_use]
-pub fn read_request(bytes: &[u8]) -> Option<(Request<()>, u64, usize)> {
+pub fn read_request(bytes: &[u8]) -> Option<(Arc<request::Parts>, u64, usize)> {
     Requests::default().read(bytes)
 }
 
 /// Appends the head of a request to a backend, of which the body has so many bytes.
 pub fn write_request(head: &request::Parts, body: usize, out: &mut Vec<u8>) {
-    head::request(head, body, out);
+    head::request((&head.method, &head.uri, &head.headers), body, out);
 }
 
 /// An answer as far as it was read.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// Its head.
-    pub head: response::Parts,
+    pub head: Arc<response::Parts>,
     /// What came of its body.
     pub body: Vec<u8>,
     /// Whether that was all.
@@ -66,7 +68,7 @@ impl Answers {
             unread.extend_from_slice(piece);
             if found.is_none() {
                 found = match answer::next(&mut unread, &mut self.0) {
-                    answer::Next::Answer(head, framed) => Some((*head, framed.body, Vec::new())),
+                    answer::Next::Answer(head, framed) => Some((head, framed.body, Vec::new())),
                     answer::Next::Part => None,
                     answer::Next::Unusual => return None,
                 };

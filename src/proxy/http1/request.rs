@@ -1,10 +1,12 @@
 //! The head of a client's request. Its bytes were judged already.
 
 use std::mem::MaybeUninit;
+use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, request};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use httparse::ParserConfig;
 
 use super::last::{Last, Parsed};
@@ -14,8 +16,8 @@ pub(super) const FIELDS: usize = 100;
 
 /// What the first bytes of a connection, or those after a request, are.
 pub(super) enum Next {
-    /// A request, what is known of it beyond what it says, and what was read behind its head.
-    Request(Box<Request<()>>, Framed, Bytes),
+    /// A request's head, how it is framed, and what was read behind it.
+    Request(Arc<Parts>, Framed, Bytes),
     /// Not a whole head yet.
     Part,
     /// Something for the HTTP library.
@@ -31,22 +33,22 @@ pub(super) struct Framed {
     pub(super) is_last: bool,
 }
 
-/// What a head says.
-pub(super) type Said = (request::Parts, Framed);
+/// What a head says. Its Content-Length is in [`Framed`] alone: all else may be that of the head before.
+pub(super) type Said = (Arc<Parts>, Framed);
 
 /// Takes a request's head off what was read; leaves what is none as it is.
 pub(super) fn next(unread: &mut BytesMut, last: &mut Last<Said>) -> Next {
     // All of it: a connection that waits is to hold no buffer but the last head.
     let mut read = std::mem::take(unread).freeze();
-    if let Some((request, framed, length)) = again(&read, last) {
+    if let Some((head, framed, length)) = again(&read, last) {
         read.advance(length);
-        return Next::Request(Box::new(request), framed, read);
+        return Next::Request(head, framed, read);
     }
     let other = match parse(&read) {
-        Parsed::Head((parts, framed), length) => {
+        Parsed::Head((head, framed), length) => {
             last.note(&read[..length]);
             read.advance(length);
-            return Next::Request(Box::new(Request::from_parts(parts, ())), framed, read);
+            return Next::Request(head, framed, read);
         }
         Parsed::Part => Next::Part,
         Parsed::Unusual => Next::Unusual,
@@ -55,17 +57,15 @@ pub(super) fn next(unread: &mut BytesMut, last: &mut Last<Said>) -> Next {
     other
 }
 
-/// The request, if its head is the last again, and how long that is.
-fn again(read: &Bytes, last: &mut Last<Said>) -> Option<(Request<()>, Framed, usize)> {
+/// The head, if it is the last again, and how long that is.
+fn again(read: &Bytes, last: &mut Last<Said>) -> Option<(Arc<Parts>, Framed, usize)> {
     let again = last.again(read, parse)?;
-    let (parts, framed) = again.said;
-    let mut parts = parts.clone();
-    parts.headers.insert(CONTENT_LENGTH, again.written);
+    let (head, framed) = again.said;
     let framed = Framed {
         length: again.length,
         ..*framed
     };
-    Some((Request::from_parts(parts, ()), framed, again.bytes))
+    Some((head.clone(), framed, again.bytes))
 }
 
 /// Gives back what is left of what was taken; without a copy if nobody else holds any of it.
@@ -103,14 +103,17 @@ fn plain(read: &Bytes, head: &httparse::Request<'_, '_>) -> Option<Said> {
     parts.method = method;
     parts.uri = Uri::from_maybe_shared(read.slice_ref(target.as_bytes())).ok()?;
     parts.headers = headers(read, head.headers)?;
-    Some((parts, framed))
+    Some((Arc::new(parts), framed))
 }
 
-/// The headers of a message within `read`, which are shared with it.
+/// The headers of a message within `read`, which are shared with it, but for its length.
 pub(super) fn headers(read: &Bytes, fields: &[httparse::Header<'_>]) -> Option<HeaderMap> {
     let mut headers = HeaderMap::with_capacity(fields.len() + fields.len() / 2);
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+        if name == CONTENT_LENGTH {
+            continue;
+        }
         let value = HeaderValue::from_maybe_shared(read.slice_ref(field.value)).ok()?;
         headers.append(name, value);
     }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
-use http::{Request, request};
+use http::Request;
 
 use super::connection::{Broken, Connection};
 use super::outbox::{self, Late};
@@ -14,48 +14,34 @@ pub(super) struct Sending(Arc<Mutex<State>>);
 
 enum State {
     /// Nothing of it was written.
-    Waiting(Box<Connection>, Asked),
+    Waiting(Box<Connection>, Box<Asked>),
     /// It was, as far as there was room. Of head and body, and the secrets in them, nothing is kept.
     Written(Box<Connection>),
     /// Nothing of it could be.
-    Refused(Asked, Broken),
+    Refused(Box<Asked>, Broken),
     /// Its task has what became of it.
     Done,
 }
 
-/// What is asked, and what is lent for it until it is written.
-struct Asked {
-    head: request::Parts,
-    body: RequestBody,
-}
+/// What is asked.
+type Asked = Request<RequestBody>;
 
 impl Sending {
-    /// Puts a request of this task off to the end of the turn, of which head and body are left empty.
-    pub(super) fn begin(
-        connection: Box<Connection>,
-        head: &mut request::Parts,
-        body: &mut RequestBody,
-        task: Waker,
-    ) -> Self {
-        let (empty, ()) = Request::new(()).into_parts();
-        let asked = Asked {
-            head: std::mem::replace(head, empty),
-            body: std::mem::take(body),
-        };
+    /// Puts a request of this task off to the end of the turn.
+    pub(super) fn begin(connection: Box<Connection>, asked: Box<Asked>, task: Waker) -> Self {
         let sending = Arc::new(Mutex::new(State::Waiting(connection, asked)));
         outbox::put_off(|| sending.clone(), || task);
         Self(sending)
     }
 
-    /// The connection once the request was written. If it was not, head and body are given back.
+    /// The connection once the request was written. If it was not, it is given back.
     ///
     /// # Errors
     /// Nothing was written: it could not be, or whoever was to be asked closed or spoke before he was.
     pub(super) fn poll(
         &self,
         cx: &mut Context<'_>,
-        head: &mut request::Parts,
-        body: &mut RequestBody,
+        back: &mut Option<Box<Asked>>,
     ) -> Poll<Result<Box<Connection>, Broken>> {
         let mut state = lock(&self.0);
         // Asked before it is written too: that is how this task is woken when the answer comes.
@@ -72,7 +58,7 @@ impl Sending {
                 return Poll::Ready(Err(Broken::after("polled after its end")));
             }
         };
-        (*head, *body) = (asked.head, asked.body);
+        *back = Some(asked);
         Poll::Ready(Err(broken))
     }
 }
@@ -89,7 +75,7 @@ impl Late for Mutex<State> {
         let mut state = lock(self);
         *state = match std::mem::replace(&mut *state, State::Done) {
             State::Waiting(mut connection, asked) => {
-                match connection.send(cx, &asked.head, &asked.body) {
+                match connection.send(cx, &asked) {
                     Ok(()) => {
                         // What found no room goes on with the task; what goes wrong shows when it reads.
                         if let Poll::Ready(Err(_)) = connection.poll_sent(cx) {

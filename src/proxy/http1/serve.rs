@@ -3,12 +3,13 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::CONNECTION;
-use http::{Request, Response, response};
+use http::{Response, request, response};
 use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::coop::consume_budget;
@@ -18,9 +19,9 @@ use super::body::{Coming, Sent, Shared};
 use super::head::{self, COPIED, Framing};
 use super::last::Last;
 use super::replay::Prefixed;
-use super::request::{self, Framed, Next, Said};
+use super::request::{Framed, Next, Said, next, put_back};
 use super::wire::Wire;
-use crate::layer::BoxError;
+use crate::layer::{BoxError, in_place};
 
 /// Bytes of an answer that are written at once, about.
 const AT_ONCE: usize = 64 * 1024;
@@ -33,10 +34,12 @@ pub(in crate::proxy) trait Answer {
     /// The body of an answer.
     type Body: Body<Data = Bytes, Error = BoxError>;
 
-    /// Answers one.
+    /// Answers one. Its head may be shared with another that said the same; what says how long its body is
+    /// need not be in it.
     fn answer<B: Body<Data: Send> + Send + 'static>(
         &self,
-        request: Request<B>,
+        head: Arc<request::Parts>,
+        body: B,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
 }
 
@@ -45,7 +48,7 @@ pub(in crate::proxy) enum Served<S> {
     /// With the connection.
     Done,
     /// With a request that the HTTP library is to read, and all requests after it.
-    Unusual(Prefixed<S>),
+    Unusual(Box<Prefixed<S>>),
 }
 
 /// Serves a connection until it ends; once `leaving` is set, only until it is idle.
@@ -53,7 +56,7 @@ pub(in crate::proxy) enum Served<S> {
 /// # Errors
 /// It broke, or an answer did.
 pub(in crate::proxy) async fn serve<S, A>(
-    stream: S,
+    wire: Shared<S>,
     answer: &A,
     leaving: &AtomicBool,
 ) -> Result<Served<S>, BoxError>
@@ -61,15 +64,14 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     A: Answer,
 {
-    let wire = Shared::new(Wire::new(stream));
     let (mut requests, mut last) = (0_u64, Last::default());
     loop {
         // Answers that are late use none of a turn's budget, and many requests may have come at once.
         consume_budget().await;
         // Who has not sent a first request yet is given the time to.
         let may_leave = || requests > 0 && leaving.load(Ordering::Relaxed);
-        let next = poll_fn(|cx| poll_next(&mut wire.lock(), cx, &mut last, &may_leave));
-        let (head, framed, read) = match next.await? {
+        let coming = poll_fn(|cx| poll_next(&mut wire.lock(), cx, &mut last, &may_leave));
+        let (head, framed, read) = match coming.await? {
             Some(Next::Request(head, framed, read)) => (head, framed, read),
             Some(Next::Part | Next::Unusual) => {
                 // What is late has the connection until the end of the turn, or of the next when another
@@ -82,15 +84,16 @@ where
                 }
                 poll_fn(|cx| wire.lock().poll_written(cx)).await?;
                 let wire = wire.into_wire().ok_or("a body outlived its request")?;
-                return Ok(Served::Unusual(wire.into_unwritten().0));
+                return Ok(Served::Unusual(Box::new(wire.into_unwritten().0)));
             }
             None => break,
         };
         requests += 1;
-        let request = (*head).map(|()| body(&wire, framed.length, read));
-        // Boxed at once: what a stream keeps for as long as it lives is to be small.
+        // A pointer, as the head is: of those alone the compiler makes the future in its box.
+        let body = Box::new(body(&wire, framed.length, read));
+        // Boxed, both: what an idle connection keeps, and a stream for as long as it lives, is to be small.
         let answered = {
-            let mut answered = pin!(answer.answer(request));
+            let mut answered = in_place(|| answer.answer(head, body));
             let answered = while_there(&wire, answered.as_mut()).await;
             answered.map(|response| response.map(Box::pin))
         };
@@ -116,7 +119,7 @@ fn poll_next<S: AsyncRead + AsyncWrite + Unpin>(
     ready!(wire.poll_room(cx))?;
     loop {
         if !wire.unread.is_empty() {
-            match request::next(&mut wire.unread, last) {
+            match next(&mut wire.unread, last) {
                 Next::Part => {}
                 next => return Poll::Ready(Ok(Some(next))),
             }
@@ -139,7 +142,7 @@ fn body<S>(shared: &Shared<S>, length: u64, mut read: Bytes) -> Sent<S> {
         Ok(length) if length <= read.len() => Some(read.split_to(length)),
         _ => None,
     };
-    request::put_back(&mut wire.unread, read);
+    put_back(&mut wire.unread, read);
     match whole {
         Some(whole) => Sent::Whole(whole),
         None => {

@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::request::Parts;
+use http::{HeaderValue, Method, Response, StatusCode};
 use http_body::Body;
 use serde_json::json;
 
@@ -33,15 +34,21 @@ use through::Through;
 /// Where it is. No server is called `mcp`, so nothing else can be.
 pub(super) const PATH: &str = "/mcp/tool/call";
 
-/// The server a tool call turned out to be for, in the extensions of its request: its path does not say.
-#[derive(Clone, Default)]
-pub(super) struct Destination(pub(super) Arc<OnceLock<ServerName>>);
+/// The server a tool call turned out to be for: its path does not say.
+#[derive(Default)]
+pub(super) struct Destination(pub(super) OnceLock<ServerName>);
 
 type Answer = Response<AnswerBody<BackendBody>>;
 
 /// Answers a request that the guard let pass.
-pub(super) async fn answer<B: Body>(core: &Core, request: Request<B>) -> Answer {
-    let answered = match called(core, request).await {
+pub(super) async fn answer<B: Body>(
+    core: &Core,
+    head: Arc<Parts>,
+    body: B,
+    observed: Option<Observed>,
+    destination: &Destination,
+) -> Answer {
+    let answered = match called(core, &head, body, observed, destination).await {
         Ok(answered) => answered,
         Err(rejection) => return refused(rejection),
     };
@@ -71,19 +78,21 @@ fn refused(rejection: Rejection) -> Answer {
     response
 }
 
-async fn called<B: Body>(core: &Core, request: Request<B>) -> Result<(Outcome, Aside), Rejection> {
-    if *request.method() != Method::POST {
+async fn called<B: Body>(
+    core: &Core,
+    head: &Parts,
+    body: B,
+    observed: Option<Observed>,
+    Destination(server): &Destination,
+) -> Result<(Outcome, Aside), Rejection> {
+    if head.method != Method::POST {
         let text = "tools are called by POST".to_owned();
         return Err(Rejection::with_text(Kind::MethodNotAllowed, text));
     }
-    let (mut parts, body) = request.into_parts();
     let layer = &core.serving.layer;
-    let aside = layer.aside(&parts, body).await?;
+    let aside = layer.aside(head, body, observed.as_ref()).await?;
     let asked = Asked::parse(aside.text())?;
-    if let Some(Destination(server)) = parts.extensions.get() {
-        let _ = server.set(asked.server.clone());
-    }
-    let observed = parts.extensions.remove::<Observed>();
+    let _ = server.set(asked.server.clone());
     let other = asked.user.clone();
     let other = other.filter(|name| name.as_str() != aside.caller());
     let call = ToolCall {
@@ -94,7 +103,7 @@ async fn called<B: Body>(core: &Core, request: Request<B>) -> Result<(Outcome, A
     };
     aside.admit(&call, observed.as_ref()).await?;
     let over_sse = layer.endpoint(&asked.server) == Some(Endpoint::Sse);
-    let through = Through::new(core, &parts, &asked, other);
+    let through = Through::new(core, head, &asked, other);
     let mut talk = Talk::new(Arc::new(through), aside);
     if over_sse {
         talk.open_stream().await?;

@@ -1,5 +1,6 @@
 //! Requests of our own through the layer, with the key of whoever asked.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,7 +9,6 @@ use http::request::Parts;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request};
 use http_body_util::Full;
 use tokio::time::timeout;
-use tower_service::Service as _;
 
 use super::asked::Asked;
 use super::{Answer, patience};
@@ -84,34 +84,33 @@ impl Through {
     /// # Errors
     /// The layer's refusal.
     pub(super) async fn send(&self, sent: Sent) -> Result<Answer, Rejection> {
-        let mut request = Request::new(Full::new(sent.body));
-        *request.method_mut() = sent.method;
-        *request.uri_mut() = sent.path.parse().map_err(|_| self.broken())?;
-        let headers = request.headers_mut();
+        let (mut head, ()) = Request::new(()).into_parts();
+        head.method = sent.method;
+        head.uri = sent.path.parse().map_err(|_| self.broken())?;
+        let headers = &mut head.headers;
         headers.clone_from(&self.headers);
         headers.extend(sent.headers);
         let either = HeaderValue::from_static("application/json, text/event-stream");
         headers.insert(ACCEPT, either);
-        if request.method() == Method::POST {
+        if head.method == Method::POST {
             let json = HeaderValue::from_static("application/json");
-            request.headers_mut().insert(CONTENT_TYPE, json);
+            headers.insert(CONTENT_TYPE, json);
         }
-        self.mark(request.extensions_mut(), sent.observed);
-        let Ok(mut answer) = self.cloakroom.clone().call(request).await;
+        self.mark(&mut head.extensions);
+        let body = Full::new(sent.body);
+        let answer = self.cloakroom.answer(Arc::new(head), body, sent.observed);
+        let mut answer = Box::pin(answer).await;
         match answer.extensions_mut().remove::<Rejection>() {
             Some(rejection) => Err(rejection),
             None => Ok(answer),
         }
     }
 
-    fn mark(&self, extensions: &mut Extensions, observed: Option<Observed>) {
+    fn mark(&self, extensions: &mut Extensions) {
         // The call was paid for before.
         extensions.insert(Unmetered);
         if let Some(user) = &self.on_behalf {
             extensions.insert(user.clone());
-        }
-        if let Some(observed) = observed {
-            extensions.insert(observed);
         }
     }
 

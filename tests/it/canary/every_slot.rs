@@ -48,8 +48,8 @@ fn tables(address: &str) -> String {
 
 // Each of these makes it fail; all were tried: `judge` in `layer/answer.rs` names the `Location` in its
 // text, or `head_for_client` keeps the backend's extensions (the reason phrase); `TO_CLIENT` in
-// `mcp/headers.rs` lets one more header pass; a trace of `head.uri` or of the bytes sent in
-// `layer/exchange.rs`, of `reference` in `layer/rules.rs`, of the opened path in `layer/way.rs`, of the
+// `mcp/headers.rs` lets one more header pass; a trace of the target or of the bytes sent in
+// `layer/ready.rs`, of `reference` in `layer/rules.rs`, of the opened path in `layer/way.rs`, of the
 // header that mirrors in `layer/mirror.rs`; a path for messages that is encoded and not sealed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_slot_leaves_anything_of_a_secret_anywhere_on_sqlite() {

@@ -1,7 +1,7 @@
 //! Whatever answers a backend gives: what is read of them is what the HTTP library would read.
 
 use bytes::{Bytes, BytesMut};
-use http::{Request, Response};
+use http::{Request, response};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use proptest::prelude::*;
@@ -22,8 +22,7 @@ fn request() -> Request<Full<Bytes>> {
     request.body(Full::new(Bytes::from_static(b"{}"))).unwrap()
 }
 
-async fn whole<B: http_body::Body>(response: Response<B>) -> Answered {
-    let (head, body) = response.into_parts();
+async fn whole<B: http_body::Body>(head: &response::Parts, body: B) -> Answered {
     let body = body.collect().await.ok()?.to_bytes();
     Some((
         head.status.to_string(),
@@ -53,17 +52,17 @@ async fn by_hyper(bytes: &[u8], cut: usize) -> Answered {
     let handshake = builder.max_buf_size(64 << 10).handshake(stream).await;
     let (mut sender, connection) = handshake.unwrap();
     tokio::spawn(connection);
-    whole(sender.send_request(request()).await.ok()?).await
+    let (head, body) = sender.send_request(request()).await.ok()?.into_parts();
+    whole(&head, body).await
 }
 
 async fn by_us(bytes: &[u8], cut: usize) -> Answered {
     let stream = Stream::Unix(backend(bytes, cut).await);
-    let (mut head, _) = request().into_parts();
+    let request = request().map(|_| Bytes::from_static(b"{}").into());
+    let mut asked = Some(Box::new(request));
     let connection = Connection::new(stream, Default::default());
-    let answered = connection
-        .ask(&mut head, &mut Bytes::from_static(b"{}").into(), None)
-        .await;
-    whole(answered.ok()?).await
+    let (head, body) = connection.ask(&mut asked, None).await.ok()?;
+    whole(&head, body).await
 }
 
 const ANSWERS: &[&str] = &[
@@ -175,7 +174,7 @@ fn an_answer_that_comes_again_is_read_from_memory() {
         let answer::Next::Answer(head, framed) = answer::next(&mut unread, &mut last) else {
             panic!("{answer}");
         };
-        assert_eq!(head.headers["content-length"], length);
+        assert_eq!(head.headers.len(), 1);
         assert_eq!(head.headers["x"], "y");
         assert_eq!(framed.body, Framing::Length(length.parse().unwrap()));
         assert_eq!(unread, body);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::{Request, Response, StatusCode};
+use http::{Response, StatusCode, request};
 use http_body::{Body, Frame};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, StreamBody};
@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::super::body::Shared;
 use super::super::outbox;
 use super::super::serve::{Answer, Served, serve};
 use super::whole;
@@ -41,9 +42,9 @@ impl Answer for Paths {
 
     async fn answer<B: Body<Data: Send> + Send + 'static>(
         &self,
-        request: Request<B>,
+        head: Arc<request::Parts>,
+        body: B,
     ) -> Response<Self::Body> {
-        let (head, body) = request.into_parts();
         match head.uri.path() {
             "/none" => {
                 let mut response = Response::new(whole("not to be seen"));
@@ -93,8 +94,12 @@ fn client(room: usize) -> Client {
         dropped: dropped.clone(),
     };
     let left = leaving.clone();
-    let served =
-        tokio::spawn(async move { matches!(serve(theirs, &paths, &left).await, Ok(Served::Done)) });
+    let served = tokio::spawn(async move {
+        matches!(
+            serve(Shared::new(theirs), &paths, &left).await,
+            Ok(Served::Done)
+        )
+    });
     Client {
         stream,
         pieces,

@@ -8,7 +8,7 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use futures_util::poll;
-use http::{Request, request};
+use http::Request;
 use tokio::task::yield_now;
 
 use super::super::connection::{Connection, Stream};
@@ -29,14 +29,14 @@ async fn connection() -> (Box<Connection>, UnixStream) {
     (Connection::new(Stream::Unix(ours), Arc::default()), theirs)
 }
 
-fn request(body: &Bytes) -> (request::Parts, RequestBody) {
+fn request(body: &Bytes) -> Option<Box<Request<RequestBody>>> {
     let request = Request::post("/mcp?key=secret").header("x", "y");
-    let (head, ()) = request.body(()).unwrap().into_parts();
-    (head, body.clone().into())
+    Some(Box::new(request.body(body.clone().into()).unwrap()))
 }
 
 /// Whether all of a request is there, to be sent elsewhere.
-fn is_whole((head, body): &(request::Parts, RequestBody)) -> bool {
+fn is_whole(asked: Option<Box<Request<RequestBody>>>) -> bool {
+    let (head, body) = asked.unwrap().into_parts();
     head.method == "POST"
         && head.uri == "/mcp?key=secret"
         && head.headers.len() == 1
@@ -64,8 +64,8 @@ async fn requests_of_one_turn_are_written_at_its_end_and_let_go() {
     let (two, mut second) = connection().await;
     let body = Bytes::from(b"{}".to_vec());
     let (mut asked, mut also) = (request(&body), request(&body));
-    let mut asking = pin!(one.ask(&mut asked.0, &mut asked.1, None));
-    let mut other = pin!(two.ask(&mut also.0, &mut also.1, None));
+    let mut asking = pin!(one.ask(&mut asked, None));
+    let mut other = pin!(two.ask(&mut also, None));
     assert!(poll!(asking.as_mut()).is_pending());
     assert!(poll!(other.as_mut()).is_pending());
     assert_eq!((there(&mut first), there(&mut second)), Default::default());
@@ -85,9 +85,9 @@ async fn who_speaks_before_he_was_asked_is_not_asked() {
     let mut asked = request(&Bytes::from_static(b"{}"));
     theirs.write_all(ANSWER).unwrap();
     noticed().await;
-    let broken = connection.ask(&mut asked.0, &mut asked.1, None).await.err();
+    let broken = connection.ask(&mut asked, None).await.err();
     assert!(broken.unwrap().is_unsent);
-    assert!(is_whole(&asked));
+    assert!(is_whole(asked));
     yield_now().await;
     theirs.set_nonblocking(false).unwrap();
     assert_eq!(there(&mut theirs), "");
@@ -105,7 +105,7 @@ async fn what_was_not_written_is_given_back() {
             noticed().await;
         }
         let broken = {
-            let mut asking = pin!(connection.ask(&mut asked.0, &mut asked.1, None));
+            let mut asking = pin!(connection.ask(&mut asked, None));
             let polled = poll!(asking.as_mut());
             assert_eq!(polled.is_ready(), is_noticed);
             match polled {
@@ -118,7 +118,7 @@ async fn what_was_not_written_is_given_back() {
             }
         };
         assert!(broken.unwrap().is_unsent);
-        assert!(is_whole(&asked));
+        assert!(is_whole(asked));
     }
 }
 
@@ -128,7 +128,7 @@ async fn who_waits_no_more_asks_nothing() {
     let (connection, mut theirs) = connection().await;
     let mut asked = request(&Bytes::from_static(b"{}"));
     {
-        let mut asking = pin!(connection.ask(&mut asked.0, &mut asked.1, None));
+        let mut asking = pin!(connection.ask(&mut asked, None));
         assert!(poll!(asking.as_mut()).is_pending());
     }
     yield_now().await;

@@ -7,7 +7,8 @@ mod requests;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::header::CONTENT_LENGTH;
+use http::{Response, request};
 use http_body::Body;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
@@ -18,11 +19,13 @@ use crate::layer::BoxError;
 /// What is known of a message: its first line, its headers in order of their names, its body.
 type Seen = (String, Vec<(String, Vec<u8>)>, Vec<u8>);
 
+/// But for the length, which the body has.
 fn fields(headers: &http::HeaderMap) -> Vec<(String, Vec<u8>)> {
     let field = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
         (name.as_str().to_owned(), value.as_bytes().to_vec())
     };
-    let mut fields: Vec<_> = headers.iter().map(field).collect();
+    let headers = headers.iter().filter(|(name, _)| *name != CONTENT_LENGTH);
+    let mut fields: Vec<_> = headers.map(field).collect();
     fields.sort();
     fields
 }
@@ -42,9 +45,9 @@ impl Answer for Recorder {
 
     async fn answer<B: Body<Data: Send> + Send + 'static>(
         &self,
-        request: Request<B>,
+        head: Arc<request::Parts>,
+        body: B,
     ) -> Response<Self::Body> {
-        let (head, body) = request.into_parts();
         if let Ok(body) = body.collect().await {
             let line = format!("{} {} {:?}", head.method, head.uri, head.version);
             let seen = (line, fields(&head.headers), body.to_bytes().to_vec());
