@@ -103,7 +103,7 @@ fn access(value: &Value) -> Result<DefaultAccess, String> {
 
 fn user(value: &Value) -> Result<UserName, String> {
     let name = text(value, "the name of a user, such as \"alice\"")?;
-    UserName::parse(name).map_err(|error| error.to_string())
+    UserName::parse(name).map_err(|error| error.rule())
 }
 
 fn static_keys(root: &Section<'_>) -> Option<Vec<StaticKey>> {
@@ -143,7 +143,7 @@ fn static_key(section: &Section<'_>, label: &str) -> Option<StaticKey> {
     let user = section.required("user", user);
     let profile = optional(section, "profile", |value| {
         let name = text(value, "the name of a profile")?;
-        ProfileName::parse(name).map_err(|error| error.to_string())
+        ProfileName::parse(name).map_err(|error| error.rule())
     });
     Some(StaticKey {
         label: label.to_owned(),
