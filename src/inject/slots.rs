@@ -232,10 +232,12 @@ impl Slots {
 
     /// The names of the secrets that declared slots put into this request, each once.
     #[must_use]
-    pub fn secrets_of(&self, request: &Request<'_>) -> BTreeSet<&SecretName> {
-        self.filled_for(request)
-            .flat_map(Template::secrets)
-            .collect()
+    pub fn secrets_of(&self, request: &Request<'_>) -> Vec<&SecretName> {
+        let filled = self.filled_for(request);
+        let mut names: Vec<_> = filled.flat_map(Template::secrets).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
     }
 
     fn filled_for<'s>(&'s self, request: &Request<'_>) -> impl Iterator<Item = &'s Template> {
