@@ -32,8 +32,8 @@ from counted import house, traffic  # noqa: E402
 # What one took when it was measured last, by the binary that `cargo test` leaves: what tests depend on switches
 # features on, so that of `cargo build` takes a little other. `--write` sets them.
 BUDGETS = {
-    ("header", "instructions"): 138_000,
-    ("argument", "instructions"): 143_600,
+    ("header", "instructions"): 133_300,
+    ("argument", "instructions"): 138_200,
     ("event", "instructions"): 14_500,
     ("header", "system calls"): 6.1,
     ("argument", "system calls"): 6.1,

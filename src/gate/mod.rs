@@ -6,6 +6,7 @@
 mod door;
 mod grant;
 mod permits;
+mod presented;
 mod refusal;
 mod spending;
 
@@ -18,6 +19,7 @@ use http::HeaderMap;
 pub use door::{Discovery, Door, NoServerKey};
 pub use grant::{Grant, Used};
 pub use permits::{DefaultInForce, Permits};
+pub(crate) use presented::Presented;
 pub use spending::Rates;
 
 use crate::identity::{CredentialError, KeyDigest, credential};
@@ -26,7 +28,7 @@ use crate::names::{ProfileName, ServerName, UserName};
 use crate::policy;
 pub use crate::policy::DefaultAccess;
 use crate::rejection::{Kind, Rejection};
-use crate::resolve::{Identity, ResolveError, Resolver};
+use crate::resolve::{Identity, ResolveError, Resolver, StaticKey};
 use crate::vault::{SecretSet, now_seconds};
 use grant::Unsealed;
 use refusal::{refusal, stands, unreadable, unresolved};
@@ -42,6 +44,14 @@ pub struct Rules {
     pub default_user: Option<UserName>,
     /// How much may be asked for over time; nothing is bounded without.
     pub rates: Option<Rates>,
+}
+
+/// Whose request it is follows from this.
+enum Key {
+    /// By the digest under which the store may know it.
+    Issued(KeyDigest),
+    /// Of the configuration.
+    Configured(Arc<StaticKey>),
 }
 
 /// Judges requests.
@@ -82,11 +92,23 @@ impl Gate {
         headers: &HeaderMap,
         server: Option<&ServerName>,
     ) -> Result<Identity, Rejection> {
+        let presented = Presented::of(headers);
+        self.authenticate_presented(headers, presented, server)
+            .await
+    }
+
+    /// As [`Gate::authenticate`], of headers of which it is known already what key they carry.
+    pub(crate) async fn authenticate_presented(
+        &self,
+        headers: &HeaderMap,
+        presented: Presented,
+        server: Option<&ServerName>,
+    ) -> Result<Identity, Rejection> {
         let door = server.and_then(|server| self.doors.get(server));
         let wants = door
             .filter(|door| door.slots.need_secrets())
             .map(|door| (door.name.as_str(), ProfileName::DEFAULT));
-        let identity = self.identify(headers, wants).await?;
+        let identity = self.identify(headers, presented, wants).await?;
         stands(&identity)?;
         Ok(identity)
     }
@@ -94,29 +116,46 @@ impl Gate {
     async fn identify(
         &self,
         headers: &HeaderMap,
+        presented: Presented,
         wants: Option<(&str, &str)>,
     ) -> Result<Identity, Rejection> {
-        let (resolver, unknown) = (&self.resolver, || Rejection::new(Kind::Unauthenticated));
-        let known = match credential(headers) {
+        debug_assert!(
+            presented == Presented::of(headers),
+            "what is known of a head is known of this one"
+        );
+        let resolver = &self.resolver;
+        let identity = match self.key(headers, presented) {
+            Some(Key::Issued(digest)) => resolver.identify(digest, wants).await,
+            Some(Key::Configured(key)) => Box::pin(resolver.identify_static(key)).await,
+            None => return Err(Rejection::new(Kind::Unauthenticated)),
+        };
+        identity.map_err(unresolved)
+    }
+
+    /// The key to look up: the one presented, or that of who calls without one.
+    fn key(&self, headers: &HeaderMap, presented: Presented) -> Option<Key> {
+        let resolver = &self.resolver;
+        if let Some(own) = presented.own()
+            && !resolver.is_static(&own)
+        {
+            return Some(Key::Issued(own));
+        }
+        match credential(headers) {
             Ok(key) => match resolver.static_key(key) {
-                Some(known) => Some(known),
+                Some(known) => Some(Key::Configured(known)),
                 None => {
                     let digest = KeyDigest::of_presented(key, &self.rules.key_prefixes);
-                    let digest = digest.map_err(|_| unknown())?;
-                    let identity = resolver.identify(digest, wants).await;
-                    return identity.map_err(unresolved);
+                    digest.ok().map(Key::Issued)
                 }
             },
             Err(CredentialError::Missing) if was_passed_on(headers) => None,
             // Of this gate's configuration, which says who can connect, and of the one in force.
             Err(CredentialError::Missing) => resolver
                 .default_user()
-                .filter(|known| Some(&known.user) == self.rules.default_user.as_ref()),
+                .filter(|known| Some(&known.user) == self.rules.default_user.as_ref())
+                .map(Key::Configured),
             Err(CredentialError::Malformed) => None,
-        };
-        let known = known.ok_or_else(unknown)?;
-        let identity = Box::pin(resolver.identify_static(known)).await;
-        identity.map_err(unresolved)
+        }
     }
 
     /// The user `name`, in whose name `caller` calls.

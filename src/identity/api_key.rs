@@ -116,10 +116,10 @@ impl KeyDigest {
     /// # Errors
     /// [`Malformed`] when the text cannot be a key: wrong shape or wrong checksum.
     pub fn of_presented(text: &[u8], prefixes: &[String]) -> Result<Self, Malformed> {
-        let ours = text.starts_with(PREFIX.as_bytes()) || text.starts_with(ADMIN_PREFIX.as_bytes());
-        if ours && well_formed(text, PREFIX) {
-            return Ok(Self::of(text));
+        if let Some(own) = Self::of_own(text) {
+            return Ok(own);
         }
+        let ours = text.starts_with(PREFIX.as_bytes()) || text.starts_with(ADMIN_PREFIX.as_bytes());
         let foreign = !ours
             && text.len() <= FOREIGN_MAX
             && prefixes.iter().any(|p| text.starts_with(p.as_bytes()))
@@ -129,6 +129,11 @@ impl KeyDigest {
         } else {
             Err(Malformed(()))
         }
+    }
+
+    /// The digest of a user's key of our own shape, if the text is one.
+    pub(crate) fn of_own(text: &[u8]) -> Option<Self> {
+        well_formed(text, PREFIX).then(|| Self::of(text))
     }
 
     /// The digest of a key of any shape: 1 to 512 visible characters of ASCII.

@@ -1,14 +1,10 @@
 //! A request as it was judged: what of it goes on, and what must be remembered for its answer.
 
-use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, header};
 
-use super::splice;
+use super::{Head, splice};
 use crate::gate::Door;
-use crate::mcp::headers::{
-    LAST_EVENT_ID, MCP_SESSION_ID, Passage, check_batch_headers, check_headers, says_json,
-    to_backend,
-};
+use crate::mcp::headers::{LAST_EVENT_ID, MCP_SESSION_ID, check_batch_headers, says_json};
 use crate::mcp::ids::{Holder, Session, open_event, open_session};
 use crate::mcp::revision::Era;
 use crate::mcp::scan::{Body, Capabilities, Message, ScanError, ScanErrorKind, Shape, scan_text};
@@ -30,28 +26,33 @@ pub(super) struct Judged<'b> {
 
 impl<'b> Judged<'b> {
     /// A request without a body: GET or DELETE, whose era only the header can tell.
-    pub(super) fn bodiless(headers: &HeaderMap) -> Result<Self, Rejection> {
-        check_batch_headers(headers).map_err(|error| mismatch(&error))?;
+    pub(super) fn bodiless(head: &Head) -> Result<Self, Rejection> {
+        check_batch_headers(&head.headers).map_err(|error| mismatch(&error))?;
         Ok(Self {
             text: "",
             body: None,
             ids: Ids::None,
-            era: Era::of_header(headers),
+            era: head.facts().era,
         })
     }
 
     /// A body that was read whole.
-    pub(super) fn body(headers: &HeaderMap, body: &'b [u8]) -> Result<Self, Rejection> {
-        check_type(headers)?;
+    pub(super) fn body(head: &Head, body: &'b [u8]) -> Result<Self, Rejection> {
+        let facts = head.facts();
+        // Only that it was refused is known of a head, not how.
+        if !facts.is_json {
+            check_type(&head.headers)?;
+        }
         let (text, scanned) = scan_text(body).map_err(|error| unreadable(&error))?;
         let (ids, era) = match &scanned {
             Body::One(message) => {
                 let ids = id(body, message).map_or(Ids::None, Ids::One);
-                check_headers(headers, message).map_err(|error| mismatch(&error).for_ids(&ids))?;
-                (ids, Era::of(headers, message))
+                let agrees = facts.metadata.check(message);
+                agrees.map_err(|error| mismatch(&error).for_ids(&ids))?;
+                (ids, facts.era.of_message(message))
             }
             Body::Batch(messages) => {
-                check_batch_headers(headers).map_err(|error| mismatch(&error))?;
+                check_batch_headers(&head.headers).map_err(|error| mismatch(&error))?;
                 let ids: Vec<_> = messages.iter().filter_map(|m| id(body, m)).collect();
                 let ids = if ids.is_empty() {
                     Ids::None
@@ -206,15 +207,16 @@ pub(super) struct Opened {
 impl Opened {
     /// Opens session and event ids. A modern request has none: MCP 2026-07-28 says to ignore both
     /// headers (basic/transports/streamable-http "Compatibility").
-    pub(super) fn from_headers(
-        headers: &HeaderMap,
+    pub(super) fn from_head(
+        head: &Head,
         era: Era,
         door: &Door,
         holding: &Holding,
     ) -> Result<Self, Rejection> {
-        if era == Era::Modern {
+        if era == Era::Modern || !head.facts().has_ids {
             return Ok(Self::default());
         }
+        let headers = &head.headers;
         let holder = holding.holder(door);
         let session = match headers.get(MCP_SESSION_ID) {
             None => None,
@@ -247,15 +249,12 @@ pub(super) fn session_bytes(session: Option<&Session>) -> &[u8] {
 }
 
 /// Writes the head of a request as it goes to the backend, the slots not yet filled.
-pub(super) fn head_for_backend<B>(client: &Parts, opened: &Opened, request: &mut Request<B>) {
-    let headers = request.headers_mut();
-    // Of most clients' headers half stay here; and there are the slots' and those of the session, of the
-    // coding and of the host.
-    headers.reserve(client.headers.len().min(8) + 4);
-    for (name, value) in &client.headers {
-        if to_backend(name) == Passage::AsIs {
-            headers.append(name, value.clone());
-        }
+pub(super) fn head_for_backend<B>(client: &Head, opened: &Opened, request: &mut Request<B>) {
+    let (headers, known) = (request.headers_mut(), client.for_backend());
+    // And those of the slots, of the session, of the coding and of the host.
+    headers.reserve(known.len() + 4);
+    for (name, value) in known {
+        headers.append(name, value.clone());
     }
     if let Some(id) = opened.session.as_ref().and_then(Session::backend_id) {
         headers.insert(MCP_SESSION_ID, id.clone());

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
-use http::request::Parts;
 use http_body::Body;
 use http_body_util::Full;
 use url::Url;
@@ -23,7 +22,7 @@ use super::rules::{Answering, Messages};
 use super::setup::{Client, Reply, fitted, reply};
 use super::standing::Standing;
 use super::way::Way;
-use super::{ServedBy, Shared, opening};
+use super::{Head, ServedBy, Shared, opening};
 use crate::gate::{Discovery, Door, Grant, Permits, Request as Asked};
 use crate::mcp::answer::{EventAnswer, JsonAnswer};
 use crate::mcp::edit::Edits;
@@ -58,7 +57,7 @@ impl Exchange<'_> {
     pub(super) async fn run<S: Inside>(
         &self,
         inner: &mut S,
-        client: Arc<Parts>,
+        client: Arc<Head>,
         body: &Bytes,
         turn: Turn,
         observer: Option<&dyn Observer>,
@@ -112,7 +111,7 @@ impl Exchange<'_> {
     }
 
     /// Opens the ids the headers bring, and remembers what a client of HTTP+SSE declares.
-    fn opened(&self, parts: &Parts) -> Result<Opened, Rejection> {
+    fn opened(&self, head: &Head) -> Result<Opened, Rejection> {
         if let Way::Message { sealed, .. } = self.way {
             let message = self.judged.single();
             if let Some(message) = message.filter(|m| m.method.as_deref() == Some("initialize")) {
@@ -121,7 +120,7 @@ impl Exchange<'_> {
             // Its session is in its path.
             return Ok(Opened::default());
         }
-        Opened::from_headers(&parts.headers, self.judged.era, self.door, self.holding)
+        Opened::from_head(head, self.judged.era, self.door, self.holding)
     }
 
     /// Whether the request answers a question of ours.

@@ -17,7 +17,7 @@ use super::mirror::{Behalf, Mirrored};
 use super::observe::{self, Forwarded, Observer, Recorded};
 use super::rules::Tasks;
 use super::way::Way;
-use super::{Affinity, BackendPath, Caller, RequestBody, splice};
+use super::{Affinity, BackendPath, Caller, Head, RequestBody, splice};
 use crate::gate::{Grant, Request as Asked};
 use crate::mcp::edit::Edits;
 use crate::mcp::headers::{MCP_NAME, mirrored};
@@ -57,7 +57,7 @@ impl Exchange<'_> {
     /// client's head, too: of what waits for an answer little is held, for many do.
     pub(super) fn ready(
         &self,
-        (client, body): (Arc<Parts>, &Bytes),
+        (client, body): (Arc<Head>, &Bytes),
         opened: &Opened,
         (edits, tools): (Edits<'_>, Vec<&str>),
         mut grant: Grant<'_>,

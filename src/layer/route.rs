@@ -60,31 +60,56 @@ impl Routes {
     /// of this name is not for the route to say: only who has a key is told.
     #[must_use]
     pub fn route(&self, path: &str) -> Option<Route> {
-        let default = match self {
-            Self::One(server) => {
-                return Some(Route {
-                    server: server.clone(),
-                    profile: None,
-                    endpoint: Endpoint::Mcp,
-                });
+        match self {
+            Self::One(_) => self.lead(None),
+            Self::ByPath { .. } => self.lead(Named::of(path).as_ref()),
+        }
+    }
+
+    /// Where a path leads that names this.
+    pub(super) fn lead(&self, named: Option<&Named>) -> Option<Route> {
+        match self {
+            Self::One(server) => Some(Route {
+                server: server.clone(),
+                profile: None,
+                endpoint: Endpoint::Mcp,
+            }),
+            Self::ByPath { default_server } => {
+                let named = named?;
+                Some(Route {
+                    server: named.server.as_ref().or(default_server.as_ref())?.clone(),
+                    profile: named.profile.clone(),
+                    endpoint: named.endpoint,
+                })
             }
-            Self::ByPath { default_server } => default_server,
-        };
+        }
+    }
+}
+
+/// What a path names, wherever that leads.
+pub(super) struct Named {
+    /// None at the default server's.
+    server: Option<ServerName>,
+    profile: Option<ProfileName>,
+    endpoint: Endpoint,
+}
+
+impl Named {
+    /// None of a path at which nothing can be.
+    pub(super) fn of(path: &str) -> Option<Self> {
         let mut segments = path.strip_prefix('/')?.split('/');
         let found = [(); 4].map(|()| segments.next());
         let (server, profile, endpoint) = match found {
-            [Some(endpoint), None, ..] => (default.clone()?, None, endpoint),
-            [Some(server), Some(endpoint), None, _] => {
-                (ServerName::parse(server).ok()?, None, endpoint)
-            }
+            [Some(endpoint), None, ..] => (None, None, endpoint),
+            [Some(server), Some(endpoint), None, _] => (Some(server), None, endpoint),
             [Some(server), Some(profile), Some(endpoint), None] => {
                 let profile = ProfileName::parse(profile.strip_prefix('@')?).ok()?;
-                (ServerName::parse(server).ok()?, Some(profile), endpoint)
+                (Some(server), Some(profile), endpoint)
             }
             _ => return None,
         };
-        Some(Route {
-            server,
+        Some(Self {
+            server: server.map(ServerName::parse).transpose().ok()?,
             profile,
             endpoint: Endpoint::of(endpoint)?,
         })

@@ -8,7 +8,6 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::Full;
@@ -22,7 +21,7 @@ use super::failure::BoxError;
 use super::inside::Inside;
 use super::observe::{Observed, Observer, Seen};
 use super::way::Way;
-use super::{OnBehalf, RequestBody, Shared, Unmetered};
+use super::{Head, OnBehalf, RequestBody, Shared, Unmetered};
 use crate::gate::{Door, Gate, Permits};
 use crate::mcp::revision::Era;
 use crate::names::ServerName;
@@ -49,7 +48,7 @@ impl<S> Cloakroom<S> {
     /// Answers a request, of which `observed` is told: what calling the service does.
     pub(crate) fn answer<B>(
         &self,
-        head: Arc<Parts>,
+        head: Arc<Head>,
         body: B,
         observed: Option<Observed>,
     ) -> impl Future<Output = Response<AnswerBody<S::Body>>> + Send + use<S, B>
@@ -92,7 +91,7 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (mut head, body) = request.into_parts();
         let observed = head.extensions.remove::<Observed>();
-        let answer = self.answer(Arc::new(head), body, observed);
+        let answer = self.answer(Arc::new(head.into()), body, observed);
         Box::pin(async move { Ok(answer.await) })
     }
 }
@@ -101,12 +100,12 @@ where
 async fn run<S: Inside, B: Body>(
     inner: S,
     shared: Arc<Shared>,
-    head: Arc<Parts>,
+    head: Arc<Head>,
     body: B,
     observed: Option<Observed>,
 ) -> Result<Response<AnswerBody<S::Body>>, Rejection> {
     let gate = &shared.gate;
-    let route = shared.routes.route(head.uri.path());
+    let route = shared.routes.lead(head.named());
     let route = route.ok_or_else(|| Rejection::new(Kind::NoSuchPath))?;
     let identity = authenticated(gate, &head, &route.server).await?;
     let at = recently();
@@ -158,11 +157,13 @@ struct Authenticated {
 
 async fn authenticated(
     gate: &Gate,
-    parts: &Parts,
+    head: &Head,
     server: &ServerName,
 ) -> Result<Identity, Rejection> {
-    let caller = gate.authenticate(&parts.headers, Some(server)).await?;
-    match parts.extensions.get::<OnBehalf>() {
+    let caller = gate
+        .authenticate_presented(&head.headers, head.presented(), Some(server))
+        .await?;
+    match head.extensions.get::<OnBehalf>() {
         None => Ok(caller),
         // Boxed, as all that is seldom: otherwise the future of every request had room for it.
         Some(OnBehalf(user)) => Box::pin(gate.on_behalf(&caller, user)).await,
@@ -173,7 +174,7 @@ async fn authenticated(
 async fn judge<S: Inside, B: Body>(
     mut inner: S,
     shared: &Arc<Shared>,
-    (head, body, observer): (Arc<Parts>, Option<B>, Option<&dyn Observer>),
+    (head, body, observer): (Arc<Head>, Option<B>, Option<&dyn Observer>),
     caller: &mut Authenticated,
 ) -> Result<Response<AnswerBody<S::Body>>, Rejection> {
     let (has_body, budget) = (body.is_some(), &shared.budget);
@@ -210,13 +211,13 @@ async fn judge<S: Inside, B: Body>(
 /// Judges a request that was read whole, and of which the rest is to be made.
 fn exchange<'b>(
     shared: &'b Arc<Shared>,
-    (head, body): (&Parts, Option<&'b [u8]>),
+    (head, body): (&Head, Option<&'b [u8]>),
     caller: &'b Authenticated,
     observer: Option<&dyn Observer>,
 ) -> Result<Exchange<'b>, Rejection> {
     let mut judged = match body {
-        Some(body) => Judged::body(&head.headers, body)?,
-        None => Judged::bodiless(&head.headers)?,
+        Some(body) => Judged::body(head, body)?,
+        None => Judged::bodiless(head)?,
     };
     if caller.way != Way::Streamable {
         // Its clients name later revisions in their headers, and have none of what those bring.

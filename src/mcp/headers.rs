@@ -145,45 +145,64 @@ impl fmt::Display for HeaderMismatch {
 
 impl std::error::Error for HeaderMismatch {}
 
-/// Whether the headers that mirror the body say what the body says, in either era.
-///
-/// `MCP-Protocol-Version` is held against the version in `_meta`, `Mcp-Method` against the method,
-/// `Mcp-Name` against `params.name`, `params.uri` or `params.taskId`, whichever the method is about
-/// (MCP 2026-07-28, Streamable HTTP "Request Metadata"; task ids: SEP-2663). Values are compared to
-/// the letter after trimming spaces and tabs; a `Mcp-Name` in the `=?base64?…?=` form is decoded
-/// before.
-///
-/// Only a contradiction is refused. A header that is missing, though the revision wants it, is the
-/// backend's to refuse: it knows which revisions it speaks, and a client probing for one must get
-/// the backend's own answer. `Mcp-Param-*` is left to the backend too: which argument such a header
-/// mirrors is said only in the tool's schema, which need not have passed through here.
-///
-/// # Errors
-/// Names the first header that contradicts the body or is repeated.
-pub fn check_headers(headers: &HeaderMap, message: &Message<'_>) -> Result<(), HeaderMismatch> {
-    check_once(headers)?;
-    if let (Some(value), Some(version)) =
-        (headers.get(MCP_PROTOCOL_VERSION), &message.protocol_version)
-    {
-        must_equal(MCP_PROTOCOL_VERSION, trimmed(value), version.as_bytes())?;
+/// The headers that mirror a body: taken out of all once, for every body that comes with those.
+pub(crate) struct Metadata {
+    once: Result<(), HeaderMismatch>,
+    version: Option<HeaderValue>,
+    method: Option<HeaderValue>,
+    name: Option<HeaderValue>,
+}
+
+impl Metadata {
+    /// Those of `headers`.
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let get = |name| headers.get(name).cloned();
+        Self {
+            once: check_once(headers),
+            version: get(MCP_PROTOCOL_VERSION),
+            method: get(MCP_METHOD),
+            name: get(MCP_NAME),
+        }
     }
-    if let Some(value) = headers.get(MCP_METHOD) {
-        // A response has no method, so none is right.
-        let method = message.method.as_deref().unwrap_or_default();
-        must_equal(MCP_METHOD, trimmed(value), method.as_bytes())?;
-    }
-    // A method of a later revision may have a name we cannot know.
-    let Some(named) = name(message) else {
-        return Ok(());
-    };
-    if let Some(value) = headers.get(MCP_NAME) {
+
+    /// Whether they say what the body says, in either era.
+    ///
+    /// `MCP-Protocol-Version` is held against the version in `_meta`, `Mcp-Method` against the method,
+    /// `Mcp-Name` against `params.name`, `params.uri` or `params.taskId`, whichever the method is about
+    /// (MCP 2026-07-28, Streamable HTTP "Request Metadata"; task ids: SEP-2663). Values are compared to
+    /// the letter after trimming spaces and tabs; a `Mcp-Name` in the `=?base64?…?=` form is decoded
+    /// before.
+    ///
+    /// Only a contradiction is refused. A header that is missing, though the revision wants it, is the
+    /// backend's to refuse: it knows which revisions it speaks, and a client probing for one must get
+    /// the backend's own answer. `Mcp-Param-*` is left to the backend too: which argument such a header
+    /// mirrors is said only in the tool's schema, which need not have passed through here.
+    ///
+    /// # Errors
+    /// Names the first header that contradicts the body or is repeated.
+    pub(crate) fn check(&self, message: &Message<'_>) -> Result<(), HeaderMismatch> {
+        self.once.clone()?;
+        if let (Some(value), Some(version)) = (&self.version, &message.protocol_version) {
+            must_equal(MCP_PROTOCOL_VERSION, trimmed(value), version.as_bytes())?;
+        }
+        if let Some(value) = &self.method {
+            // A response has no method, so none is right.
+            let method = message.method.as_deref().unwrap_or_default();
+            must_equal(MCP_METHOD, trimmed(value), method.as_bytes())?;
+        }
+        let Some(value) = &self.name else {
+            return Ok(());
+        };
+        // A method of a later revision may have a name we cannot know.
+        let Some(named) = name(message) else {
+            return Ok(());
+        };
         let value = decoded(trimmed(value)).ok_or(HeaderMismatch {
             header: MCP_NAME,
             why: Why::Undecodable,
         })?;
-        must_equal(MCP_NAME, &value, named.unwrap_or_default().as_bytes())?;
+        must_equal(MCP_NAME, &value, named.unwrap_or_default().as_bytes())
     }
-    Ok(())
 }
 
 /// Whether the headers are there that a request of MCP 2026-07-28 must have (Streamable HTTP "Request
@@ -319,7 +338,7 @@ mod tests {
             map.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         match scan(body.as_bytes()).unwrap() {
-            Body::One(message) => check_headers(&map, &message),
+            Body::One(message) => Metadata::of(&map).check(&message),
             Body::Batch(_) => check_batch_headers(&map),
         }
     }

@@ -104,12 +104,18 @@ impl Era {
     /// and the parameters of `initialize` say nothing: rmcp 3.9 sends an `initialize` that asks
     /// for 2026-07-28 and speaks 2025-11-25.
     ///
-    /// Where the two contradict each other, [`check_headers`](super::headers::check_headers) has
+    /// Where the two contradict each other, what checks the headers ([`super::headers`]) has
     /// refused the request before.
     #[must_use]
     pub fn of(headers: &HeaderMap, message: &Message<'_>) -> Self {
+        Self::of_header(headers).of_message(message)
+    }
+
+    /// The era of one request, of whose headers it is this.
+    #[must_use]
+    pub fn of_message(self, message: &Message<'_>) -> Self {
         match message.protocol_version.as_deref() {
-            None => Self::of_header(headers),
+            None => self,
             Some(version) if Revision::parse(version).is_some_and(Revision::is_known_legacy) => {
                 Self::Legacy
             }

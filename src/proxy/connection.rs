@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http::{Request, Response, request};
+use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -31,7 +31,7 @@ use super::socket::{Accepted, Stream};
 use super::strict::{self, Line, Strict};
 use super::visitor::Visitor;
 use super::{http2, proxy_protocol};
-use crate::layer::{BoxError, in_place};
+use crate::layer::{BoxError, Head, in_place};
 use crate::telemetry::{Counter, Gauge};
 use crate::tls::ServerTls;
 
@@ -202,7 +202,7 @@ impl Answer for Answering {
 
     async fn answer<B: Body<Data: Send> + Send + 'static>(
         &self,
-        head: Arc<request::Parts>,
+        head: Arc<Head>,
         body: B,
     ) -> Response<Self::Body> {
         let busy = (self.line.busy(), self.visitor.place.busy());
@@ -274,7 +274,7 @@ where
     let service = service_fn(move |request: Request<Incoming>| {
         let answering = answering.clone();
         let (head, body) = request.into_parts();
-        let (head, body) = (Arc::new(head), Box::new(body));
+        let (head, body) = (Arc::new(Head::from(head)), Box::new(body));
         // Boxed: the library has room for it for as long as the connection lives.
         in_place(|| async move { Ok::<_, Infallible>(answering.answer(head, body).await) })
     });
@@ -312,7 +312,7 @@ where
     let answer = move |request: Request<_>| {
         let visitor = visitor.clone();
         let (head, body) = request.into_parts();
-        let (head, body) = (Arc::new(head), Box::pin(body));
+        let (head, body) = (Arc::new(Head::from(head)), Box::pin(body));
         // Boxed: the library has room for it for as long as the answer is a stream.
         in_place(|| async move {
             let busy = visitor.place.busy();

@@ -4,10 +4,13 @@
 //! resolves to 127.0.0.1 (DNS rebinding) or straight away. The page's browser says so in Host and
 //! Origin (MCP 2025-11-25, basic/transports "Security Warning").
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, ORIGIN, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 
+use crate::layer::Head;
 use crate::rejection::{Kind, Rejection};
 
 /// The hosts and origins that may be named.
@@ -15,13 +18,30 @@ use crate::rejection::{Kind, Rejection};
 pub struct Guard {
     hosts: Vec<String>,
     origins: Vec<String>,
+    /// Of this one and its clones, who say the same.
+    number: u64,
 }
 
 impl Guard {
     /// Both in lower case; an entry without a port stands for every port.
     #[must_use]
     pub fn new(hosts: Vec<String>, origins: Vec<String>) -> Self {
-        Self { hosts, origins }
+        static NUMBERS: AtomicU64 = AtomicU64::new(1);
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        Self {
+            hosts,
+            origins,
+            number,
+        }
+    }
+
+    /// As [`Guard::check`], which is asked but once of a head that comes again.
+    pub(super) fn check_once(&self, head: &Head) -> Result<(), Rejection> {
+        if !head.was_passed_by(self.number) {
+            self.check(head)?;
+            head.pass(self.number);
+        }
+        Ok(())
     }
 
     /// Whether a request may go on, whichever version of HTTP brought it. Of one of HTTP/1.1 the form was

@@ -4,7 +4,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::header::{CONNECTION, HeaderValue, ORIGIN};
-use http::request::Parts;
 use http::{Response, StatusCode};
 use http_body::Body;
 use tokio::time::sleep;
@@ -17,7 +16,7 @@ use super::places::Place;
 use super::serving::{Core, Current};
 use super::strict::Line;
 use super::{cors, tool_call};
-use crate::layer::AnswerBody;
+use crate::layer::{AnswerBody, Head};
 use crate::rejection::Rejection;
 
 type Answer = Response<AnswerBody<BackendBody>>;
@@ -36,7 +35,7 @@ impl Visitor {
     /// of HTTP/1.1, which may have put this request in the place of another.
     pub(super) async fn answer<B: Body<Data: Send> + Send + 'static>(
         &self,
-        head: Arc<Parts>,
+        head: Arc<Head>,
         body: B,
         line: Option<&Line>,
     ) -> Response<Accounted> {
@@ -70,11 +69,11 @@ impl Visitor {
         &self,
         core: &Core,
         entry: &Entry,
-        head: Arc<Parts>,
+        head: Arc<Head>,
         body: B,
         (client, may_close): (ClientAddress, bool),
     ) -> Answer {
-        if let Err(rejection) = core.serving.guard.check(&head) {
+        if let Err(rejection) = core.serving.guard.check_once(&head) {
             return own(rejection);
         }
         if let Some(answer) = cors::preflight(&head) {

@@ -179,6 +179,12 @@ impl Resolver {
         self.0.statics.find(presented)
     }
 
+    /// Whether this is the digest of a key of the configuration.
+    #[must_use]
+    pub fn is_static(&self, digest: &KeyDigest) -> bool {
+        self.0.statics.holds(digest)
+    }
+
     /// Who a request without a key comes from, if that is anybody.
     #[must_use]
     pub fn default_user(&self) -> Option<Arc<StaticKey>> {

@@ -73,6 +73,11 @@ impl Statics {
         now.keys.get(&KeyDigest::of_any(presented)?).cloned()
     }
 
+    /// Whether one of them has this digest.
+    pub(super) fn holds(&self, digest: &KeyDigest) -> bool {
+        self.0.borrow().keys.contains_key(digest)
+    }
+
     pub(super) fn default_user(&self) -> Option<Arc<StaticKey>> {
         self.0.borrow().default_user.clone()
     }

@@ -4,12 +4,16 @@ use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use crate::support::echo::{Manner, echo};
+use crate::support::fingerprint;
 use crate::support::health::Health;
 use crate::support::load::Load;
-use crate::support::proxy::{Lines, Place, Proxy};
+use crate::support::proxy::{Lines, Place, Proxy, first_secret};
 
 const TAKEN: &str = "cloakroom_config_reloads_total";
 const REFUSED: &str = "cloakroom_config_reload_failures_total";
@@ -82,6 +86,116 @@ async fn a_changed_file_is_in_force_soon_and_no_request_fails_meanwhile() {
     tally.assert_clean("while the configuration changed");
     assert!(tally.served > 500, "{tally:?}");
     assert_eq!(house.health.figure(REFUSED).await, 0.0);
+}
+
+/// One connection on which the very same head is sent again and again.
+struct SameHead {
+    stream: BufReader<TcpStream>,
+    request: String,
+}
+
+impl SameHead {
+    async fn on(house: &House, path: &str, host: &str, key: &str) -> Self {
+        let stream = TcpStream::connect(house.proxy.serving.address)
+            .await
+            .unwrap();
+        let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"nonce":"n"}}}"#;
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {key}\r\naccept: application/json, \
+             text/event-stream\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let stream = BufReader::new(stream);
+        Self { stream, request }
+    }
+
+    /// Sends it three times, of which all are answered alike: the status, and whose secret the backend was given.
+    async fn ask(&mut self) -> (u16, String) {
+        let mut answers = Vec::new();
+        for _ in 0..3 {
+            let to = self.stream.get_mut();
+            to.write_all(self.request.as_bytes()).await.unwrap();
+            answers.push(self.answer().await);
+        }
+        assert!(
+            answers.iter().all(|answer| *answer == answers[0]),
+            "{answers:?}"
+        );
+        answers.remove(0)
+    }
+
+    async fn answer(&mut self) -> (u16, String) {
+        let (mut status, mut length) = (None, 0);
+        loop {
+            let mut line = String::new();
+            self.stream.read_line(&mut line).await.unwrap();
+            let line = line.trim_end().to_ascii_lowercase();
+            if let Some(value) = line.strip_prefix("content-length: ") {
+                length = value.parse().unwrap();
+            }
+            match status {
+                None => status = Some(line.split(' ').nth(1).unwrap().parse().unwrap()),
+                Some(status) if line.is_empty() => {
+                    let mut body = vec![0; length];
+                    self.stream.read_exact(&mut body).await.unwrap();
+                    // Where nothing is, plain words are the answer.
+                    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+                    let given = body["result"]["fingerprint"].as_str().unwrap_or_default();
+                    return (status, given.to_owned());
+                }
+                Some(_) => {}
+            }
+        }
+    }
+}
+
+// Fails when what let a head pass is remembered for longer than the configuration that did.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_on_which_a_host_was_named_does_not_name_it_when_it_may_no_longer_be() {
+    let house = House::before(&[("one", echo(Manner::Json).await)]).await;
+    let key = house.proxy.settle_in("alice", &["one"]).await;
+    let mut client = SameHead::on(&house, "/one/mcp", "old.example", &key).await;
+    assert_eq!(client.ask().await.0, 421);
+    let before = house.text();
+    for (round, host) in ["old.example", "new.example", "old.example"]
+        .iter()
+        .enumerate()
+    {
+        let hosts = format!("allowed_hosts = [\"{host}\"]\nallowed_origins = []\n");
+        house.write(&(hosts + &before));
+        house.wait_for(TAKEN, round as f64 + 1.0).await;
+        assert_eq!(client.ask().await.0, [200, 421, 200][round]);
+    }
+}
+
+// Fails when where a head leads, or whose its key is, is remembered with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_head_on_the_same_connection_is_whatever_the_configuration_in_force_makes_of_it() {
+    let (one, two) = (echo(Manner::Json).await, echo(Manner::Json).await);
+    let house = House::before(&[("one", one), ("two", two)]).await;
+    let servers = ["one", "two"];
+    let key = house.proxy.settle_in("alice", &servers).await;
+    house.proxy.settle_in("bob", &servers).await;
+    let mut client = SameHead::on(&house, "/mcp", "127.0.0.1", &key).await;
+    assert_eq!(client.ask().await.0, 404);
+    let digest = fingerprint(key.as_bytes());
+    let bobs = format!("[static_keys.former]\nsha256 = \"{digest}\"\nuser = \"bob\"\n");
+    let before = house.text();
+    for (round, (name, server, keys)) in [
+        ("alice", "one", ""),
+        ("alice", "two", ""),
+        ("bob", "two", &*bobs),
+        ("bob", "one", &*bobs),
+        ("alice", "one", ""),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        house.write(&format!("default_server = \"{server}\"\n{before}{keys}"));
+        house.wait_for(TAKEN, round as f64 + 1.0).await;
+        let given = fingerprint(first_secret(name, server).as_bytes());
+        assert_eq!(client.ask().await, (200, given), "{name} at {server}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,6 @@
 //! What is read and written without a socket, for benches and fuzzing.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -10,6 +11,9 @@ use super::head;
 use super::last::Last;
 use super::request as client;
 
+/// The head of a request, of which nobody outside needs to know more than what it says.
+pub type ReadHead = Arc<dyn Deref<Target = request::Parts>>;
+
 /// The requests of one connection.
 #[derive(Default)]
 pub struct Requests(Last<client::Said>);
@@ -17,7 +21,7 @@ pub struct Requests(Last<client::Said>);
 impl Requests {
     /// The head of the first request in `bytes`, the length of its body, and where that begins; `None` if the
     /// head is not whole, or one for the HTTP library.
-    pub fn read(&mut self, bytes: &[u8]) -> Option<(Arc<request::Parts>, u64, usize)> {
+    pub fn read(&mut self, bytes: &[u8]) -> Option<(ReadHead, u64, usize)> {
         match client::next(&mut BytesMut::from(bytes), &mut self.0) {
             client::Next::Request(head, framed, rest) => {
                 Some((head, framed.length, bytes.len() - rest.len()))
@@ -29,7 +33,7 @@ impl Requests {
 
 /// The first request of a connection.
 #[must_use]
-pub fn read_request(bytes: &[u8]) -> Option<(Arc<request::Parts>, u64, usize)> {
+pub fn read_request(bytes: &[u8]) -> Option<(ReadHead, u64, usize)> {
     Requests::default().read(bytes)
 }
 

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::header::CONTENT_LENGTH;
-use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use httparse::ParserConfig;
 
 use super::last::{Last, Parsed};
+use crate::layer::Head;
 
 /// Headers a message may have.
 pub(super) const FIELDS: usize = 100;
@@ -17,7 +17,7 @@ pub(super) const FIELDS: usize = 100;
 /// What the first bytes of a connection, or those after a request, are.
 pub(super) enum Next {
     /// A request's head, how it is framed, and what was read behind it.
-    Request(Arc<Parts>, Framed, Bytes),
+    Request(Arc<Head>, Framed, Bytes),
     /// Not a whole head yet.
     Part,
     /// Something for the HTTP library.
@@ -34,7 +34,7 @@ pub(super) struct Framed {
 }
 
 /// What a head says. Its Content-Length is in [`Framed`] alone: all else may be that of the head before.
-pub(super) type Said = (Arc<Parts>, Framed);
+pub(super) type Said = (Arc<Head>, Framed);
 
 /// Takes a request's head off what was read; leaves what is none as it is.
 pub(super) fn next(unread: &mut BytesMut, last: &mut Last<Said>) -> Next {
@@ -58,7 +58,7 @@ pub(super) fn next(unread: &mut BytesMut, last: &mut Last<Said>) -> Next {
 }
 
 /// The head, if it is the last again, and how long that is.
-fn again(read: &Bytes, last: &mut Last<Said>) -> Option<(Arc<Parts>, Framed, usize)> {
+fn again(read: &Bytes, last: &mut Last<Said>) -> Option<(Arc<Head>, Framed, usize)> {
     let again = last.again(read, parse)?;
     let (head, framed) = again.said;
     let framed = Framed {
@@ -103,7 +103,7 @@ fn plain(read: &Bytes, head: &httparse::Request<'_, '_>) -> Option<Said> {
     parts.method = method;
     parts.uri = Uri::from_maybe_shared(read.slice_ref(target.as_bytes())).ok()?;
     parts.headers = headers(read, head.headers)?;
-    Some((Arc::new(parts), framed))
+    Some((Arc::new(parts.into()), framed))
 }
 
 /// The headers of a message within `read`, which are shared with it, but for its length.

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::CONNECTION;
-use http::{Response, request, response};
+use http::{Response, response};
 use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::coop::consume_budget;
@@ -21,7 +21,7 @@ use super::last::Last;
 use super::replay::Prefixed;
 use super::request::{Framed, Next, Said, next, put_back};
 use super::wire::Wire;
-use crate::layer::{BoxError, in_place};
+use crate::layer::{BoxError, Head, in_place};
 
 /// Bytes of an answer that are written at once, about.
 const AT_ONCE: usize = 64 * 1024;
@@ -38,7 +38,7 @@ pub(in crate::proxy) trait Answer {
     /// need not be in it.
     fn answer<B: Body<Data: Send> + Send + 'static>(
         &self,
-        head: Arc<request::Parts>,
+        head: Arc<Head>,
         body: B,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
 }

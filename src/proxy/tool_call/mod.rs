@@ -23,7 +23,7 @@ use serde_json::json;
 
 use super::body::BackendBody;
 use super::serving::Core;
-use crate::layer::{AnswerBody, Aside, Endpoint, Observed, ToolCall};
+use crate::layer::{AnswerBody, Aside, Endpoint, Head, Observed, ToolCall};
 use crate::names::ServerName;
 use crate::rejection::{Kind, Rejection};
 use asked::Asked;
@@ -43,7 +43,7 @@ type Answer = Response<AnswerBody<BackendBody>>;
 /// Answers a request that the guard let pass.
 pub(super) async fn answer<B: Body>(
     core: &Core,
-    head: Arc<Parts>,
+    head: Arc<Head>,
     body: B,
     observed: Option<Observed>,
     destination: &Destination,

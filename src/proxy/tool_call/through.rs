@@ -98,7 +98,9 @@ impl Through {
         }
         self.mark(&mut head.extensions);
         let body = Full::new(sent.body);
-        let answer = self.cloakroom.answer(Arc::new(head), body, sent.observed);
+        let answer = self
+            .cloakroom
+            .answer(Arc::new(head.into()), body, sent.observed);
         let mut answer = Box::pin(answer).await;
         match answer.extensions_mut().remove::<Rejection>() {
             Some(rejection) => Err(rejection),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::{Response, StatusCode, request};
+use http::{Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, StreamBody};
@@ -18,7 +18,7 @@ use super::super::body::Shared;
 use super::super::outbox;
 use super::super::serve::{Answer, Served, serve};
 use super::whole;
-use crate::layer::BoxError;
+use crate::layer::{BoxError, Head};
 
 /// What a test sends as the body of its answer, piece by piece.
 type Pieces = mpsc::UnboundedReceiver<Result<&'static str, BoxError>>;
@@ -42,7 +42,7 @@ impl Answer for Paths {
 
     async fn answer<B: Body<Data: Send> + Send + 'static>(
         &self,
-        head: Arc<request::Parts>,
+        head: Arc<Head>,
         body: B,
     ) -> Response<Self::Body> {
         match head.uri.path() {

@@ -7,14 +7,14 @@ mod requests;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use http::Response;
 use http::header::CONTENT_LENGTH;
-use http::{Response, request};
 use http_body::Body;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 
 use super::serve::Answer;
-use crate::layer::BoxError;
+use crate::layer::{BoxError, Head};
 
 /// What is known of a message: its first line, its headers in order of their names, its body.
 type Seen = (String, Vec<(String, Vec<u8>)>, Vec<u8>);
@@ -45,7 +45,7 @@ impl Answer for Recorder {
 
     async fn answer<B: Body<Data: Send> + Send + 'static>(
         &self,
-        head: Arc<request::Parts>,
+        head: Arc<Head>,
         body: B,
     ) -> Response<Self::Body> {
         if let Ok(body) = body.collect().await {

@@ -47,7 +47,7 @@ async fn by_hyper<S: AsyncRead + AsyncWrite + Unpin>(stream: S, recorder: Record
     let service = service_fn(move |request: Request<Incoming>| {
         let recorder = recorder.clone();
         let (head, body) = request.into_parts();
-        async move { Ok::<_, Infallible>(recorder.answer(Arc::new(head), body).await) }
+        async move { Ok::<_, Infallible>(recorder.answer(Arc::new(head.into()), body).await) }
     });
     let mut builder = hyper::server::conn::http1::Builder::new();
     let builder = builder.max_header_size(64 << 10).max_buf_size(64 << 10);
