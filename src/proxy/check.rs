@@ -101,12 +101,11 @@ impl Probe {
         let request = Request::get(path.as_str())
             .header(HOST, self.backend.authority.clone())
             .header(ACCEPT, accept)
-            .body(())
+            .body(RequestBody::default())
             .map_err(|error| error.to_string())?;
-        let (mut head, ()) = request.into_parts();
-        let body = &mut RequestBody::default();
-        let answer = connection.ask(&mut head, body, None).await;
-        match answer.map_err(|error| error.to_string())?.status() {
+        let answer = connection.ask(&mut Some(Box::new(request)), None).await;
+        let (head, _) = answer.map_err(|error| error.to_string())?;
+        match head.status {
             status if status < StatusCode::INTERNAL_SERVER_ERROR => Ok(()),
             status => Err(format!("it answers {status}")),
         }
