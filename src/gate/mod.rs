@@ -135,10 +135,9 @@ impl Gate {
     /// The key to look up: the one presented, or that of who calls without one.
     fn key(&self, headers: &HeaderMap, presented: Presented) -> Option<Key> {
         let resolver = &self.resolver;
-        if let Some(own) = presented.own()
-            && !resolver.is_static(&own)
-        {
-            return Some(Key::Issued(own));
+        if let Some(own) = presented.own() {
+            let known = resolver.static_key_of(&own).map(Key::Configured);
+            return Some(known.unwrap_or(Key::Issued(own)));
         }
         match credential(headers) {
             Ok(key) => match resolver.static_key(key) {

@@ -60,10 +60,7 @@ impl Routes {
     /// of this name is not for the route to say: only who has a key is told.
     #[must_use]
     pub fn route(&self, path: &str) -> Option<Route> {
-        match self {
-            Self::One(_) => self.lead(None),
-            Self::ByPath { .. } => self.lead(Named::of(path).as_ref()),
-        }
+        self.lead(Named::of(path).as_ref())
     }
 
     /// Where a path leads that names this.

@@ -179,10 +179,10 @@ impl Resolver {
         self.0.statics.find(presented)
     }
 
-    /// Whether this is the digest of a key of the configuration.
+    /// The key of the configuration that has this digest, if one has.
     #[must_use]
-    pub fn is_static(&self, digest: &KeyDigest) -> bool {
-        self.0.statics.holds(digest)
+    pub fn static_key_of(&self, digest: &KeyDigest) -> Option<Arc<StaticKey>> {
+        self.0.statics.get(digest)
     }
 
     /// Who a request without a key comes from, if that is anybody.

@@ -73,9 +73,9 @@ impl Statics {
         now.keys.get(&KeyDigest::of_any(presented)?).cloned()
     }
 
-    /// Whether one of them has this digest.
-    pub(super) fn holds(&self, digest: &KeyDigest) -> bool {
-        self.0.borrow().keys.contains_key(digest)
+    /// The one that has this digest.
+    pub(super) fn get(&self, digest: &KeyDigest) -> Option<Arc<StaticKey>> {
+        self.0.borrow().keys.get(digest).cloned()
     }
 
     pub(super) fn default_user(&self) -> Option<Arc<StaticKey>> {

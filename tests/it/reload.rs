@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::TcpStream;
+use tokio::io::AsyncWriteExt as _;
 use tokio::time::sleep;
 
 use crate::support::echo::{Manner, echo};
@@ -14,6 +13,7 @@ use crate::support::fingerprint;
 use crate::support::health::Health;
 use crate::support::load::Load;
 use crate::support::proxy::{Lines, Place, Proxy, first_secret};
+use crate::support::raw::Connection;
 
 const TAKEN: &str = "cloakroom_config_reloads_total";
 const REFUSED: &str = "cloakroom_config_reload_failures_total";
@@ -90,30 +90,30 @@ async fn a_changed_file_is_in_force_soon_and_no_request_fails_meanwhile() {
 
 /// One connection on which the very same head is sent again and again.
 struct SameHead {
-    stream: BufReader<TcpStream>,
+    connection: Connection,
     request: String,
 }
 
 impl SameHead {
     async fn on(house: &House, path: &str, host: &str, key: &str) -> Self {
-        let stream = TcpStream::connect(house.proxy.serving.address)
-            .await
-            .unwrap();
+        let connection = Connection::open(house.proxy.serving.address).await;
         let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"nonce":"n"}}}"#;
         let request = format!(
             "POST {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {key}\r\naccept: application/json, \
              text/event-stream\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         );
-        let stream = BufReader::new(stream);
-        Self { stream, request }
+        Self {
+            connection,
+            request,
+        }
     }
 
     /// Sends it three times, of which all are answered alike: the status, and whose secret the backend was given.
     async fn ask(&mut self) -> (u16, String) {
         let mut answers = Vec::new();
         for _ in 0..3 {
-            let to = self.stream.get_mut();
+            let to = &mut self.connection.stream;
             to.write_all(self.request.as_bytes()).await.unwrap();
             answers.push(self.answer().await);
         }
@@ -125,27 +125,11 @@ impl SameHead {
     }
 
     async fn answer(&mut self) -> (u16, String) {
-        let (mut status, mut length) = (None, 0);
-        loop {
-            let mut line = String::new();
-            self.stream.read_line(&mut line).await.unwrap();
-            let line = line.trim_end().to_ascii_lowercase();
-            if let Some(value) = line.strip_prefix("content-length: ") {
-                length = value.parse().unwrap();
-            }
-            match status {
-                None => status = Some(line.split(' ').nth(1).unwrap().parse().unwrap()),
-                Some(status) if line.is_empty() => {
-                    let mut body = vec![0; length];
-                    self.stream.read_exact(&mut body).await.unwrap();
-                    // Where nothing is, plain words are the answer.
-                    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-                    let given = body["result"]["fingerprint"].as_str().unwrap_or_default();
-                    return (status, given.to_owned());
-                }
-                Some(_) => {}
-            }
-        }
+        let answer = self.connection.answer(false).await.unwrap();
+        // Where nothing is, plain words are the answer.
+        let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+        let given = body["result"]["fingerprint"].as_str().unwrap_or_default();
+        (answer.status, given.to_owned())
     }
 }
 
