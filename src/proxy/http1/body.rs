@@ -45,7 +45,7 @@ impl<S> Shared<S> {
 }
 
 impl<S: AsyncWrite + Unpin + Send + 'static> Shared<S> {
-    /// Writes what `put` puts together at the end of the core's turn, or at once where nothing is put off.
+    /// Writes what `put` puts together at the end of the core's turn, or at once if it is the first of it.
     ///
     /// # Errors
     /// Nothing of it could be written.
@@ -55,7 +55,8 @@ impl<S: AsyncWrite + Unpin + Send + 'static> Shared<S> {
         put: impl FnOnce(&mut Vec<u8>),
     ) -> io::Result<()> {
         let mut wire = self.lock();
-        if wire.may_be_late() && outbox::put_off(|| self.0.clone(), || cx.waker().clone()) {
+        if wire.may_be_late() && outbox::takes() {
+            outbox::put_off(self.0.clone(), cx.waker().clone());
             wire.is_late = true;
         }
         wire.write(cx, put)

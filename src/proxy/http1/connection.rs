@@ -129,7 +129,7 @@ impl Connection {
         let request = request.ok_or_else(|| Broken::after("it was asked before"))?;
         let method = request.method().clone();
         // What is written with one call may be late.
-        if request.body().len() <= COPIED && outbox::is_open() {
+        if request.body().len() <= COPIED && outbox::takes() {
             let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
             let sending = Sending::begin(self, request, waker);
             self = poll_fn(|cx| sending.poll(cx, asked)).await?;

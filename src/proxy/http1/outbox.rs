@@ -2,7 +2,9 @@
 //!
 //! Whoever reads at the other end is woken by the first write, and would sleep again before the next one comes.
 //! Written together, many wake him once: with 32 connections that were 2 to 4 of the 20 µs a request spends in the
-//! kernel, with 256 more. A connection that is alone in a turn waits for nothing.
+//! kernel, with 256 more. The first of a turn waits for nothing, and so does who is alone in one: waking takes longer
+//! than looking at the next connection, and where two came in a turn, at 5,000 requests a second, half of all
+//! answers came 50 µs sooner.
 //!
 //! A core that wants this keeps [`open`] running. Elsewhere everything is written at once.
 
@@ -25,30 +27,31 @@ struct Outbox {
     waiting: Waiting,
     /// Whoever writes it.
     writer: Option<Waker>,
+    /// Whether something was written in this turn.
+    has_begun: bool,
 }
 
 thread_local! {
     static OUTBOX: RefCell<Outbox> = RefCell::default();
 }
 
-/// Whether what is put off will be written.
-pub(super) fn is_open() -> bool {
-    OUTBOX.with_borrow(|outbox| outbox.writer.is_some())
-}
-
-/// Puts something of this task off; `false` if nobody would write it.
-pub(super) fn put_off(late: impl FnOnce() -> Arc<dyn Late>, task: impl FnOnce() -> Waker) -> bool {
+/// Whether what is to be written now should be put off, and then will be written. The first of a turn should not.
+pub(super) fn takes() -> bool {
     OUTBOX.with_borrow_mut(|outbox| {
         let Some(writer) = &outbox.writer else {
             return false;
         };
-        // It comes behind every task that is ready by now.
-        if outbox.waiting.is_empty() {
+        if !outbox.has_begun {
+            // It comes behind every task that is ready by now.
             writer.wake_by_ref();
         }
-        outbox.waiting.push((late(), task()));
-        true
+        std::mem::replace(&mut outbox.has_begun, true)
     })
+}
+
+/// Puts something of this task off, when the outbox [`takes`] it.
+pub(super) fn put_off(late: Arc<dyn Late>, task: Waker) {
+    OUTBOX.with_borrow_mut(|outbox| outbox.waiting.push((late, task)));
 }
 
 /// Writes what this thread puts off, for as long as it is polled: a task of the thread's own runtime.
@@ -75,6 +78,7 @@ impl Open {
                 none => *none = Some(cx.waker().clone()),
             }
             std::mem::swap(&mut outbox.waiting, waiting);
+            outbox.has_begun = false;
         });
     }
 }

@@ -30,7 +30,7 @@ impl Sending {
     /// Puts a request of this task off to the end of the turn.
     pub(super) fn begin(connection: Box<Connection>, asked: Box<Asked>, task: Waker) -> Self {
         let sending = Arc::new(Mutex::new(State::Waiting(connection, asked)));
-        outbox::put_off(|| sending.clone(), || task);
+        outbox::put_off(sending.clone(), task);
         Self(sending)
     }
 

@@ -1,5 +1,6 @@
 //! A client's connection: what is written to it, and what ends it.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -83,7 +84,8 @@ struct Client {
     served: tokio::task::JoinHandle<bool>,
 }
 
-/// A connection that is served by a core with an outbox, with so much room between the two ends.
+/// A connection that is served by a core with an outbox, with so much room between the two ends. Something else is
+/// always written first, so that its answers are late.
 fn client(room: usize) -> Client {
     tokio::spawn(outbox::open());
     let (stream, theirs) = duplex(room);
@@ -94,12 +96,17 @@ fn client(room: usize) -> Client {
         dropped: dropped.clone(),
     };
     let left = leaving.clone();
-    let served = tokio::spawn(async move {
+    let served = async move {
         matches!(
             serve(Shared::new(theirs), &paths, &left).await,
             Ok(Served::Done)
         )
-    });
+    };
+    let mut served = Box::pin(served);
+    let served = tokio::spawn(poll_fn(move |cx| {
+        outbox::takes();
+        served.as_mut().poll(cx)
+    }));
     Client {
         stream,
         pieces,

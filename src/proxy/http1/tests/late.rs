@@ -1,4 +1,4 @@
-//! Requests that are written at the end of a core's turn.
+//! Requests that are written at the end of a core's turn, for another came first.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -43,6 +43,11 @@ fn is_whole(asked: Option<Box<Request<RequestBody>>>) -> bool {
         && body.len() == 2
 }
 
+/// As if something else had been written in this turn.
+fn another_came_first() {
+    outbox::takes();
+}
+
 /// Once the runtime knows what became of its sockets.
 async fn noticed() {
     for _ in 0..10 {
@@ -57,15 +62,19 @@ fn there(stream: &mut UnixStream) -> String {
     String::from_utf8(read[..n].to_vec()).unwrap()
 }
 
-// Fails when a request is written in the middle of a turn, or kept until its task is woken.
+// Fails when a turn's first request waits, another is written in the middle of it, or kept until its task is woken.
 #[tokio::test]
-async fn requests_of_one_turn_are_written_at_its_end_and_let_go() {
+async fn requests_of_one_turn_but_the_first_are_written_at_its_end_and_let_go() {
+    let (none, mut at_once) = connection().await;
     let (one, mut first) = connection().await;
     let (two, mut second) = connection().await;
     let body = Bytes::from(b"{}".to_vec());
-    let (mut asked, mut also) = (request(&body), request(&body));
+    let (mut soon, mut asked, mut also) = (request(&body), request(&body), request(&body));
+    let mut sooner = pin!(none.ask(&mut soon, None));
     let mut asking = pin!(one.ask(&mut asked, None));
     let mut other = pin!(two.ask(&mut also, None));
+    assert!(poll!(sooner.as_mut()).is_pending());
+    assert!(there(&mut at_once).ends_with("\r\n\r\n{}"));
     assert!(poll!(asking.as_mut()).is_pending());
     assert!(poll!(other.as_mut()).is_pending());
     assert_eq!((there(&mut first), there(&mut second)), Default::default());
@@ -85,6 +94,7 @@ async fn who_speaks_before_he_was_asked_is_not_asked() {
     let mut asked = request(&Bytes::from_static(b"{}"));
     theirs.write_all(ANSWER).unwrap();
     noticed().await;
+    another_came_first();
     let broken = connection.ask(&mut asked, None).await.err();
     assert!(broken.unwrap().is_unsent);
     assert!(is_whole(asked));
@@ -104,6 +114,7 @@ async fn what_was_not_written_is_given_back() {
             theirs = None;
             noticed().await;
         }
+        another_came_first();
         let broken = {
             let mut asking = pin!(connection.ask(&mut asked, None));
             let polled = poll!(asking.as_mut());
@@ -127,6 +138,7 @@ async fn what_was_not_written_is_given_back() {
 async fn who_waits_no_more_asks_nothing() {
     let (connection, mut theirs) = connection().await;
     let mut asked = request(&Bytes::from_static(b"{}"));
+    another_came_first();
     {
         let mut asking = pin!(connection.ask(&mut asked, None));
         assert!(poll!(asking.as_mut()).is_pending());
