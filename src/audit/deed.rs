@@ -228,7 +228,7 @@ impl Doing {
         if self.trail.is_required() {
             let _ = self.trail.record(event).await;
         } else {
-            self.trail.note(event);
+            self.trail.note(&event);
         }
     }
 
@@ -242,7 +242,7 @@ impl Drop for Doing {
     fn drop(&mut self) {
         if !self.is_ended {
             let event = self.close(Outcome::Failed);
-            self.trail.note(event);
+            self.trail.note(&event);
         }
     }
 }
@@ -259,7 +259,7 @@ impl Trail {
         if self.is_required() {
             self.record(event).await?;
         } else {
-            self.note(event);
+            self.note(&event);
         }
         Ok(Doing {
             trail: self.clone(),
@@ -272,6 +272,6 @@ impl Trail {
 
     /// Records that somebody may not do it: one record, for it never began.
     pub fn refuse(&self, doer: &Doer, deed: &Deed) {
-        self.note(deed.event(self.next_request(), doer, Outcome::Refused));
+        self.note(&deed.event(self.next_request(), doer, Outcome::Refused));
     }
 }

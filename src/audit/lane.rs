@@ -2,8 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::line::Head;
@@ -19,8 +20,14 @@ pub(super) const WAIT: Duration = Duration::from_millis(250);
 /// Told when a record was taken; dropped when it was not.
 pub(super) type Told = oneshot::Sender<()>;
 
+/// A record as its sink has it. Cheap to move.
+pub(super) struct Noted {
+    pub(super) at: SystemTime,
+    pub(super) members: Bytes,
+}
+
 pub(super) enum Message {
-    Event(Record, Option<Told>),
+    Event(Noted, Option<Told>),
     /// The store knows of the chain of a writer up to a record.
     Anchored(WriterId, u64),
     Close(Told),
@@ -35,7 +42,7 @@ impl Message {
     /// Bytes it occupies, about.
     pub(super) fn weight(&self) -> usize {
         let beyond = match self {
-            Self::Event(record, _) => record.members.len(),
+            Self::Event(noted, _) => noted.members.len(),
             Self::Anchored(..) | Self::Close(_) => 0,
         };
         size_of::<Self>() + beyond
@@ -147,9 +154,8 @@ impl Lane {
         Ok((lane, told))
     }
 
-    pub(super) fn note(&self, record: Record) {
-        let noted = self.queue.put_or_help(Message::Event(record, None));
-        if noted.is_err() {
+    pub(super) fn note(&self, record: &Record) {
+        if self.queue.note_or_help(record).is_err() {
             self.shared.lose(1);
         }
     }
@@ -159,9 +165,13 @@ impl Lane {
     }
 
     /// The receiver is told when the record was taken. `None` when there is no room.
-    pub(super) fn record(&self, record: Record) -> Option<oneshot::Receiver<()>> {
+    pub(super) fn record(&self, record: &Record) -> Option<oneshot::Receiver<()>> {
         let (tell, told) = oneshot::channel();
-        let put = self.queue.put(Message::Event(record, Some(tell)));
+        let noted = Noted {
+            at: record.at,
+            members: Bytes::copy_from_slice(&record.members),
+        };
+        let put = self.queue.put(Message::Event(noted, Some(tell)));
         put.ok().map(|()| told)
     }
 

@@ -53,9 +53,12 @@ fn start(record: &Start, out: &mut Vec<u8>) {
     if let Some(by) = by {
         text(br#","by":"#, by.as_str(), out);
     }
-    text_if_any(br#","key":"#, key.as_ref().map(AsRef::as_ref), out);
-    text(br#","server":"#, server.as_str(), out);
-    text(br#","profile":"#, profile.as_str(), out);
+    match key {
+        Some(key) => plain(br#","key":""#, key.as_bytes(), out),
+        None => out.extend_from_slice(br#","key":null"#),
+    }
+    plain(br#","server":""#, server.as_str().as_bytes(), out);
+    plain(br#","profile":""#, profile.as_str().as_bytes(), out);
     self::called(called, out);
     out.extend_from_slice(br#","secrets":"#);
     list(secrets, secret, out);
@@ -104,7 +107,7 @@ fn called(called: &Called, out: &mut Vec<u8>) {
 }
 
 fn secret(used: &SecretUsed, out: &mut Vec<u8>) {
-    text(br#"{"name":"#, used.name.as_str(), out);
+    plain(br#"{"name":""#, used.name.as_str().as_bytes(), out);
     number(br#","version":"#, used.version, out);
     match &used.from {
         Owner::User => out.extend_from_slice(br#","from":"user"}"#),
@@ -129,6 +132,13 @@ fn list<T>(elements: &[T], write: impl Fn(&T, &mut Vec<u8>), out: &mut Vec<u8>) 
 fn number(name: &[u8], number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(name);
     decimal(number, 1, out);
+}
+
+/// A text that needs no escapes, as no name does; `name` ends with its opening quote.
+fn plain(name: &[u8], text: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(text);
+    out.push(b'"');
 }
 
 fn text_if_any(name: &[u8], text: Option<&str>, out: &mut Vec<u8>) {

@@ -4,11 +4,17 @@
 //! that is woken for each. So nobody who puts a record in makes one, but for the first who finds the thread
 //! asleep for want of anything to do, and for who waits until his record was taken. The thread, when nobody
 //! waits, lets records gather for [`GATHER`] before it takes them.
+//!
+//! What records say lies in one text until then, for the same reason: memory that one thread allocates and another
+//! frees takes them both longer than to copy it.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use super::lane::{Message, locked};
+use bytes::Bytes;
+
+use super::lane::{Message, Noted, locked};
+use super::record::Record;
 
 /// Messages that may wait: of 200,000 records a second those of 80 ms. With what a usual request leaves, that
 /// is some 6 MiB.
@@ -19,12 +25,30 @@ const BYTES: usize = 32 << 20;
 const GATHER: Duration = Duration::from_millis(5);
 /// Messages for which the thread is not let sleep any longer.
 const MANY: usize = QUEUE / 2;
+/// Bytes for which room is made before they come, at most.
+const ROOM: usize = 1 << 20;
 
 /// Where messages are put.
 pub(super) struct Sender(Arc<Queue>);
 
 /// Where they are taken.
-pub(super) struct Receiver(Arc<Queue>);
+pub(super) struct Receiver {
+    queue: Arc<Queue>,
+    /// Room for what is put in while the rest is taken.
+    spare: Vec<Put>,
+    /// Bytes of text that were taken last.
+    text: usize,
+}
+
+/// What is put in.
+enum Put {
+    /// A record that nobody waits for, when it happened, and where what it says ends in the text.
+    Noted(SystemTime, usize),
+    Message(Message),
+}
+
+/// A record found no room, or nobody who takes it.
+pub(super) struct Lost;
 
 /// Why a message was not put in.
 pub(super) enum Refused {
@@ -41,7 +65,10 @@ struct Queue {
 
 #[derive(Default)]
 struct Waiting {
-    messages: Vec<Message>,
+    put: Vec<Put>,
+    /// What those noted say, one after the other.
+    text: Vec<u8>,
+    /// Bytes of all.
     bytes: usize,
     /// Whether somebody waits for one of them.
     is_urgent: bool,
@@ -71,12 +98,28 @@ pub(super) fn queue() -> (Sender, Receiver) {
         waiting: Mutex::default(),
         woken: Condvar::new(),
     });
-    (Sender(queue.clone()), Receiver(queue))
+    let receiver = Receiver {
+        queue: queue.clone(),
+        spare: Vec::new(),
+        text: 0,
+    };
+    (Sender(queue), receiver)
 }
 
 impl Waiting {
+    fn is_full(&self) -> bool {
+        self.put.len() >= QUEUE || self.bytes >= BYTES
+    }
+
     fn is_pressing(&self) -> bool {
-        self.is_urgent || self.is_left || self.messages.len() >= MANY
+        self.is_urgent || self.is_left || self.put.len() >= MANY
+    }
+
+    /// Takes all there is into `put`, which is empty, with its text, for which `text` is in its place.
+    fn take(&mut self, put: &mut Vec<Put>, text: Vec<u8>) -> Bytes {
+        std::mem::swap(&mut self.put, put);
+        (self.bytes, self.is_urgent, self.is_helped) = (0, false, false);
+        std::mem::replace(&mut self.text, text).into()
     }
 
     /// Whether the thread sleeps and shall not; it counts as awake from now on.
@@ -100,29 +143,35 @@ impl Sender {
         if waiting.is_over {
             return Err(Refused::Over);
         }
-        if waiting.messages.len() >= QUEUE || waiting.bytes >= BYTES {
+        if waiting.is_full() {
             return Err(Refused::Full(message));
         }
         waiting.bytes += message.weight();
         waiting.is_urgent |= message.is_waited_for();
-        waiting.messages.push(message);
+        waiting.put.push(Put::Message(message));
         self.wake(waiting);
         Ok(())
     }
 
-    /// As [`Sender::put`]; who finds no room lets the thread have the core first, if nobody did since it last
-    /// took anything: it may want nothing else.
-    pub(super) fn put_or_help(&self, message: Message) -> Result<(), Refused> {
-        let message = match self.put(message) {
-            Err(Refused::Full(message)) => message,
-            other => return other,
-        };
-        let is_helped = std::mem::replace(&mut locked(&self.0.waiting).is_helped, true);
-        if is_helped {
-            return Err(Refused::Full(message));
+    /// Puts a copy of a record in that nobody waits for. Where there is no room, the thread gets the core first, if
+    /// it did not since it last took anything: it may want nothing else.
+    pub(super) fn note_or_help(&self, record: &Record) -> Result<(), Lost> {
+        let mut waiting = locked(&self.0.waiting);
+        if waiting.is_full() && !waiting.is_over && !waiting.is_helped {
+            waiting.is_helped = true;
+            drop(waiting);
+            std::thread::yield_now();
+            waiting = locked(&self.0.waiting);
         }
-        std::thread::yield_now();
-        self.put(message)
+        if waiting.is_full() || waiting.is_over {
+            return Err(Lost);
+        }
+        waiting.bytes += size_of::<Put>() + record.members.len();
+        waiting.text.extend_from_slice(&record.members);
+        let end = waiting.text.len();
+        waiting.put.push(Put::Noted(record.at, end));
+        self.wake(waiting);
+        Ok(())
     }
 
     fn wake(&self, mut waiting: MutexGuard<'_, Waiting>) {
@@ -145,8 +194,50 @@ impl Drop for Sender {
 impl Receiver {
     /// Takes all there is into `taken`, which is empty. While there is nothing it waits, for `patience` at most
     /// if that is given. Says whether there is anybody left who puts messages in.
-    pub(super) fn take(&self, taken: &mut Vec<Message>, patience: Option<Duration>) -> bool {
-        let mut waiting = locked(&self.0.waiting);
+    pub(super) fn take(&mut self, taken: &mut Vec<Message>, patience: Option<Duration>) -> bool {
+        let room = Vec::with_capacity(self.text.min(ROOM));
+        let mut waiting = self.queue.wait(patience);
+        let text = waiting.take(&mut self.spare, room);
+        let is_left = waiting.is_left;
+        drop(waiting);
+        self.text = text.len();
+        messages(&mut self.spare, &text, taken);
+        !is_left || !taken.is_empty()
+    }
+
+    /// Takes no more; gives what was not taken.
+    pub(super) fn end(mut self) -> Vec<Message> {
+        self.over()
+    }
+
+    fn over(&mut self) -> Vec<Message> {
+        let mut waiting = locked(&self.queue.waiting);
+        waiting.is_over = true;
+        let text = waiting.take(&mut self.spare, Vec::new());
+        drop(waiting);
+        let mut left = Vec::new();
+        messages(&mut self.spare, &text, &mut left);
+        left
+    }
+}
+
+/// What was put in as messages, which share the text.
+fn messages(put: &mut Vec<Put>, text: &Bytes, into: &mut Vec<Message>) {
+    let mut begin = 0;
+    into.extend(put.drain(..).map(|put| match put {
+        Put::Message(message) => message,
+        Put::Noted(at, end) => {
+            let members = text.slice(begin..end);
+            begin = end;
+            Message::Event(Noted { at, members }, None)
+        }
+    }));
+}
+
+impl Queue {
+    /// Waits until there is something to be taken, or nobody left, or for `patience`.
+    fn wait(&self, patience: Option<Duration>) -> MutexGuard<'_, Waiting> {
+        let mut waiting = locked(&self.waiting);
         loop {
             // First of all, so that under load nobody has to wake this thread.
             waiting = self.sleep(
@@ -155,18 +246,15 @@ impl Receiver {
                 Some(GATHER),
                 Waiting::is_pressing,
             );
-            if !waiting.messages.is_empty() || waiting.is_left {
-                break;
+            if !waiting.put.is_empty() || waiting.is_left {
+                return waiting;
             }
-            let is_any = |waiting: &Waiting| !waiting.messages.is_empty() || waiting.is_left;
+            let is_any = |waiting: &Waiting| !waiting.put.is_empty() || waiting.is_left;
             waiting = self.sleep(waiting, Sleep::Idle, patience, is_any);
             if !is_any(&waiting) {
-                break;
+                return waiting;
             }
         }
-        std::mem::swap(&mut waiting.messages, taken);
-        (waiting.bytes, waiting.is_urgent, waiting.is_helped) = (0, false, false);
-        !waiting.is_left || !taken.is_empty()
     }
 
     /// Sleeps until it is `enough`, or for `most`.
@@ -181,7 +269,7 @@ impl Receiver {
             return waiting;
         }
         waiting.sleep = how;
-        let woken = &self.0.woken;
+        let woken = &self.woken;
         let not_yet = |waiting: &mut Waiting| !enough(waiting);
         waiting = match most {
             None => woken
@@ -194,17 +282,6 @@ impl Receiver {
         };
         waiting.sleep = Sleep::Awake;
         waiting
-    }
-
-    /// Takes no more; gives what was not taken.
-    pub(super) fn end(self) -> Vec<Message> {
-        self.over()
-    }
-
-    fn over(&self) -> Vec<Message> {
-        let mut waiting = locked(&self.0.waiting);
-        waiting.is_over = true;
-        std::mem::take(&mut waiting.messages)
     }
 }
 
@@ -222,13 +299,26 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
+    use crate::audit::End;
     use crate::vault::WriterId;
 
     fn message() -> Message {
         Message::Anchored(WriterId::generate(), 0)
     }
 
-    fn taken(receiver: &Receiver, patience: Option<Duration>) -> (usize, bool) {
+    fn record(request: u64) -> Record {
+        let end = End {
+            request,
+            status: None,
+            rejection: None,
+            bytes_out: 0,
+            duration_us: 0,
+            complete: true,
+        };
+        end.into()
+    }
+
+    fn taken(receiver: &mut Receiver, patience: Option<Duration>) -> (usize, bool) {
         let mut taken = Vec::new();
         let is_more = receiver.take(&mut taken, patience);
         (taken.len(), is_more)
@@ -237,47 +327,70 @@ mod tests {
     // Fails when what somebody waits for gathers too, and when each message is taken by itself.
     #[test]
     fn what_nobody_waits_for_gathers_and_the_rest_does_not() {
-        let (sender, receiver) = queue();
+        let (sender, mut receiver) = queue();
         let since = Instant::now();
-        let taker = std::thread::spawn(move || (taken(&receiver, None), receiver));
+        let taker = std::thread::spawn(move || (taken(&mut receiver, None), receiver));
         std::thread::sleep(4 * GATHER);
         for _ in 0..3 {
             assert!(sender.put(message()).is_ok());
         }
-        let (first, receiver) = taker.join().unwrap();
+        let (first, mut receiver) = taker.join().unwrap();
         assert_eq!(first, (3, true));
         assert!(since.elapsed() >= 5 * GATHER);
         for _ in 0..1000 {
             let (tell, _told) = oneshot::channel();
             assert!(sender.put(Message::Close(tell)).is_ok());
-            assert_eq!(taken(&receiver, None), (1, true));
+            assert_eq!(taken(&mut receiver, None), (1, true));
         }
         // A thousand times it would be five seconds.
         assert!(since.elapsed() < 600 * GATHER, "{:?}", since.elapsed());
     }
 
+    // Fails when a record is given what another says, or overtakes a message.
+    #[test]
+    fn records_come_out_as_they_were_put_in() {
+        let (sender, mut receiver) = queue();
+        for round in 0..3 {
+            for request in [7, 100_000, 8] {
+                assert!(sender.note_or_help(&record(request)).is_ok());
+            }
+            assert!(sender.put(message()).is_ok());
+            assert!(sender.note_or_help(&record(round)).is_ok());
+            let mut taken = Vec::new();
+            assert!(receiver.take(&mut taken, None));
+            let said = taken.iter().map(|message| match message {
+                Message::Event(noted, None) => Some(&noted.members[..]),
+                _ => None,
+            });
+            let expected = [7, 100_000, 8].map(|request| Some(record(request)));
+            let expected = expected.into_iter().chain([None, Some(record(round))]);
+            let expected: Vec<_> = expected
+                .map(|some| some.map(|r| r.members.clone()))
+                .collect();
+            assert!(said.eq(expected.iter().map(Option::as_deref)));
+        }
+    }
+
     #[test]
     fn it_is_bounded_and_takes_again_once_all_is_taken() {
-        let (sender, receiver) = queue();
+        let (sender, mut receiver) = queue();
         let put = (0..QUEUE).filter(|_| sender.put(message()).is_ok());
         assert_eq!(put.count(), QUEUE);
-        assert!(matches!(
-            sender.put_or_help(message()),
-            Err(Refused::Full(_))
-        ));
-        assert_eq!(taken(&receiver, None), (QUEUE, true));
+        assert!(matches!(sender.put(message()), Err(Refused::Full(_))));
+        assert!(sender.note_or_help(&record(0)).is_err());
+        assert_eq!(taken(&mut receiver, None), (QUEUE, true));
         assert!(sender.put(message()).is_ok());
     }
 
     #[test]
     fn who_is_left_alone_learns_of_it() {
-        let (sender, receiver) = queue();
+        let (sender, mut receiver) = queue();
         let patience = Some(Duration::from_millis(1));
-        assert_eq!(taken(&receiver, patience), (0, true));
+        assert_eq!(taken(&mut receiver, patience), (0, true));
         assert!(sender.put(message()).is_ok());
         drop(sender);
-        assert_eq!(taken(&receiver, None), (1, true));
-        assert_eq!(taken(&receiver, None), (0, false));
+        assert_eq!(taken(&mut receiver, None), (1, true));
+        assert_eq!(taken(&mut receiver, None), (0, false));
         let (sender, receiver) = queue();
         let (tell, mut told) = oneshot::channel();
         assert!(sender.put(Message::Close(tell)).is_ok());

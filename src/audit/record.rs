@@ -1,35 +1,46 @@
 //! An event as it waits to be written.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::time::SystemTime;
-
-use bytes::Bytes;
 
 use super::event::{Admin, End, Event, Start};
 use super::members;
 
-/// An event as it is written, but for its place in a chain, and when it happened. Cheap to clone: each sink
-/// gets one. Made by who was there, from what he has: nothing of it is kept or freed elsewhere.
-#[derive(Clone)]
+/// Bytes of a text for which a thread keeps room: a usual record's, and more.
+const ROOM: usize = 4 << 10;
+
+thread_local! {
+    /// Room for the next record of this thread.
+    static SPACE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// An event as it is written, but for its place in a chain, and when it happened. Made by who was there, from what
+/// he has, in room of his own: whoever is to write it has a copy.
 pub struct Record {
     pub(super) at: SystemTime,
-    pub(super) members: Bytes,
+    pub(super) members: Vec<u8>,
 }
 
 impl From<Event<'_>> for Record {
     /// It happens now.
     fn from(event: Event<'_>) -> Self {
-        thread_local! {
-            static SPACE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+        let mut members = SPACE.take();
+        members::event(&event, &mut members);
+        Self {
+            at: SystemTime::now(),
+            members,
         }
-        SPACE.with_borrow_mut(|space| {
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let mut space = std::mem::take(&mut self.members);
+        if space.capacity() <= ROOM {
             space.clear();
-            members::event(&event, space);
-            Self {
-                at: SystemTime::now(),
-                members: Bytes::copy_from_slice(space),
-            }
-        })
+            // Where the thread ends, so does its room.
+            let _ = SPACE.try_with(|last| last.set(space));
+        }
     }
 }
 

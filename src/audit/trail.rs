@@ -167,14 +167,10 @@ impl Trail {
     }
 
     /// Records what happened, without waiting. What finds no room is counted.
-    pub fn note(&self, record: Record) {
-        let Some((last, others)) = self.0.lanes.split_last() else {
-            return;
-        };
-        for lane in others {
-            lane.note(record.clone());
+    pub fn note(&self, record: &Record) {
+        for lane in &self.0.lanes {
+            lane.note(record);
         }
-        last.note(record);
     }
 
     /// Records what is about to happen, and waits until every sink took it: a quarter of a second at most.
@@ -189,7 +185,7 @@ impl Trail {
             return Err(Unrecorded(()));
         }
         let taken = lanes.iter().map(|lane| {
-            let told = lane.record(record.clone());
+            let told = lane.record(&record);
             async move {
                 let told = told.ok_or(Unrecorded(()))?;
                 match timeout_at(until, told).await {

@@ -11,12 +11,11 @@ use std::time::{Instant, SystemTime};
 
 use tokio::sync::oneshot;
 
-use super::lane::{Message, Shared, Standing, Told, WAIT};
-use super::line::{Chain, Head, hex};
+use super::lane::{Message, Noted, Shared, Standing, Told, WAIT};
+use super::line::{Chain, Head, Line, hex};
 use super::members;
 use super::own::Own;
 use super::queue::{QUEUE, Receiver};
-use super::record::Record;
 use super::sinks::{Sink, Wrote};
 use crate::vault::{Vault, WriterId};
 
@@ -52,7 +51,7 @@ impl Origin {
 
 /// A record to be written.
 enum Item {
-    Event(Record, Option<Told>),
+    Event(Noted, Option<Told>),
     Own(Own),
     Close(Told),
 }
@@ -73,8 +72,22 @@ struct Batch {
     /// The chain's last record before it.
     before: Option<Head>,
     bytes: Vec<u8>,
-    /// Of each record: where its line ends, its place in the chain, and what it is.
-    records: Vec<(usize, Head, Item)>,
+    /// Where each line ends.
+    ends: Vec<usize>,
+    records: Vec<Item>,
+}
+
+impl Batch {
+    /// The place in the chain of the last of its first `lines`.
+    fn head_after(&self, lines: usize) -> Option<Head> {
+        let Some(last) = lines.checked_sub(1) else {
+            return self.before;
+        };
+        let start = last.checked_sub(1).map_or(0, |before| self.ends[before]);
+        let line = Line::parse(&self.bytes[start..self.ends[last] - 1]);
+        let Line { seq, mac, .. } = line.expect("what was written as a record is read as one");
+        Some(Head { seq, mac })
+    }
 }
 
 /// Writes to one sink.
@@ -117,7 +130,11 @@ impl Writer {
 
     /// Writes until the chain is closed or nobody is left who records. `begun` is told whether the first
     /// record was taken.
-    pub(super) fn run(mut self, messages: Receiver, begun: oneshot::Sender<Result<(), String>>) {
+    pub(super) fn run(
+        mut self,
+        mut messages: Receiver,
+        begun: oneshot::Sender<Result<(), String>>,
+    ) {
         let _ = begun.send(self.attempt());
         let mut taken = Vec::new();
         while !self.is_closed {
@@ -145,7 +162,7 @@ impl Writer {
     fn take(&mut self, message: Message) {
         match message {
             Message::Event(_, None) if self.queue.len() >= QUEUE => self.shared.lose(1),
-            Message::Event(entry, told) => self.queue.push_back(Item::Event(entry, told)),
+            Message::Event(noted, told) => self.queue.push_back(Item::Event(noted, told)),
             Message::Anchored(writer, anchored) if writer == self.chain.writer() => {
                 self.queue.push_back(Item::Own(Own::Anchor { anchored }));
             }
@@ -199,13 +216,11 @@ impl Writer {
         let is_elsewhere = self.sink.ready()?;
         let mut batch = self.batch(is_elsewhere);
         let mut done = Ok(());
-        let bytes = std::mem::take(&mut batch.bytes);
         if !batch.records.is_empty() {
-            let ends: Vec<_> = batch.records.iter().map(|(end, ..)| *end).collect();
-            let wrote = self.sink.write(&bytes, &ends);
-            done = self.settle(batch, wrote);
+            let wrote = self.sink.write(&batch.bytes, &batch.ends);
+            done = self.settle(&mut batch, wrote);
         }
-        self.room = bytes;
+        self.room = batch.bytes;
         self.room.clear();
         done
     }
@@ -214,7 +229,8 @@ impl Writer {
         let mut batch = Batch {
             before: self.chain.head(),
             bytes: std::mem::take(&mut self.room),
-            records: Vec::new(),
+            ends: Vec::with_capacity(self.queue.len()),
+            records: Vec::with_capacity(self.queue.len()),
         };
         match batch.before {
             None => self.add(&mut batch, Item::Own(self.origin.opening(self.follows))),
@@ -247,7 +263,7 @@ impl Writer {
     fn add(&mut self, batch: &mut Batch, item: Item) {
         let (now, out) = (SystemTime::now, &mut batch.bytes);
         match &item {
-            Item::Event(Record { at, members }, _) => {
+            Item::Event(Noted { at, members }, _) => {
                 self.chain
                     .append(*at, |out| out.extend_from_slice(members), out);
             }
@@ -257,21 +273,22 @@ impl Writer {
                     .append(now(), |out| members::any(&Own::Close, out), out);
             }
         }
-        let head = self.chain.head().expect("a record was just appended");
-        batch.records.push((batch.bytes.len(), head, item));
+        batch.ends.push(batch.bytes.len());
+        batch.records.push(item);
     }
 
     /// Takes what was written into the chain, and the rest out of it.
-    fn settle(&mut self, batch: Batch, wrote: Wrote) -> Result<(), String> {
+    fn settle(&mut self, batch: &mut Batch, wrote: Wrote) -> Result<(), String> {
         // A line that lacks nothing but its newline is whole.
-        let is_whole = |(end, ..): &&(usize, Head, Item)| wrote.bytes >= *end - 1;
-        let whole = batch.records.iter().take_while(is_whole).count();
-        let last = whole.checked_sub(1).map(|last| &batch.records[last]);
-        let (end, head) = last.map_or((0, batch.before), |(end, head, _)| (*end, Some(*head)));
-        self.chain.rewind(head);
+        let is_whole = |end: &&usize| wrote.bytes >= **end - 1;
+        let whole = batch.ends.iter().take_while(is_whole).count();
+        if whole < batch.ends.len() {
+            self.chain.rewind(batch.head_after(whole));
+        }
+        let end = whole.checked_sub(1).map_or(0, |last| batch.ends[last]);
         let is_torn = wrote.bytes > 0 && wrote.bytes != end;
         let is_kept = wrote.trouble.is_none();
-        let mut records = batch.records.into_iter().map(|(_, _, item)| item);
+        let mut records = batch.records.drain(..);
         for item in records.by_ref().take(whole) {
             self.written(item, is_kept);
         }

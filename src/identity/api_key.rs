@@ -202,6 +202,11 @@ impl KeyId {
         Some(Self(digits))
     }
 
+    /// Its digits.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

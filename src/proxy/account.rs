@@ -254,7 +254,7 @@ impl Entry {
                 duration_us: duration.as_micros().try_into().unwrap_or(u64::MAX),
                 complete: self.complete,
             };
-            trail.note(end.into());
+            trail.note(&end.into());
         }
         let server = self.account.servers[self.known_place()].0.as_ref();
         if let (Some(usage), Some((user, key)), Some(server)) =
@@ -359,7 +359,7 @@ impl Observer for Watched {
         };
         let start = start(forwarded, number, self.address, client.as_deref()).into();
         if !trail.is_required() {
-            trail.note(start);
+            trail.note(&start);
             return None;
         }
         let trail = trail.clone();

@@ -164,7 +164,7 @@ async fn what_happened_is_in_the_file_and_any_change_of_it_is_named() {
     for _ in 0..3 {
         let request = trail.next_request();
         trail.record(start(request)).await.unwrap();
-        trail.note(end(request));
+        trail.note(&end(request));
     }
     trail.close().await;
     assert!(trail.record(start(9)).await.is_err());
@@ -265,7 +265,7 @@ async fn several_write_to_one_file_and_each_has_its_chain() {
         let trail = house.trail(&file).await;
         writing.push(tokio::spawn(async move {
             for request in 0..300 {
-                trail.note(start(request));
+                trail.note(&start(request));
                 trail.record(end(request)).await.unwrap();
             }
             trail.close().await;
@@ -354,7 +354,7 @@ async fn a_full_disk_refuses_at_once_and_leaves_a_chain_that_goes_on() {
     let since = Instant::now();
     for request in 0..50 {
         assert!(trail.record(start(request)).await.is_err());
-        trail.note(end(request));
+        trail.note(&end(request));
     }
     assert!(since.elapsed() < BOUND);
     assert_eq!(figures(&trail).lost, 0);
@@ -395,7 +395,7 @@ async fn full_from_the_start(house: &House) {
     let trail = house.trail(full).await;
     assert!(trail.record(start(0)).await.is_err());
     let since = Instant::now();
-    (0..80_000).for_each(|request| trail.note(end(request)));
+    (0..80_000).for_each(|request| trail.note(&end(request)));
     assert!(since.elapsed() < BOUND);
     assert!(figures(&trail).lost > 0);
     assert_eq!(
@@ -421,7 +421,7 @@ async fn a_pipe_without_a_reader_or_with_a_slow_one_holds_nobody_up() {
     let trail = house.trail(&pipe).await;
     assert!(trail.record(start(0)).await.is_err());
     assert!(since.elapsed() < 2 * BOUND, "{:?}", since.elapsed());
-    trail.note(end(0));
+    trail.note(&end(0));
     let mut options = fs::OpenOptions::new();
     let options = options.read(true).custom_flags(0o4000 /* O_NONBLOCK */);
     let mut reader = options.open(&pipe).unwrap();
@@ -553,9 +553,9 @@ async fn what_finds_no_room_is_counted_and_the_chain_says_so() {
         .try_trail(nowhere(), Some(told.clone()))
         .await
         .unwrap();
-    trail.note(start(0));
+    trail.note(&start(0));
     let since = Instant::now();
-    (0..80_000).for_each(|request| trail.note(end(request)));
+    (0..80_000).for_each(|request| trail.note(&end(request)));
     assert!(since.elapsed() < BOUND);
     assert!(figures(&trail).lost >= 40_000);
     let since = Instant::now();
