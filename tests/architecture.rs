@@ -244,6 +244,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "demo/server.rs",
         ],
     ),
+    ("getrandom", &["vault/crypto.rs", "identity/api_key.rs"]),
     (
         "hyper",
         &[

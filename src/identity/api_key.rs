@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use aws_lc_rs::{digest, rand};
+use aws_lc_rs::digest;
 use zeroize::Zeroizing;
 
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -88,7 +88,7 @@ fn generate(prefix: &str) -> Zeroizing<String> {
     text.push_str(prefix);
     while text.len() < prefix.len() + RANDOM_LEN {
         let mut byte = [0];
-        rand::fill(&mut byte).expect("the system's random numbers are available");
+        getrandom::fill(&mut byte).expect("the system's random numbers are available");
         // 248 = 4 * 62: bytes above it would make some characters likelier.
         if byte[0] < 248 {
             text.push(char::from(ALPHABET[usize::from(byte[0] % 62)]));

@@ -3,11 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};
 
-use super::TlsError;
 use super::pem::{authorities, certificates, private_key};
+use super::{TlsError, provider};
 
 /// What a server that asks who connects is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +30,7 @@ pub fn client_config(
         Some(path) => authorities("ca_file", path)?,
         None => of_the_system()?,
     };
-    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+    let config = ClientConfig::builder_with_provider(Arc::new(provider()))
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots);
     let Some(ClientCertificate {

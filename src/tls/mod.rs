@@ -8,9 +8,28 @@ mod pem;
 mod server;
 
 use std::path::PathBuf;
+use std::sync::Once;
+use std::thread;
+
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 pub use client::{ClientCertificate, client_config};
 pub use server::{Figures, ServerFiles, ServerTls};
+
+/// What ciphers and random numbers come from. Its first random number takes 20 to 60 ms, in which AWS-LC collects the
+/// jitter of the processor's clock: a thread of its own has it meanwhile, so that no handshake waits for that, nor who
+/// shares a core with it.
+fn provider() -> CryptoProvider {
+    static FIRST: Once = Once::new();
+    let provider = aws_lc_rs::default_provider();
+    FIRST.call_once(|| {
+        let random = provider.secure_random;
+        let thread = thread::Builder::new().name("tls-random".to_owned());
+        // Without a thread to be had, the first handshake waits.
+        let _ = thread.spawn(|| random.fill(&mut [0]));
+    });
+    provider
+}
 
 /// Why there can be no TLS, and what to do about it. Each begins with the setting's name.
 #[derive(Debug, Clone, thiserror::Error)]

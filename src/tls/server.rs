@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::{
     ParsedCertificate, ServerConfig, ServerSessionMemoryCache, WebPkiClientVerifier,
@@ -13,8 +13,8 @@ use rustls::server::{
 use rustls::version::{TLS12, TLS13};
 use rustls::{CertificateError, RootCertStore};
 
-use super::TlsError;
 use super::pem::{authorities, certificates, private_key};
+use super::{TlsError, provider};
 use crate::sys::Watched;
 
 /// Sessions that can be taken up again without a second key exchange, over all cores.
@@ -124,7 +124,7 @@ impl ServerFiles {
     /// A configuration of its own for each load: sessions of an earlier one cannot be taken up again,
     /// for their clients' certificates would not be looked at.
     fn load(&self) -> Result<(Arc<ServerConfig>, Figures), TlsError> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let provider = Arc::new(provider());
         let chain = certificates(&self.cert_file).map_err(|why| TlsError::Certificate {
             path: self.cert_file.clone(),
             why,

@@ -1,12 +1,12 @@
 //! The only place that calls ciphers: AES-256-GCM, HMAC-SHA-256, HKDF-SHA-256, PBKDF2-HMAC-SHA-512,
-//! Ed25519, the system's random numbers. One library (aws-lc) does all of it and TLS too, so one set of
-//! advisories is to be watched.
+//! Ed25519. One library (aws-lc) does all of it and TLS too, so one set of advisories is to be watched. Random numbers
+//! are the system's.
 
 use std::num::NonZeroU32;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::signature::{self, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
-use aws_lc_rs::{hkdf, hmac, pbkdf2, rand};
+use aws_lc_rs::{hkdf, hmac, pbkdf2};
 use zeroize::Zeroizing;
 
 /// Bytes of a key of every kind.
@@ -224,9 +224,11 @@ pub(crate) fn verify_signature(public: &[u8; KEY_LEN], message: &[u8], signature
         .is_ok()
 }
 
-/// Fills `out` from the system's random numbers.
+/// Fills `out` from the system's random numbers. Not from a generator of this process's: of a machine that is copied
+/// while it runs both copies would go on with the same numbers, and to collect what the library's begins with takes 20
+/// to 60 ms, which was most of every start.
 pub(crate) fn fill_random(out: &mut [u8]) {
-    rand::fill(out).expect("the system's random numbers are available once it has booted");
+    getrandom::fill(out).expect("the system's random numbers are available once it has booted");
 }
 
 /// Whether two texts are equal, in time that depends on their lengths only.
