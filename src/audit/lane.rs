@@ -71,7 +71,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             written: AtomicU64::new(0),
             lost: AtomicU64::new(0),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::lane::{Message, Noted, Shared, Standing, Told, WAIT};
@@ -21,6 +22,8 @@ use crate::vault::{Vault, WriterId};
 
 /// Bytes written at once, about.
 const BATCH: usize = 256 << 10;
+/// Lines of which they usually are, at most.
+const LINES: usize = BATCH / 256;
 
 /// What a chain's first record says, and the keys it is made with.
 pub(super) struct Origin {
@@ -162,7 +165,13 @@ impl Writer {
     fn take(&mut self, message: Message) {
         match message {
             Message::Event(_, None) if self.queue.len() >= QUEUE => self.shared.lose(1),
-            Message::Event(noted, told) => self.queue.push_back(Item::Event(noted, told)),
+            Message::Event(mut noted, told) => {
+                if self.is_failing {
+                    // It may stay for long, and would keep all that was taken with it.
+                    noted.members = Bytes::copy_from_slice(&noted.members);
+                }
+                self.queue.push_back(Item::Event(noted, told));
+            }
             Message::Anchored(writer, anchored) if writer == self.chain.writer() => {
                 self.queue.push_back(Item::Own(Own::Anchor { anchored }));
             }
@@ -229,8 +238,8 @@ impl Writer {
         let mut batch = Batch {
             before: self.chain.head(),
             bytes: std::mem::take(&mut self.room),
-            ends: Vec::with_capacity(self.queue.len()),
-            records: Vec::with_capacity(self.queue.len()),
+            ends: Vec::with_capacity(self.queue.len().min(LINES)),
+            records: Vec::with_capacity(self.queue.len().min(LINES)),
         };
         match batch.before {
             None => self.add(&mut batch, Item::Own(self.origin.opening(self.follows))),
@@ -364,5 +373,85 @@ impl Writer {
         }
         self.chain = self.origin.chain();
         (self.torn, self.records) = (0, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Mutex;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::audit::lane::locked;
+    use crate::audit::verify::{Options, Verifier};
+    use crate::audit::{End, Record};
+    use crate::store::{self, Settings, StoreUrl};
+    use crate::vault::Keyring;
+
+    /// Takes two lines of what it is given.
+    struct Grudging(Arc<Mutex<Vec<u8>>>);
+
+    impl Sink for Grudging {
+        fn ready(&mut self) -> Result<bool, String> {
+            Ok(false)
+        }
+
+        fn write(&mut self, bytes: &[u8], ends: &[usize]) -> Wrote {
+            let end = ends[ends.len().min(2) - 1];
+            locked(&self.0).extend_from_slice(&bytes[..end]);
+            if end == bytes.len() {
+                Wrote::all(bytes)
+            } else {
+                Wrote::only(end, "no more now")
+            }
+        }
+    }
+
+    fn event(request: u64) -> Message {
+        let record = Record::from(End {
+            request,
+            status: None,
+            rejection: None,
+            bytes_out: 0,
+            duration_us: 0,
+            complete: true,
+        });
+        let noted = Noted {
+            at: record.at,
+            members: Bytes::copy_from_slice(&record.members),
+        };
+        Message::Event(noted, None)
+    }
+
+    // Fails when the chain goes on from another record than the last that was taken.
+    #[tokio::test]
+    async fn a_chain_goes_on_where_a_write_ended() {
+        let ring = Arc::new(Keyring::generate());
+        let url = StoreUrl::parse("memory:", Path::new("")).unwrap();
+        let store = store::open(&Settings::new(url)).await.unwrap();
+        let origin = Origin {
+            vault: Arc::new(Vault::new(store, ring.clone())),
+            host: "a".to_owned(),
+            sink: "file",
+            file: None,
+        };
+        let written = Arc::<Mutex<Vec<u8>>>::default();
+        let sink = Box::new(Grudging(written.clone()));
+        let mut writer = Writer::new(origin, sink, Arc::new(Shared::new()));
+        (0..5).for_each(|request| writer.take(event(request)));
+        let failed = (0..100).filter(|_| writer.attempt().is_err()).count();
+        assert!((2..100).contains(&failed));
+        let written = locked(&written);
+        let mut verifier = Verifier::new(&ring, Options::default());
+        verifier.read("written", &written[..]).unwrap();
+        let report = verifier.finish(None);
+        assert!(report.is_well(), "{:?}", report.findings);
+        let lines = written.split(|byte| *byte == b'\n');
+        let records = lines.filter_map(|line| serde_json::from_slice::<Value>(line).ok());
+        let ends = records.filter(|record| record["event"] == "end");
+        let requests = ends.filter_map(|record| record["request"].as_u64());
+        assert!(requests.eq(0..5));
     }
 }
