@@ -55,7 +55,7 @@ impl<S: AsyncWrite + Unpin + Send + 'static> Shared<S> {
         put: impl FnOnce(&mut Vec<u8>),
     ) -> io::Result<()> {
         let mut wire = self.lock();
-        if wire.may_be_late() && outbox::takes() {
+        if wire.may_be_late() && outbox::next_is_late() {
             outbox::put_off(self.0.clone(), cx.waker().clone());
             wire.is_late = true;
         }

@@ -129,12 +129,19 @@ impl Connection {
         let request = request.ok_or_else(|| Broken::after("it was asked before"))?;
         let method = request.method().clone();
         // What is written with one call may be late.
-        if request.body().len() <= COPIED && outbox::takes() {
+        if request.body().len() <= COPIED && outbox::next_is_late() {
             let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
             let sending = Sending::begin(self, request, waker);
             self = poll_fn(|cx| sending.poll(cx, asked)).await?;
         } else {
-            let sent = poll_fn(|cx| Poll::Ready(self.send(cx, &request))).await;
+            let sent = poll_fn(|cx| {
+                // As who is late asks: one that was just opened was not looked at yet.
+                if let Poll::Ready(broken) = self.poll_unasked(cx) {
+                    return Poll::Ready(Err(broken));
+                }
+                Poll::Ready(self.send(cx, &request))
+            });
+            let sent = sent.await;
             if let Err(broken) = sent {
                 *asked = Some(request);
                 return Err(broken);

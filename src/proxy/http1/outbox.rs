@@ -35,8 +35,8 @@ thread_local! {
     static OUTBOX: RefCell<Outbox> = RefCell::default();
 }
 
-/// Whether what is to be written now should be put off, and then will be written. The first of a turn should not.
-pub(super) fn takes() -> bool {
+/// Counts something that is written in this turn, and says whether it is late, to be put off: all but the first are.
+pub(super) fn next_is_late() -> bool {
     OUTBOX.with_borrow_mut(|outbox| {
         let Some(writer) = &outbox.writer else {
             return false;
@@ -49,7 +49,7 @@ pub(super) fn takes() -> bool {
     })
 }
 
-/// Puts something of this task off, when the outbox [`takes`] it.
+/// Puts something of this task off, for it [is late](next_is_late).
 pub(super) fn put_off(late: Arc<dyn Late>, task: Waker) {
     OUTBOX.with_borrow_mut(|outbox| outbox.waiting.push((late, task)));
 }

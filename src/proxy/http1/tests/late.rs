@@ -1,4 +1,4 @@
-//! Requests that are written at the end of a core's turn, for another came first.
+//! Requests that are written at the end of a core's turn, for another came first; and those that are not.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -45,7 +45,7 @@ fn is_whole(asked: Option<Box<Request<RequestBody>>>) -> bool {
 
 /// As if something else had been written in this turn.
 fn another_came_first() {
-    outbox::takes();
+    outbox::next_is_late();
 }
 
 /// Once the runtime knows what became of its sockets.
@@ -90,23 +90,27 @@ async fn requests_of_one_turn_but_the_first_are_written_at_its_end_and_let_go() 
 // Fails when what comes before a request is taken for its answer, or the request is sent or lost all the same.
 #[tokio::test]
 async fn who_speaks_before_he_was_asked_is_not_asked() {
-    let (connection, mut theirs) = connection().await;
-    let mut asked = request(&Bytes::from_static(b"{}"));
-    theirs.write_all(ANSWER).unwrap();
-    noticed().await;
-    another_came_first();
-    let broken = connection.ask(&mut asked, None).await.err();
-    assert!(broken.unwrap().is_unsent);
-    assert!(is_whole(asked));
-    yield_now().await;
-    theirs.set_nonblocking(false).unwrap();
-    assert_eq!(there(&mut theirs), "");
+    for is_late in [true, false] {
+        let (connection, mut theirs) = connection().await;
+        let mut asked = request(&Bytes::from_static(b"{}"));
+        theirs.write_all(ANSWER).unwrap();
+        noticed().await;
+        if is_late {
+            another_came_first();
+        }
+        let broken = connection.ask(&mut asked, None).await.err();
+        assert!(broken.unwrap().is_unsent);
+        assert!(is_whole(asked));
+        yield_now().await;
+        theirs.set_nonblocking(false).unwrap();
+        assert_eq!(there(&mut theirs), "");
+    }
 }
 
 // Fails when a request that could not be written is lost, or counted as sent.
 #[tokio::test]
 async fn what_was_not_written_is_given_back() {
-    for is_noticed in [true, false] {
+    for (is_late, is_noticed) in [(true, true), (true, false), (false, true)] {
         let (connection, theirs) = connection().await;
         let mut asked = request(&Bytes::from_static(b"{}"));
         let mut theirs = Some(theirs);
@@ -114,7 +118,9 @@ async fn what_was_not_written_is_given_back() {
             theirs = None;
             noticed().await;
         }
-        another_came_first();
+        if is_late {
+            another_came_first();
+        }
         let broken = {
             let mut asking = pin!(connection.ask(&mut asked, None));
             let polled = poll!(asking.as_mut());
