@@ -26,6 +26,15 @@ pub(super) struct Noted {
     pub(super) members: Bytes,
 }
 
+impl From<&Record> for Noted {
+    fn from(record: &Record) -> Self {
+        Self {
+            at: record.at,
+            members: Bytes::copy_from_slice(&record.members),
+        }
+    }
+}
+
 pub(super) enum Message {
     Event(Noted, Option<Told>),
     /// The store knows of the chain of a writer up to a record.
@@ -167,11 +176,7 @@ impl Lane {
     /// The receiver is told when the record was taken. `None` when there is no room.
     pub(super) fn record(&self, record: &Record) -> Option<oneshot::Receiver<()>> {
         let (tell, told) = oneshot::channel();
-        let noted = Noted {
-            at: record.at,
-            members: Bytes::copy_from_slice(&record.members),
-        };
-        let put = self.queue.put(Message::Event(noted, Some(tell)));
+        let put = self.queue.put(Message::Event(record.into(), Some(tell)));
         put.ok().map(|()| told)
     }
 

@@ -299,23 +299,10 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::audit::End;
     use crate::vault::WriterId;
 
     fn message() -> Message {
         Message::Anchored(WriterId::generate(), 0)
-    }
-
-    fn record(request: u64) -> Record {
-        let end = End {
-            request,
-            status: None,
-            rejection: None,
-            bytes_out: 0,
-            duration_us: 0,
-            complete: true,
-        };
-        end.into()
     }
 
     fn taken(receiver: &mut Receiver, patience: Option<Duration>) -> (usize, bool) {
@@ -352,18 +339,20 @@ mod tests {
         let (sender, mut receiver) = queue();
         for round in 0..3 {
             for request in [7, 100_000, 8] {
-                assert!(sender.note_or_help(&record(request)).is_ok());
+                assert!(sender.note_or_help(&Record::of_end(request)).is_ok());
             }
             assert!(sender.put(message()).is_ok());
-            assert!(sender.note_or_help(&record(round)).is_ok());
+            assert!(sender.note_or_help(&Record::of_end(round)).is_ok());
             let mut taken = Vec::new();
             assert!(receiver.take(&mut taken, None));
             let said = taken.iter().map(|message| match message {
                 Message::Event(noted, None) => Some(&noted.members[..]),
                 _ => None,
             });
-            let expected = [7, 100_000, 8].map(|request| Some(record(request)));
-            let expected = expected.into_iter().chain([None, Some(record(round))]);
+            let expected = [7, 100_000, 8].map(|request| Some(Record::of_end(request)));
+            let expected = expected
+                .into_iter()
+                .chain([None, Some(Record::of_end(round))]);
             let expected: Vec<_> = expected
                 .map(|some| some.map(|r| r.members.clone()))
                 .collect();
@@ -377,7 +366,7 @@ mod tests {
         let put = (0..QUEUE).filter(|_| sender.put(message()).is_ok());
         assert_eq!(put.count(), QUEUE);
         assert!(matches!(sender.put(message()), Err(Refused::Full(_))));
-        assert!(sender.note_or_help(&record(0)).is_err());
+        assert!(sender.note_or_help(&Record::of_end(0)).is_err());
         assert_eq!(taken(&mut receiver, None), (QUEUE, true));
         assert!(sender.put(message()).is_ok());
     }

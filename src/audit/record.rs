@@ -61,3 +61,19 @@ impl From<Admin> for Record {
         Event::Admin(admin).into()
     }
 }
+
+#[cfg(test)]
+impl Record {
+    /// That of the end of a request of which there is nothing to be told.
+    pub(super) fn of_end(request: u64) -> Self {
+        let end = End {
+            request,
+            status: None,
+            rejection: None,
+            bytes_out: 0,
+            duration_us: 0,
+            complete: true,
+        };
+        end.into()
+    }
+}

@@ -166,7 +166,7 @@ impl Writer {
         match message {
             Message::Event(_, None) if self.queue.len() >= QUEUE => self.shared.lose(1),
             Message::Event(mut noted, told) => {
-                if self.is_failing {
+                if self.is_failing && told.is_none() {
                     // It may stay for long, and would keep all that was taken with it.
                     noted.members = Bytes::copy_from_slice(&noted.members);
                 }
@@ -385,8 +385,8 @@ mod tests {
 
     use super::*;
     use crate::audit::lane::locked;
+    use crate::audit::record::Record;
     use crate::audit::verify::{Options, Verifier};
-    use crate::audit::{End, Record};
     use crate::store::{self, Settings, StoreUrl};
     use crate::vault::Keyring;
 
@@ -409,22 +409,6 @@ mod tests {
         }
     }
 
-    fn event(request: u64) -> Message {
-        let record = Record::from(End {
-            request,
-            status: None,
-            rejection: None,
-            bytes_out: 0,
-            duration_us: 0,
-            complete: true,
-        });
-        let noted = Noted {
-            at: record.at,
-            members: Bytes::copy_from_slice(&record.members),
-        };
-        Message::Event(noted, None)
-    }
-
     // Fails when the chain goes on from another record than the last that was taken.
     #[tokio::test]
     async fn a_chain_goes_on_where_a_write_ended() {
@@ -440,7 +424,9 @@ mod tests {
         let written = Arc::<Mutex<Vec<u8>>>::default();
         let sink = Box::new(Grudging(written.clone()));
         let mut writer = Writer::new(origin, sink, Arc::new(Shared::new()));
-        (0..5).for_each(|request| writer.take(event(request)));
+        for request in 0..5 {
+            writer.take(Message::Event((&Record::of_end(request)).into(), None));
+        }
         let failed = (0..100).filter(|_| writer.attempt().is_err()).count();
         assert!((2..100).contains(&failed));
         let written = locked(&written);
