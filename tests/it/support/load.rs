@@ -106,17 +106,20 @@ impl Load {
         self.stop.store(true, Ordering::Relaxed);
         let mut all = Tally::default();
         while let Some(tally) = self.clients.join_next().await {
-            let tally = tally.unwrap();
-            all.served += tally.served;
-            all.wrong += tally.wrong;
-            all.slowest = all.slowest.max(tally.slowest);
-            all.first_wrong.extend(tally.first_wrong);
+            all.add(tally.unwrap());
         }
         all
     }
 }
 
 impl Tally {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.served += other.served;
+        self.wrong += other.wrong;
+        self.slowest = self.slowest.max(other.slowest);
+        self.first_wrong.extend(other.first_wrong);
+    }
+
     async fn ask(
         &mut self,
         client: &mut Client,

@@ -136,8 +136,9 @@ impl Cluster {
     }
 
     /// Has its replica take over from a master that is well, and all others learn of it late.
+    ///
+    /// The nodes must agree before it: [`wait_settled`](Self::wait_settled).
     pub(crate) fn failover_unheard(&self, master: usize, late: Duration) {
-        self.wait_settled();
         let replica = self.replica(master);
         let others = || (0..6).filter(|node| ![master, replica].contains(node));
         let drop = |kind: i8| {
