@@ -28,7 +28,7 @@ use crate::names::{ProfileName, ServerName, UserName};
 use crate::policy;
 pub use crate::policy::DefaultAccess;
 use crate::rejection::{Kind, Rejection};
-use crate::resolve::{Identity, ResolveError, Resolver, StaticKey};
+use crate::resolve::{Identity, Last, ResolveError, Resolver, StaticKey};
 use crate::vault::{SecretSet, now_seconds};
 use grant::Unsealed;
 use refusal::{refusal, stands, unreadable, unresolved};
@@ -93,15 +93,16 @@ impl Gate {
         server: Option<&ServerName>,
     ) -> Result<Identity, Rejection> {
         let presented = Presented::of(headers);
-        self.authenticate_presented(headers, presented, server)
+        self.authenticate_presented(headers, (presented, &Last::default()), server)
             .await
     }
 
-    /// As [`Gate::authenticate`], of headers of which it is known already what key they carry.
+    /// As [`Gate::authenticate`], of headers of which it is known already what key they carry, and whose that was
+    /// last.
     pub(crate) async fn authenticate_presented(
         &self,
         headers: &HeaderMap,
-        presented: Presented,
+        presented: (Presented, &Last),
         server: Option<&ServerName>,
     ) -> Result<Identity, Rejection> {
         let door = server.and_then(|server| self.doors.get(server));
@@ -116,7 +117,7 @@ impl Gate {
     async fn identify(
         &self,
         headers: &HeaderMap,
-        presented: Presented,
+        (presented, last): (Presented, &Last),
         wants: Option<(&str, &str)>,
     ) -> Result<Identity, Rejection> {
         debug_assert!(
@@ -125,7 +126,7 @@ impl Gate {
         );
         let resolver = &self.resolver;
         let identity = match self.key(headers, presented) {
-            Some(Key::Issued(digest)) => resolver.identify(digest, wants).await,
+            Some(Key::Issued(digest)) => resolver.identify_again(digest, wants, last).await,
             Some(Key::Configured(key)) => Box::pin(resolver.identify_static(key)).await,
             None => return Err(Rejection::new(Kind::Unauthenticated)),
         };

@@ -29,6 +29,11 @@ impl Lifecycle<RecordKey, Arc<Entry>> for Watched {
     fn is_pinned(&self, _: &RecordKey, entry: &Arc<Entry>) -> bool {
         entry.is_watched()
     }
+
+    /// Also where there was no room for it from the start. Who still has it hears of no change either.
+    fn on_evict(&self, (): &mut (), _: RecordKey, entry: Arc<Entry>) {
+        entry.outdate();
+    }
 }
 
 pub(super) struct Entries {

@@ -3,8 +3,8 @@
 //!
 //! `freshness` decides whether an entry may be served, `entry` is what is cached, `entries` the cache,
 //! `denial` what is believed when the store goes back in time, `flights` makes one read of many,
-//! `source` asks the store, `inner` does all of it, `follow` hears of changes, `statics` are keys of the
-//! configuration. The cache holds keys, users and groups opened and verified, secrets sealed. Groups are
+//! `source` asks the store, `inner` does all of it, `last` remembers whose a key was a moment ago, `follow` hears of
+//! changes, `statics` are keys of the configuration. The cache holds keys, users and groups opened and verified, secrets sealed. Groups are
 //! few and shared by many, so a cold key of their members still costs two round trips.
 
 mod denial;
@@ -16,6 +16,7 @@ mod follow;
 mod freshness;
 mod identity;
 mod inner;
+mod last;
 #[cfg(test)]
 mod model;
 mod source;
@@ -40,6 +41,7 @@ use freshness::{Freshness, RECHECK};
 use identity::Credential;
 pub use identity::Identity;
 use inner::Inner;
+pub use last::Last;
 use source::Source;
 use statics::Statics;
 pub use statics::{StaticKey, StaticKeys};

@@ -201,3 +201,111 @@ async fn while_the_store_is_away_a_stranger_is_not_told_that_he_is_none() {
         assert!(matches!(told, Some(ResolveError::Store(_))), "{told:?}");
     }
 }
+
+impl House {
+    /// Whose it is, by who remembers whose it was.
+    async fn again(&self, key: &IssuedKey, last: &Last) -> Result<Identity, ResolveError> {
+        let digest = key.key.digest();
+        self.resolver.identify_again(digest, None, last).await
+    }
+
+    fn remembers(&self, key: &IssuedKey, last: &Last) -> bool {
+        self.resolver.known(&key.key.digest(), last).is_some()
+    }
+}
+
+// Fails when `known` looks at no digest, or not at who said so.
+#[tokio::test]
+async fn who_is_remembered_is_nobody_else() {
+    let (house, other) = (House::new(1 << 20).await, House::new(1 << 20).await);
+    let (alice, bob) = (house.issue("alice").await, house.issue("bob").await);
+    let last = Last::default();
+    for key in [&alice, &bob, &bob, &alice] {
+        let expected = house.identify(key).await;
+        let again = house.again(key, &last).await.ok().unwrap();
+        assert_eq!(again.user_name(), expected.user_name());
+        assert!(house.remembers(key, &last));
+    }
+    assert!(!house.remembers(&bob, &last));
+    let told = other.again(&alice, &last).await.err();
+    assert!(matches!(told, Some(ResolveError::Unknown)), "{told:?}");
+    // That is remembered of nobody.
+    assert!(house.remembers(&alice, &last));
+}
+
+// Fails when `still_so` looks at no entry, or only at the first, or not at its stamp.
+#[tokio::test]
+async fn who_is_remembered_is_so_until_something_changes() {
+    let house = House::new(1 << 20).await;
+    let (alice, bob) = (house.issue("alice").await, house.issue("bob").await);
+    let (key, user) = (Last::default(), Last::default());
+    for _ in 0..2 {
+        house.again(&alice, &key).await.ok().unwrap();
+        house.again(&bob, &user).await.ok().unwrap();
+    }
+    house.vault.revoke_key(&alice.id).await.ok().unwrap();
+    let name = UserName::parse("bob").unwrap();
+    house.vault.delete_user(&name).await.ok().unwrap();
+    let begun = std::time::Instant::now();
+    while house.identify(&alice).await.key().revoked.is_none() {
+        assert!(begun.elapsed() < PATIENCE);
+        sleep(Duration::from_millis(1)).await;
+    }
+    let alice = house.again(&alice, &key).await.ok().unwrap();
+    assert!(alice.key().revoked.is_some());
+    let gone = || async {
+        house
+            .resolver
+            .identify(bob.key.digest(), None)
+            .await
+            .is_err()
+    };
+    while !gone().await {
+        assert!(begun.elapsed() < PATIENCE);
+        sleep(Duration::from_millis(1)).await;
+    }
+    assert!(house.again(&bob, &user).await.is_err());
+
+    let carol = house.issue("carol").await;
+    house.again(&carol, &key).await.ok().unwrap();
+    assert!(house.remembers(&carol, &key));
+    house.resolver.0.freshness.on_down();
+    assert!(!house.remembers(&carol, &key));
+}
+
+// Fails when what is pushed out of the cache is not outdated: of a change of it nobody would hear.
+#[tokio::test]
+async fn nobody_is_remembered_by_what_left_the_cache() {
+    let house = House::new(64 << 10).await;
+    let alice = house.issue("alice").await;
+    let identity = house.identify(&alice).await;
+    let entries = &house.resolver.0.entries;
+    let is_there = |held: &Held| entries.known(&held.key).is_some();
+    assert!(identity.entries().iter().all(is_there));
+    assert!(house.resolver.0.still_so(&identity));
+    for n in 0.. {
+        assert!(n < 1000, "one that is not asked for is pushed out");
+        let other = house.issue(&format!("user-{n}")).await;
+        house.identify(&other).await;
+        if !identity.entries().iter().all(is_there) {
+            break;
+        }
+    }
+    assert!(!house.resolver.0.still_so(&identity));
+}
+
+// Fails when it is remembered for ever: in the cache it would count as unused.
+#[tokio::test]
+async fn after_a_moment_who_is_remembered_is_looked_up_again() {
+    let house = House::new(1 << 20).await;
+    let alice = house.issue("alice").await;
+    let last = Last::default();
+    house.again(&alice, &last).await.ok().unwrap();
+    assert!(house.remembers(&alice, &last));
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_millis(1100)).await;
+    assert!(!house.remembers(&alice, &last));
+    tokio::time::resume();
+    house.again(&alice, &last).await.ok().unwrap();
+    assert!(house.remembers(&alice, &last));
+}

@@ -7,7 +7,7 @@
 //!
 //! Each of these was tried and found, one line of the resolver at a time: an older state takes back a
 //! denial (`sticks`), or a later one what is gone; its versions are forgotten with the entry (`seen`),
-//! or with a push (`forget` removes it); an outdated entry is served; a change taints no read, a reconnect none; who comes late
+//! or with a push (`forget` removes it); an outdated entry is served, or who is remembered by one; a change taints no read, a reconnect none; who comes late
 //! joins the last read of a storm, or finds what it left in the cache; two reads of a key at once; `Up`
 //! moves no epoch; a silent watch counts as up; a blind one does; entries are read again after 4 s;
 //! `stale_for` has no end, holds for a store that answers damage, or after a reconnect (`pushed_for`); all try a failing shard, or one
@@ -73,6 +73,8 @@ struct Player {
     digest: KeyDigest,
     /// Of his key and of himself.
     ids: [RecordId; 2],
+    /// What he is remembered by when he asks once more.
+    last: Arc<Last>,
 }
 
 struct World {
@@ -115,7 +117,13 @@ impl World {
                 let owner = id.as_str().split('/').nth(1).unwrap().to_owned();
                 stage.shards.insert(owner, n as u16 % 2);
             }
-            players.push(Player { name, digest, ids });
+            let last = Arc::default();
+            players.push(Player {
+                name,
+                digest,
+                ids,
+                last,
+            });
         }
         let settings = Settings {
             stale_for: STALE_FOR,
@@ -180,6 +188,7 @@ impl World {
     fn ask(&mut self, user: usize, wants: bool) {
         let player = &self.players[user];
         let (resolver, digest) = (self.resolver.clone(), player.digest);
+        let last = player.last.clone();
         let stage = self.script.stage();
         let told = |id| self.told.get(id).copied().unwrap_or(0);
         let belief = |id| stage.beliefs.get(id).copied().unwrap_or_default();
@@ -193,7 +202,10 @@ impl World {
             unpushed: self.unpushed,
             answer: tokio::spawn(async move {
                 let wants = wants.then_some(("github", "default"));
-                let identity = resolver.identify(digest, wants).await?;
+                let identity = match wants {
+                    None => resolver.identify(digest, None).await?,
+                    wants => resolver.identify_again(digest, wants, &last).await?,
+                };
                 Ok(Served {
                     allowed: !identity.disabled() && identity.key().revoked.is_none(),
                     versions: [1, 0].map(|at| identity.entries()[at].entry.version),
