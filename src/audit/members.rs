@@ -153,15 +153,33 @@ fn text_if_any(name: &[u8], text: Option<&str>, out: &mut Vec<u8>) {
 
 fn text(name: &[u8], text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(name);
-    // Without a way out of the loop, so that it becomes a few instructions for many bytes.
-    let is_plain = |b: u8| (b' '..=b'~').contains(&b) & (b != b'"') & (b != b'\\');
-    if text.bytes().fold(true, |all, b| all & is_plain(b)) {
+    if is_plain(text.as_bytes()) {
         out.push(b'"');
         out.extend_from_slice(text.as_bytes());
         out.push(b'"');
     } else {
         json(&text, out);
     }
+}
+
+/// Whether a text is printable ASCII without quotes and backslashes, which needs no escapes. Most are short.
+fn is_plain(text: &[u8]) -> bool {
+    let (words, rest) = text.as_chunks::<8>();
+    let mut last = [b' '; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    let needs_escapes = |word: &[u8; 8]| {
+        const ONES: u64 = u64::from_le_bytes([1; 8]);
+        const TOPS: u64 = u64::from_le_bytes([0x80; 8]);
+        let word = u64::from_le_bytes(*word);
+        // The top bit of each byte that is it, or above the first that is.
+        let below = |least: u8| word.wrapping_sub(ONES * u64::from(least)) & !word;
+        let is = |byte: u8| {
+            let differs = word ^ (ONES * u64::from(byte));
+            differs.wrapping_sub(ONES) & !differs
+        };
+        (word | below(b' ') | is(b'"') | is(b'\\') | is(0x7f)) & TOPS != 0
+    };
+    !words.iter().chain([&last]).any(needs_escapes)
 }
 
 fn address(name: &[u8], address: Option<IpAddr>, out: &mut Vec<u8>) {
@@ -290,6 +308,19 @@ mod tests {
                 complete,
             })
         })
+    }
+
+    // Fails when a byte is overlooked in some place of its word, or where the last word is not whole.
+    #[test]
+    fn what_needs_escapes_is_seen_wherever_it_stands() {
+        for (byte, length) in (0..=u8::MAX).flat_map(|byte| (1..=17).map(move |n| (byte, n))) {
+            let plain = (b' '..=b'~').contains(&byte) && byte != b'"' && byte != b'\\';
+            for at in 0..length {
+                let mut text = vec![b'x'; length];
+                text[at] = byte;
+                assert_eq!(super::is_plain(&text), plain, "{byte} at {at} of {length}");
+            }
+        }
     }
 
     proptest! {
