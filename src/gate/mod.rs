@@ -28,7 +28,7 @@ use crate::names::{ProfileName, ServerName, UserName};
 use crate::policy;
 pub use crate::policy::DefaultAccess;
 use crate::rejection::{Kind, Rejection};
-use crate::resolve::{Identity, Last, ResolveError, Resolver, StaticKey};
+use crate::resolve::{Identity, ResolveError, Resolver, Sealed, StaticKey};
 use crate::vault::{SecretSet, now_seconds};
 use grant::Unsealed;
 use refusal::{refusal, stands, unreadable, unresolved};
@@ -93,16 +93,15 @@ impl Gate {
         server: Option<&ServerName>,
     ) -> Result<Identity, Rejection> {
         let presented = Presented::of(headers);
-        self.authenticate_presented(headers, (presented, &Last::default()), server)
+        self.authenticate_presented(headers, &presented, server)
             .await
     }
 
-    /// As [`Gate::authenticate`], of headers of which it is known already what key they carry, and whose that was
-    /// last.
+    /// As [`Gate::authenticate`], of headers of which it is known already what key they carry.
     pub(crate) async fn authenticate_presented(
         &self,
         headers: &HeaderMap,
-        presented: (Presented, &Last),
+        presented: &Presented,
         server: Option<&ServerName>,
     ) -> Result<Identity, Rejection> {
         let door = server.and_then(|server| self.doors.get(server));
@@ -117,16 +116,19 @@ impl Gate {
     async fn identify(
         &self,
         headers: &HeaderMap,
-        (presented, last): (Presented, &Last),
+        presented: &Presented,
         wants: Option<(&str, &str)>,
     ) -> Result<Identity, Rejection> {
         debug_assert!(
-            presented == Presented::of(headers),
+            presented.own() == Presented::of(headers).own(),
             "what is known of a head is known of this one"
         );
         let resolver = &self.resolver;
         let identity = match self.key(headers, presented) {
-            Some(Key::Issued(digest)) => resolver.identify_again(digest, wants, last).await,
+            Some(Key::Issued(digest)) => {
+                let last = presented.last();
+                resolver.identify_again(digest, wants, last).await
+            }
             Some(Key::Configured(key)) => Box::pin(resolver.identify_static(key)).await,
             None => return Err(Rejection::new(Kind::Unauthenticated)),
         };
@@ -134,7 +136,7 @@ impl Gate {
     }
 
     /// The key to look up: the one presented, or that of who calls without one.
-    fn key(&self, headers: &HeaderMap, presented: Presented) -> Option<Key> {
+    fn key(&self, headers: &HeaderMap, presented: &Presented) -> Option<Key> {
         let resolver = &self.resolver;
         if let Some(own) = presented.own() {
             let known = resolver.static_key_of(&own).map(Key::Configured);
@@ -375,10 +377,10 @@ impl Gate {
             error => unresolved(error),
         })?;
         let mut unsealed = Unsealed::default();
-        for set in sealed {
-            let opened: Result<SecretSet, _> = door.opener.open(&set.record);
+        for Sealed { set, group } in sealed {
+            let opened: Result<SecretSet, _> = door.opener.open_kept(&set);
             let opened = opened.map_err(|error| unreadable(identity, door, profile, &error))?;
-            unsealed.add(opened, set.record.version, set.group);
+            unsealed.add(opened, set.record().version, group);
         }
         Ok(unsealed)
     }

@@ -3,21 +3,32 @@
 use http::HeaderMap;
 
 use crate::identity::{KeyDigest, credential};
+use crate::resolve::Reminder;
 
 /// The digest of a key of our own shape that headers carry: what follows from them alone, so that it need not be
-/// found out again of headers that come again.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Presented(Option<KeyDigest>);
+/// found out again of headers that come again. Whose it was last stands beside it, to be believed while it is right.
+pub(crate) struct Presented {
+    own: Option<KeyDigest>,
+    last: Reminder,
+}
 
 impl Presented {
     /// What these headers carry. That of one key alone: two are for the gate to refuse.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
-        Self(credential(headers).ok().and_then(KeyDigest::of_own))
+        Self {
+            own: credential(headers).ok().and_then(KeyDigest::of_own),
+            last: Reminder::default(),
+        }
     }
 
     /// None of whatever is no single key of our own shape: keys of other shapes, two, or none at all.
-    pub(super) fn own(self) -> Option<KeyDigest> {
-        self.0
+    pub(super) fn own(&self) -> Option<KeyDigest> {
+        self.own
+    }
+
+    /// Whose it was last.
+    pub(super) fn last(&self) -> &Reminder {
+        &self.last
     }
 }
 

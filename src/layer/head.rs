@@ -2,8 +2,7 @@
 //!
 //! Most clients begin every request of a connection with the same head, which is then one in memory
 //! ([`crate::proxy`] compares the bytes). So what follows from nothing but a head is found out once for all of them.
-//! Whatever depends on more is asked again for each. Whose its key was last stands beside it: a reminder, which those
-//! who are asked whose it is believe only while it is right ([`Last`]).
+//! Whatever depends on more, such as what a key stands for, is asked again for each.
 
 use std::ops::Deref;
 use std::sync::OnceLock;
@@ -17,14 +16,12 @@ use super::route::Named;
 use crate::gate::Presented;
 use crate::mcp::headers::{LAST_EVENT_ID, MCP_SESSION_ID, Metadata, Passage, to_backend};
 use crate::mcp::revision::Era;
-use crate::resolve::Last;
 
 /// The head of a request, or of several that say the same. What it says cannot be changed. No `Debug`: a key is in it.
 pub(crate) struct Head {
     parts: Parts,
     named: OnceLock<Option<Named>>,
     presented: OnceLock<Presented>,
-    last: Last,
     facts: OnceLock<Facts>,
     for_backend: OnceLock<Box<[(HeaderName, HeaderValue)]>>,
     /// Who let it pass last.
@@ -50,11 +47,10 @@ impl Head {
         named.as_ref()
     }
 
-    /// The key it carries, and whose that was last.
-    pub(super) fn presented(&self) -> (Presented, &Last) {
+    /// The key it carries.
+    pub(super) fn presented(&self) -> &Presented {
         let headers = &self.parts.headers;
-        let presented = self.presented.get_or_init(|| Presented::of(headers));
-        (*presented, &self.last)
+        self.presented.get_or_init(|| Presented::of(headers))
     }
 
     /// What is asked of it once it is known who sent it.
@@ -98,7 +94,6 @@ impl From<Parts> for Head {
             parts,
             named: OnceLock::new(),
             presented: OnceLock::new(),
-            last: Last::default(),
             facts: OnceLock::new(),
             for_backend: OnceLock::new(),
             passed: AtomicU64::new(0),

@@ -30,9 +30,11 @@ impl Lifecycle<RecordKey, Arc<Entry>> for Watched {
         entry.is_watched()
     }
 
-    /// Also where there was no room for it from the start. Who still has it hears of no change either.
+    /// Also of what found no room from the start, or was replaced. Who still has it is told of no change of its
+    /// record: so it is right no longer than it is here. Whoever watches one that was replaced is woken by who did
+    /// that, not while everybody waits for the cache.
     fn on_evict(&self, (): &mut (), _: RecordKey, entry: Arc<Entry>) {
-        entry.outdate();
+        entry.leave();
     }
 }
 

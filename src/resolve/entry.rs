@@ -10,8 +10,8 @@ use super::freshness::Stamp;
 use crate::identity::KeyDigest;
 use crate::store::{Record, RecordId};
 use crate::vault::{
-    GroupId, GroupRecord, KeyRecord, OpenError, OwnerId, Reader, SecretRef, SecretSets, UserId,
-    UserRecord, group_record, key_record, user_record,
+    GroupId, GroupRecord, KeptSet, KeyRecord, OpenError, OwnerId, Reader, SecretRef, SecretSets,
+    UserId, UserRecord, group_record, key_record, user_record,
 };
 
 /// Which record, in the form that is cheapest to look up. Always the full digest or id, so that no
@@ -92,7 +92,7 @@ pub(super) enum Content {
     Group(Arc<LoadedGroup>),
     Name(UserId),
     /// Sealed: it is opened only while a request is built.
-    Secrets(Arc<Record>),
+    Secrets(Arc<KeptSet>),
     Absent,
     Unreadable(OpenError),
 }
@@ -110,7 +110,7 @@ pub(super) struct Entry {
     /// Whether this is a denial that an older state of the record would have taken back.
     pub(super) kept: bool,
     pub(super) stamp: Stamp,
-    /// No longer right: kept only for what it tells of the record's past.
+    /// It may not be right any more. One that is still in the cache is there for what it tells of the record's past.
     outdated: AtomicBool,
     /// When word came that the record changed, in microseconds since 1970; 0 if none came.
     dropped: AtomicU64,
@@ -131,7 +131,7 @@ impl Entry {
         let version = found.as_ref().map(|record| record.version);
         let content = match (key, found) {
             (_, None) => Content::Absent,
-            (RecordKey::Secrets(_), Some(record)) => Content::Secrets(record.into()),
+            (RecordKey::Secrets(_), Some(record)) => Content::Secrets(Arc::new(record.into())),
             (RecordKey::Key(_), Some(record)) => reader
                 .open_key(&record)
                 .map_or_else(Content::Unreadable, |key| Content::Key(key.into())),
@@ -179,10 +179,15 @@ impl Entry {
         matches!(self.content, Content::Absent) && self.seen.is_none()
     }
 
-    /// From now on it is no longer right; everybody who watches it is told.
+    /// From now on it may not be right; everybody who watches it is told.
     pub(super) fn outdate(&self) {
-        self.outdated.store(true, Ordering::Release);
+        self.leave();
         self.changed.send_replace(());
+    }
+
+    /// It left the cache: of what becomes of its record it is not told any more.
+    pub(super) fn leave(&self) {
+        self.outdated.store(true, Ordering::Release);
     }
 
     /// As [`Entry::outdate`], for the record was changed.

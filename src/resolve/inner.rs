@@ -23,6 +23,8 @@ use crate::store::{RecordId, StoreError};
 use crate::vault::{KeyRecord, Reader};
 
 pub(super) struct Inner {
+    /// Another than that of every other resolver.
+    pub(super) number: u64,
     pub(super) source: Source,
     pub(super) counts: Counts,
     pub(super) reader: Reader,
@@ -90,8 +92,12 @@ impl Inner {
 
     /// The cached entry, if it may be served as it is.
     pub(super) fn fresh(&self, key: &RecordKey) -> Option<Arc<Entry>> {
-        let entry = self.cached(key)?;
-        (self.freshness.judge(entry.stamp) == Verdict::Fresh).then_some(entry)
+        self.entries.get(key).filter(|entry| self.is_fresh(entry))
+    }
+
+    /// Whether an entry may be served as it is: one that is in the cache, or was and nothing became of it since.
+    pub(super) fn is_fresh(&self, entry: &Entry) -> bool {
+        !entry.is_outdated() && self.freshness.judge(entry.stamp) == Verdict::Fresh
     }
 
     fn cached(&self, key: &RecordKey) -> Option<Arc<Entry>> {
@@ -259,7 +265,7 @@ impl Inner {
     /// member of a group who makes it be read wakes the streams of all.
     fn says_nothing_new(&self, read: &Entry, known: &Entry) -> bool {
         let same = read.version.is_some() && read.version == known.version && !known.kept;
-        same && !known.is_outdated() && self.freshness.judge(known.stamp) == Verdict::Fresh
+        same && self.is_fresh(known)
     }
 
     /// What is cached under `key` is no longer served. What it tells of the record's past stays.

@@ -3,9 +3,10 @@
 //!
 //! `freshness` decides whether an entry may be served, `entry` is what is cached, `entries` the cache,
 //! `denial` what is believed when the store goes back in time, `flights` makes one read of many,
-//! `source` asks the store, `inner` does all of it, `last` remembers whose a key was a moment ago, `follow` hears of
-//! changes, `statics` are keys of the configuration. The cache holds keys, users and groups opened and verified, secrets sealed. Groups are
-//! few and shared by many, so a cold key of their members still costs two round trips.
+//! `source` asks the store, `inner` does all of it, `reminder` tells whose a key was a moment ago,
+//! `follow` hears of changes, `statics` are keys of the configuration. The cache holds keys, users and
+//! groups opened and verified, secrets sealed. Groups are few and shared by many, so a cold key of their
+//! members still costs two round trips.
 
 mod denial;
 mod entries;
@@ -16,15 +17,16 @@ mod follow;
 mod freshness;
 mod identity;
 mod inner;
-mod last;
 #[cfg(test)]
 mod model;
+mod reminder;
 mod source;
 mod statics;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::select_all;
@@ -41,15 +43,15 @@ use freshness::{Freshness, RECHECK};
 use identity::Credential;
 pub use identity::Identity;
 use inner::Inner;
-pub use last::Last;
+pub(crate) use reminder::Reminder;
 use source::Source;
 use statics::Statics;
 pub use statics::{StaticKey, StaticKeys};
 
 use crate::identity::KeyDigest;
 use crate::names::UserName;
-use crate::store::{Record, RecordId, Store, StoreError};
-use crate::vault::{KeyRecord, Limits, OpenError, Reader, SecretRef, UserId};
+use crate::store::{RecordId, Store, StoreError};
+use crate::vault::{KeptSet, KeyRecord, Limits, OpenError, Reader, SecretRef, UserId};
 
 /// Shortest time between two looks at a key whose stream is open.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -113,7 +115,9 @@ impl Resolver {
     #[must_use]
     pub fn new(store: Arc<dyn Store>, reader: Reader, settings: &Settings) -> Self {
         let events = store.watch();
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
         let inner = Arc::new(Inner {
+            number: NUMBER.fetch_add(1, Ordering::Relaxed),
             source: Source::new(store),
             counts: Counts::new(settings.lag.clone()),
             reader,
@@ -251,8 +255,8 @@ impl Resolver {
         });
         let mut found = Vec::new();
         for ((entry, place), group) in own.into_iter().chain(shared) {
-            let record = self.sealed(entry, place).await?;
-            found.push(Sealed { record, group });
+            let set = self.sealed(entry, place).await?;
+            found.push(Sealed { set, group });
         }
         Ok(found)
     }
@@ -261,18 +265,19 @@ impl Resolver {
         &self,
         listed: &SecretRef,
         place: &RecordId,
-    ) -> Result<Arc<Record>, ResolveError> {
+    ) -> Result<Arc<KeptSet>, ResolveError> {
         let key = RecordKey::Secrets(place.clone());
         let mut found = self.0.entry(key.clone()).await?;
         // The two records are cached apart: one may have been read before a change and one after.
-        if !matches!(&found.content, Content::Secrets(record) if record.version >= listed.version) {
+        if !matches!(&found.content, Content::Secrets(set) if set.record().version >= listed.version)
+        {
             found = Box::pin(self.0.load_anew(&[key])).await?;
         }
         match &found.content {
-            Content::Secrets(record) if record.version < listed.version => {
+            Content::Secrets(set) if set.record().version < listed.version => {
                 Err(Unreadable::PutBack.into())
             }
-            Content::Secrets(record) => Ok(record.clone()),
+            Content::Secrets(set) => Ok(set.clone()),
             Content::Unreadable(error) => Err(Unreadable::Open(error.clone()).into()),
             _ => Err(Unreadable::Gone.into()),
         }
@@ -406,7 +411,7 @@ impl Resolver {
 /// A secret set, as it was read.
 pub struct Sealed {
     /// Still sealed.
-    pub record: Arc<Record>,
+    pub set: Arc<KeptSet>,
     /// The name of the group that shares it; none for the user's own.
     pub group: Option<String>,
 }

@@ -194,6 +194,8 @@ pub(super) fn seal_secrets(
 pub struct SecretOpener {
     realm: String,
     keys: Vec<(String, Aead)>,
+    /// Of this opener alone.
+    own: Aead,
 }
 
 impl SecretOpener {
@@ -207,6 +209,7 @@ impl SecretOpener {
         (!keys.is_empty()).then(|| Self {
             realm: ring.realm().to_owned(),
             keys,
+            own: Aead::new(&KeyBytes::generate()),
         })
     }
 
@@ -232,6 +235,24 @@ impl SecretOpener {
             .open(&set_aad, sealed)
             .ok_or(OpenError::Seal)?;
         SecretSet::from_bytes(set).ok_or(OpenError::Form)
+    }
+
+    /// Seals the set of a record with the opener's own key, for that record.
+    pub(super) fn seal_own(&self, record: &Record, set: &SecretSet) -> Vec<u8> {
+        let mut sealed = Vec::new();
+        let aad = self.own_aad(record);
+        self.own.seal_onto(&aad, set.expose_bytes(), &mut sealed);
+        sealed
+    }
+
+    /// Opens what [`SecretOpener::seal_own`] gave for this record. `None` when it is not exactly that.
+    pub(super) fn open_own(&self, record: &Record, sealed: &[u8]) -> Option<SecretSet> {
+        let set = self.own.open(&self.own_aad(record), sealed)?;
+        SecretSet::from_bytes(set)
+    }
+
+    fn own_aad(&self, record: &Record) -> Vec<u8> {
+        aad_of(&self.realm, kind(&record.id), &record.id, record.version)
     }
 }
 

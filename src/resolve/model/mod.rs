@@ -7,11 +7,12 @@
 //!
 //! Each of these was tried and found, one line of the resolver at a time: an older state takes back a
 //! denial (`sticks`), or a later one what is gone; its versions are forgotten with the entry (`seen`),
-//! or with a push (`forget` removes it); an outdated entry is served, or who is remembered by one; a change taints no read, a reconnect none; who comes late
-//! joins the last read of a storm, or finds what it left in the cache; two reads of a key at once; `Up`
-//! moves no epoch; a silent watch counts as up; a blind one does; entries are read again after 4 s;
-//! `stale_for` has no end, holds for a store that answers damage, or after a reconnect (`pushed_for`); all try a failing shard, or one
-//! shard's failure is every shard's, or outlives a reconnect.
+//! or with a push (`forget` removes it); an outdated entry is served, or one is reminded by it; a change
+//! taints no read, a reconnect none; who comes late joins the last read of a storm, or finds what it left
+//! in the cache; two reads of a key at once; `Up` moves no epoch; a silent watch counts as up; a blind one
+//! does; entries are read again after 4 s; `stale_for` has no end, holds for a store that answers damage,
+//! or after a reconnect (`pushed_for`); all try a failing shard, or one shard's failure is every shard's,
+//! or outlives a reconnect.
 //!
 //! Not found, since it keeps the promise all the same: `Down` moves no epoch.
 
@@ -31,7 +32,7 @@ use self::script::{Belief, RETRY, Script};
 use self::step::{Pushed, Step, step};
 use super::*;
 use crate::names::UserName;
-use crate::store::{Event, RecordId};
+use crate::store::{Event, Record, RecordId};
 use crate::vault::{KeyRequest, Keyring, NewUser, Vault, key_record, user_record};
 
 /// `stale_for` of the model.
@@ -73,8 +74,8 @@ struct Player {
     digest: KeyDigest,
     /// Of his key and of himself.
     ids: [RecordId; 2],
-    /// What he is remembered by when he asks once more.
-    last: Arc<Last>,
+    /// Who he was when he asked last, if he says so.
+    last: Arc<Reminder>,
 }
 
 struct World {

@@ -86,7 +86,7 @@ impl Town {
             assert_eq!(identity.user_name(), person.name.as_str());
             standing(identity.key(), identity.disabled(), now()).unwrap();
             let sealed = resolver.secrets(&identity, at.0, at.1).await.unwrap();
-            let set: SecretSet = opener.open(&sealed[0].record).ok().unwrap();
+            let set: SecretSet = opener.open_kept(&sealed[0].set).ok().unwrap();
             let value = set.expose(&secret_name()).map(<[u8]>::to_vec);
             assert_eq!(value, Some(person.secret().into_bytes()));
             let revoked = resolver.identify(person.revoked.digest(), None).await;
