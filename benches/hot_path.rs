@@ -20,7 +20,9 @@ use cloakroom::proxy::http1_rehearsal::{
 use cloakroom::proxy::strict::Judge;
 use cloakroom::resolve::{Resolver, Settings as Cache};
 use cloakroom::store::{self, Record, Settings, StoreUrl};
-use cloakroom::vault::{KeyRequest, Keyring, NewUser, Reader, SecretOpener, SecretValue, Vault};
+use cloakroom::vault::{
+    KeptSet, KeyRequest, Keyring, NewUser, Reader, SecretOpener, SecretValue, Vault,
+};
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderName};
 use zeroize::Zeroizing;
@@ -135,6 +137,10 @@ fn steps(c: &mut Criterion) {
     let opener = SecretOpener::new(&house.ring, &house.server).unwrap();
     c.bench_function("unseal: one secret set", |b| {
         b.iter(|| opener.open(black_box(&house.sealed)).is_ok());
+    });
+    let kept = KeptSet::from(house.sealed.clone());
+    c.bench_function("unseal: the same again and again", |b| {
+        b.iter(|| opener.open_kept(black_box(&kept)).is_ok());
     });
     let (set, slots) = (opener.open(&house.sealed).ok().unwrap(), slots());
     c.bench_function("plan: one header", |b| {

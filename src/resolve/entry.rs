@@ -185,7 +185,7 @@ impl Entry {
         self.changed.send_replace(());
     }
 
-    /// It left the cache: of what becomes of its record it is not told any more.
+    /// As [`Entry::outdate`], where nobody is to be told.
     pub(super) fn leave(&self) {
         self.outdated.store(true, Ordering::Release);
     }

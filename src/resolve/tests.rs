@@ -285,7 +285,7 @@ async fn an_identity_is_so_until_one_of_its_records_changes() {
 
 // Fails when `known` does not ask whether it still is so.
 #[tokio::test]
-async fn one_is_reminded_of_nobody_who_was_revoked() {
+async fn one_is_not_reminded_by_what_is_outdated() {
     let house = House::new(1 << 20).await;
     let alice = house.issue("alice").await;
     let last = Reminder::default();

@@ -1,8 +1,8 @@
 //! A sealed secret set as it is kept in memory, to be opened with every request.
 //!
-//! As the store has it, it takes two openings: of its own key, with that of its server, and then of the set. Whoever
-//! opens it a second time seals it anew, for the same record and with a key of his own that is nowhere but in his
-//! memory; from then on it takes him one. A secret is in plain text no longer than before, and who could read that key
+//! As the store has it, it takes two openings: of its own key, with that of its server, and then of the set. When it
+//! is opened a second time, whoever does seals it anew, for the same record and with a key of his own that is nowhere
+//! but in his memory; from then on it takes him one. Nothing stays in plain text for it, and who could read that key
 //! could read the server's beside it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -49,6 +49,33 @@ impl KeptSet {
         }
     }
 
+    /// Notes that it was opened, and says whether it was before.
+    fn was_opened(&self) -> bool {
+        let mut again = self.again();
+        let is_first = matches!(*again, Again::Never);
+        if is_first {
+            *again = Again::Once;
+        }
+        !is_first
+    }
+
+    /// Puts what `seal` makes in the place of `tried`, unless somebody else was sooner. Nobody waits while it is made.
+    fn replace(&self, tried: Option<&Arc<[u8]>>, seal: impl FnOnce() -> Arc<[u8]>) {
+        let is_there = |again: &Again| match (again, tried) {
+            (Again::Sealed(sealed), Some(tried)) => Arc::ptr_eq(sealed, tried),
+            (Again::Sealed(_), None) => false,
+            (Again::Never | Again::Once, _) => true,
+        };
+        if !is_there(&self.again()) {
+            return;
+        }
+        let sealed = seal();
+        let mut again = self.again();
+        if is_there(&again) {
+            *again = Again::Sealed(sealed);
+        }
+    }
+
     fn again(&self) -> MutexGuard<'_, Again> {
         self.again.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -61,18 +88,17 @@ impl SecretOpener {
     /// As [`SecretOpener::open`].
     pub fn open_kept(&self, kept: &KeptSet) -> Result<SecretSet, OpenError> {
         let record = &kept.record;
-        if let Some(sealed) = kept.sealed()
-            && let Some(set) = self.open_own(record, &sealed)
+        let sealed = kept.sealed();
+        if let Some(sealed) = &sealed
+            && let Some(set) = self.open_own(record, sealed)
         {
             return Ok(set);
         }
         // Sealed by another, if at all: also by who stood in the place of this opener before.
         let set = self.open(record)?;
-        let mut again = kept.again();
-        *again = match &*again {
-            Again::Never => Again::Once,
-            Again::Once | Again::Sealed(_) => Again::Sealed(self.seal_own(record, &set).into()),
-        };
+        if kept.was_opened() {
+            kept.replace(sealed.as_ref(), || self.seal_own(record, &set).into());
+        }
         Ok(set)
     }
 }
@@ -107,7 +133,7 @@ mod tests {
             .map(<[u8]>::to_vec)
     }
 
-    // Fails when it is sealed anew for nobody, or with the key of another.
+    // Fails when it is sealed anew for nobody, with the key of another, or with every opening.
     #[test]
     fn it_opens_every_time_and_for_everybody_who_may() {
         let ring = Keyring::generate();
@@ -125,6 +151,10 @@ mod tests {
             let Some(sealed) = sealed else { continue };
             assert!(opener.open_own(kept.record(), &sealed).is_some());
             assert!(!sealed.windows(6).any(|plain| plain == b"alices"));
+            // Once for each in turn, and not again.
+            assert_eq!(opened(opener, &kept).as_deref(), Some(&b"alices"[..]));
+            let same = kept.sealed().is_some_and(|now| Arc::ptr_eq(&now, &sealed));
+            assert!(same);
         }
         let other = SecretOpener::new(&ring, &ServerName::parse("jira").unwrap()).unwrap();
         let foreign = SecretOpener::new(&Keyring::generate(), &server()).unwrap();
