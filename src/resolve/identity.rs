@@ -10,7 +10,7 @@ use crate::vault::{Access, GroupId, GroupRecord, KeyRecord, UserId, UserRecord};
 
 /// A key's owner, as the vault's records say. Only [`super::Resolver`] makes one, from a key that was
 /// presented, or, where there is a default user, from none. Every request asks it for its own, which is that of
-/// the one before for as long as the records are the same ([`super::Reminder`]). Cheap to clone.
+/// the one before for as long as the records are the same (`reminder`). Cheap to clone.
 ///
 /// That the key has expired, the user is disabled, or may not act for another, is for [`crate::policy`]
 /// to judge.
