@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::crypto::{Mac, fill_random};
+use super::crypto::{LinkMac, fill_random};
 use super::{Keyring, OpenError, Vault, VaultError, envelope, ids, next_version, wrote};
 use crate::store::{Record, RecordId};
 
@@ -59,19 +59,19 @@ impl Serialize for WriterId {
 }
 
 /// Links the records of one writer. Cannot be printed.
-pub struct TrailMac(Mac);
+pub struct TrailMac(LinkMac);
 
 impl TrailMac {
     /// What links the records of `writer`.
     #[must_use]
     pub fn new(ring: &Keyring, writer: &WriterId) -> Self {
-        Self(Mac::new(&ring.trail_key(&writer.0)))
+        Self(LinkMac::new(&ring.trail_key(&writer.0)))
     }
 
     /// HMAC-SHA-256 of the tag before and the text of a record.
     #[must_use]
     pub fn link(&self, previous: &[u8; 32], text: &[u8]) -> [u8; 32] {
-        self.0.tag_joined(&[previous, text])
+        self.0.tag(previous, text)
     }
 }
 
