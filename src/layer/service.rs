@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -27,7 +27,7 @@ use crate::mcp::revision::Era;
 use crate::names::ServerName;
 use crate::rejection::{Kind, Rejection};
 use crate::resolve::Identity;
-use crate::sys::recently;
+use crate::sys::Tick;
 
 /// How long a request may wait and its body take without its sender's key being looked at again: a key
 /// revoked meanwhile must not be served.
@@ -108,7 +108,7 @@ async fn run<S: Inside, B: Body>(
     let route = shared.routes.lead(head.named());
     let route = route.ok_or_else(|| Rejection::new(Kind::NoSuchPath))?;
     let identity = authenticated(gate, &head, &route.server).await?;
-    let at = recently();
+    let at = Tick::last();
     let observer = observed.as_ref().map(|Observed(observer)| &**observer);
     if let Some(observer) = observer {
         observer.authenticated(&identity);
@@ -149,7 +149,7 @@ async fn run<S: Inside, B: Body>(
 struct Authenticated {
     identity: Identity,
     permits: Permits,
-    at: Instant,
+    at: Tick,
     door: Arc<Door>,
     holding: Holding,
     way: Way,
@@ -190,7 +190,7 @@ async fn judge<S: Inside, B: Body>(
         None => (Bytes::new(), None),
     };
     let has_waited = turn.was_waited_for() || held.as_ref().is_some_and(Held::were_waited_for);
-    if has_waited && recently().saturating_duration_since(caller.at) > FRESH {
+    if has_waited && Tick::last().since(caller.at) > FRESH {
         caller.identity = Box::pin(shared.gate.again(&caller.identity)).await?;
         caller.permits = shared.gate.permits(&caller.identity, &caller.door)?;
     }

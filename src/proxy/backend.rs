@@ -163,6 +163,9 @@ impl Backend {
 
     /// Its replicas now.
     pub(super) async fn replicas(&self) -> Result<Arc<Set>, Failure> {
+        if let Some(known) = self.replicas.at_once() {
+            return Ok(known);
+        }
         let known = timeout(self.connect_timeout, self.replicas.now()).await;
         known.map_err(|_| Failure::Down("its name has not resolved yet".to_owned()))
     }

@@ -1,6 +1,7 @@
 //! The innermost service: sends a request to its backend.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,10 +9,11 @@ use http::header::HOST;
 use http::uri::{InvalidUri, PathAndQuery};
 use http::{Request, Uri, response};
 use percent_encoding::percent_decode_str;
-use tokio::time::timeout;
+use tokio::time;
 
 use super::backend::{Backend, ConnectError};
 use super::body::BackendBody;
+use super::clock::Clocks;
 use super::http1::{Broken, Connection, Lease, Received};
 use super::pool::{Owner, Pool};
 use super::replicas::{Attempt, Replica, Set};
@@ -20,7 +22,6 @@ use crate::layer::{
 };
 use crate::names::ServerName;
 use crate::stdio;
-use crate::sys::recently;
 use crate::telemetry::Gauge;
 
 /// Sends what the layer granted to the server the [`Caller`] names. One per core.
@@ -31,6 +32,7 @@ struct Shared {
     backends: Arc<BTreeMap<ServerName, Backend>>,
     commands: Option<stdio::Served>,
     pool: Pool,
+    clocks: Clocks,
 }
 
 impl Forward {
@@ -47,6 +49,7 @@ impl Forward {
             backends,
             commands,
             pool: Pool::new(most_idle, count),
+            clocks: Clocks::default(),
         }))
     }
 
@@ -68,8 +71,9 @@ impl Shared {
         let backend = backend.ok_or_else(lost)?;
         aim(&mut request, backend, told.path.as_ref())?;
         let mut request = Some(request);
-        // A future in a variable would take its room twice.
-        let answered = timeout(backend.answer_timeout, async {
+        let until = time::Instant::now() + backend.answer_timeout;
+        // Made where it is pinned: a future in a variable would take its room twice.
+        let answering = pin!(async {
             let replicas = backend.replicas().await?;
             match told.affinity {
                 Some(Affinity(id)) => {
@@ -81,12 +85,10 @@ impl Shared {
                         .await
                 }
             }
-        })
-        .await;
-        let answered = match answered {
-            Ok(done) => done?,
-            Err(_) => return Err(Failure::Silent(backend.answer_timeout).into()),
-        };
+        });
+        let answered = self.clocks.in_time(until, answering).await;
+        let silent = || Failure::Silent(backend.answer_timeout);
+        let answered = answered.ok_or_else(silent)??;
         let Answered {
             replica,
             head,
@@ -113,7 +115,7 @@ impl Shared {
         let key = backend.has_replicas().then(|| place(caller));
         let (key, mut tried) = (key.unwrap_or_default(), Vec::new());
         let mut failure = Failure::Down("it has no replica".to_owned());
-        while let Some(attempt) = replicas.choose(&key, &tried, recently()) {
+        while let Some(attempt) = replicas.choose(&key, &tried, Instant::now) {
             if !attempt.is_trial() {
                 let answered = self
                     .on_idle(backend, &attempt.replica, caller, request)

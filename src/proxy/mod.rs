@@ -17,6 +17,7 @@ mod body;
 #[cfg(feature = "pingora-lb")]
 mod check;
 mod client;
+mod clock;
 mod connection;
 mod cors;
 mod flood;

@@ -5,12 +5,12 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::sys::recently;
+use crate::sys::Tick;
 
 /// How long a connection must be idle to make room: one that was just accepted may have sent its first
 /// request, and nobody has read it yet. How often it is looked for one, too.
@@ -19,7 +19,7 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// The places there are.
 pub(super) struct Places {
     most: usize,
-    since: Instant,
+    since: Tick,
     taken: Mutex<Taken>,
     freed: Notify,
 }
@@ -60,7 +60,7 @@ impl Places {
     pub(super) fn new(most: usize) -> Arc<Self> {
         Arc::new(Self {
             most: most.max(1),
-            since: recently(),
+            since: Tick::last(),
             taken: Mutex::default(),
             freed: Notify::new(),
         })
@@ -122,8 +122,7 @@ impl Places {
     }
 
     fn now(&self) -> u64 {
-        let since = recently().saturating_duration_since(self.since);
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        Tick::last().millis_since(self.since)
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {

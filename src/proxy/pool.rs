@@ -13,7 +13,7 @@ use std::future::poll_fn;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use tokio::task::unconstrained;
@@ -21,7 +21,7 @@ use tokio::task::unconstrained;
 use super::http1::{Connection, Lease};
 use super::replicas::ReplicaAddress;
 use crate::names::{ProfileName, ServerName};
-use crate::sys::recently;
+use crate::sys::Tick;
 use crate::telemetry::Gauge;
 use crate::vault::UserId;
 
@@ -48,12 +48,12 @@ impl Hash for Owner {
 
 struct Idle {
     connection: Box<Connection>,
-    since: Instant,
+    since: Tick,
 }
 
 impl Idle {
     fn is_recent(&self) -> bool {
-        recently().saturating_duration_since(self.since) < IDLE
+        Tick::last().since(self.since) < IDLE
     }
 }
 
@@ -124,7 +124,7 @@ impl Pool {
 
 impl Shared {
     fn put(&self, owner: Owner, connection: Box<Connection>) {
-        let since = recently();
+        let since = Tick::last();
         let mut kept = self.lock();
         let idle = kept.by_owner.entry(owner).or_default();
         // Who has many takes no room from others.

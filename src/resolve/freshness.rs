@@ -8,12 +8,12 @@
 //! changes are pushed again, only for [`UNCHECKED`] more, should it still not be possible to read.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
 use super::figures::Watch;
-use crate::sys::recently;
+use crate::sys::Tick;
 
 /// How old an entry may be while no changes are pushed. Under the 5 s that are promised.
 pub(super) const RECHECK: Duration = Duration::from_secs(2);
@@ -94,7 +94,7 @@ fn judge(stamp: Stamp, view: View) -> Verdict {
 
 /// The state of pushing, shared by every thread.
 pub(super) struct Freshness {
-    begun: Instant,
+    begun: Tick,
     epoch: watch::Sender<u64>,
     /// Copies for the hot path, which takes no lock. Of what is read together, what is written first is
     /// read last: so nothing looks better than it was before the writing or is after it.
@@ -110,7 +110,7 @@ pub(super) struct Freshness {
 impl Freshness {
     pub(super) fn new() -> Self {
         Self {
-            begun: recently(),
+            begun: Tick::last(),
             epoch: watch::Sender::new(1),
             epoch_now: AtomicU64::new(1),
             up_at: AtomicU64::new(0),
@@ -198,7 +198,7 @@ impl Freshness {
     /// The time since this was made. It is asked for with each record that is looked up, and all that is
     /// reckoned with it are seconds.
     fn now(&self) -> Duration {
-        recently().saturating_duration_since(self.begun)
+        Tick::last().since(self.begun)
     }
 
     fn view(&self) -> View {

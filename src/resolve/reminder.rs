@@ -8,13 +8,13 @@
 //! [`Entry`]: super::entry::Entry
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::identity::Credential;
 use super::inner::Inner;
 use super::{Identity, ResolveError, Resolver};
 use crate::identity::KeyDigest;
-use crate::sys::recently;
+use crate::sys::Tick;
 
 /// How long it counts: after that the records are looked up again, or the cache would take them for unused and make
 /// room in their place.
@@ -32,7 +32,7 @@ struct Known {
     identity: Identity,
     /// The number of who said so: another resolver has other records.
     by: u64,
-    since: Instant,
+    since: Tick,
 }
 
 impl Reminder {
@@ -55,7 +55,7 @@ impl Resolver {
         if let Some(identity) = self.known(&digest, last) {
             return Ok(identity);
         }
-        let since = recently();
+        let since = Tick::last();
         let identity = self.identify(digest, wants).await?;
         let weight = identity.entries().iter().map(|held| held.entry.weight());
         *last.lock() = (weight.sum::<u64>() <= LIGHT).then(|| Known {
@@ -73,7 +73,7 @@ impl Resolver {
         let known = last.as_ref()?;
         let of_this =
             matches!(known.identity.credential(), Credential::Issued(other) if other == digest);
-        let counts = recently().saturating_duration_since(known.since) < COUNTS;
+        let counts = Tick::last().since(known.since) < COUNTS;
         let is_so =
             of_this && known.by == inner.number && counts && inner.still_so(&known.identity);
         is_so.then(|| known.identity.clone())

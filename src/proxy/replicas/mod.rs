@@ -69,6 +69,13 @@ impl Replicas {
         !matches!(self, Self::One(_))
     }
 
+    /// Those there are now; none before a name's first answer.
+    pub(super) fn at_once(&self) -> Option<Arc<Set>> {
+        let set = self.known();
+        let is_told = !matches!(self, Self::Named(_)) || !set.replicas().is_empty();
+        is_told.then_some(set)
+    }
+
     /// Those there are now; waits for a name's first answer.
     pub(super) async fn now(&self) -> Arc<Set> {
         let set = self.known();

@@ -144,11 +144,12 @@ impl Set {
         &self,
         key: &[u8],
         tried: &[Arc<Replica>],
-        now: Instant,
+        now: impl FnOnce() -> Instant,
     ) -> Option<Attempt> {
         if let [only] = self.replicas.as_slice() {
             return tried.is_empty().then(|| only.anyway());
         }
+        let now = now();
         let first = self.at(self.ring.node(key)?)?;
         if tried.is_empty()
             && let Some(attempt) = first.admit(now)
@@ -226,7 +227,7 @@ mod tests {
     }
 
     fn chosen(set: &Set, key: &str, now: Instant) -> u16 {
-        port(&set.choose(key.as_bytes(), &[], now).unwrap().replica)
+        port(&set.choose(key.as_bytes(), &[], || now).unwrap().replica)
     }
 
     #[test]
@@ -256,7 +257,7 @@ mod tests {
     fn what_is_down_is_passed_over_as_if_it_were_gone_until_it_is_tried_again() {
         let (three, without, now) = (set([1, 2, 3]), set([1, 3]), Instant::now());
         let key = keys().find(|key| chosen(&three, key, now) == 2).unwrap();
-        let attempt = three.choose(key.as_bytes(), &[], now).unwrap();
+        let attempt = three.choose(key.as_bytes(), &[], || now).unwrap();
         attempt.failed(now);
         for key in keys() {
             assert_eq!(
@@ -266,7 +267,7 @@ mod tests {
             );
         }
         let later = now + Duration::from_secs(1);
-        let trial = three.choose(key.as_bytes(), &[], later).unwrap();
+        let trial = three.choose(key.as_bytes(), &[], || later).unwrap();
         assert!(port(&trial.replica) == 2 && trial.is_trial());
         assert_ne!(
             chosen(&three, &key, later),
@@ -282,7 +283,7 @@ mod tests {
     fn a_request_tries_each_once_and_the_rings_choice_when_all_are_down() {
         let (three, now) = (set([1, 2, 3]), Instant::now());
         let mut tried = Vec::new();
-        while let Some(attempt) = three.choose(b"a", &tried, now) {
+        while let Some(attempt) = three.choose(b"a", &tried, || now) {
             attempt.failed(now);
             tried.push(attempt.replica);
         }
@@ -290,12 +291,12 @@ mod tests {
         let first = ports[0];
         ports.sort_unstable();
         assert_eq!(ports, [1, 2, 3]);
-        let anyway = three.choose(b"a", &[], now).unwrap();
+        let anyway = three.choose(b"a", &[], || now).unwrap();
         assert_eq!(port(&anyway.replica), first);
         // It makes the wait no longer.
         anyway.failed(now);
         let later = now + Duration::from_secs(1);
-        assert!(three.choose(b"a", &[], later).unwrap().is_trial());
+        assert!(three.choose(b"a", &[], || later).unwrap().is_trial());
     }
 
     #[test]
@@ -305,7 +306,7 @@ mod tests {
         assert!(two.find(7).is_none());
         two.only(one, now).unwrap().failed(now);
         assert!(two.only(one, now).is_none() && two.another_is_up(one));
-        two.choose(b"a", &[], now).unwrap().failed(now);
+        two.choose(b"a", &[], || now).unwrap().failed(now);
         // With nowhere to begin anew it is tried: the session may be there yet.
         assert!(two.only(one, now).is_some() && !two.another_is_up(one));
     }
@@ -314,17 +315,17 @@ mod tests {
     fn one_alone_is_always_tried() {
         let (alone, now) = (set([1]), Instant::now());
         for _ in 0..3 {
-            alone.choose(b"a", &[], now).unwrap().failed(now);
+            alone.choose(b"a", &[], || now).unwrap().failed(now);
         }
-        let attempt = alone.choose(b"a", &[], now).unwrap();
+        let attempt = alone.choose(b"a", &[], || now).unwrap();
         assert!(!attempt.is_trial() && alone.replicas()[0].is_up());
-        assert!(alone.choose(b"a", &[attempt.replica], now).is_none());
+        assert!(alone.choose(b"a", &[attempt.replica], || now).is_none());
     }
 
     #[test]
     fn what_is_known_of_a_replica_stays_when_others_come_and_go() {
         let (two, now) = (set([1, 2]), Instant::now());
-        two.choose(b"a", &[], now).unwrap().failed(now);
+        two.choose(b"a", &[], || now).unwrap().failed(now);
         let addresses = [1, 2, 3, 3].map(|port| ReplicaAddress::new("127.0.0.1", port));
         let three = Set::new(addresses, two.replicas());
         let up = three.replicas().iter().filter(|replica| replica.is_up());

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::fault::Fault;
 use crate::rejection::{Kind, Rejection};
-use crate::sys::recently;
+use crate::sys::Tick;
 
 /// What the HTTP library gets in place of a request that is refused. No client's request has this
 /// target: it is refused itself.
@@ -22,6 +22,8 @@ pub struct Line(Arc<Shared>);
 
 struct Shared {
     opened: Instant,
+    /// The same for less, some milliseconds before.
+    opened_at: Tick,
     fault: OnceLock<Fault>,
     /// Requests that are being answered.
     busy: AtomicUsize,
@@ -33,6 +35,7 @@ impl Line {
     pub(super) fn new() -> Self {
         Self(Arc::new(Shared {
             opened: Instant::now(),
+            opened_at: Tick::last(),
             fault: OnceLock::new(),
             busy: AtomicUsize::new(0),
             done: AtomicU64::new(0),
@@ -94,10 +97,7 @@ pub struct Busy(Arc<Shared>);
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        let since = recently()
-            .saturating_duration_since(self.0.opened.into_std())
-            .as_millis();
-        let since = u64::try_from(since).unwrap_or(u64::MAX);
+        let since = Tick::last().millis_since(self.0.opened_at);
         self.0.done.store(since, Ordering::Relaxed);
         self.0.busy.fetch_sub(1, Ordering::Relaxed);
     }

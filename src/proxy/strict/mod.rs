@@ -24,7 +24,6 @@
 //! its new length alone is judged.
 
 mod chunked;
-mod clock;
 mod fault;
 mod field;
 mod head;

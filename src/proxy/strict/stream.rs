@@ -8,10 +8,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-use super::clock::Clock;
 use super::fault::Fault;
 use super::judge::Judge;
 use super::line::{Line, SUBSTITUTE};
+use crate::proxy::clock::Clock;
 
 /// How long a connection that ends with something unread is kept, for its client to read the answer:
 /// closing it at once would reset it, and take the answer from the client's hands.
