@@ -1,17 +1,21 @@
 //! A backend's answer on its way to the client: what of it passes.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, StatusCode, response};
-use http_body::Body;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, response};
+use http_body::{Body, Frame};
 
 use super::ServedBy;
+use super::answer_head::AnswerHead;
 use super::call::Holding;
 use super::failure::BoxError;
 use crate::gate::Door;
-use crate::mcp::headers::{MCP_SESSION_ID, Passage, to_client};
+use crate::mcp::headers::MCP_SESSION_ID;
 use crate::mcp::ids::{Session, seal_session};
 use crate::mcp::revision::Era;
 use crate::mcp::scan::Capabilities;
@@ -23,8 +27,8 @@ use crate::vault::now_seconds;
 /// # Errors
 /// A redirect (the operator is to configure where it leads), a refused credential (the client would
 /// take it for its own key), or a coding nobody asked for.
-pub(super) fn judge(door: &Door, status: StatusCode, headers: &HeaderMap) -> Result<(), Rejection> {
-    let server = door.server();
+pub(super) fn judge(door: &Door, head: &AnswerHead) -> Result<(), Rejection> {
+    let (server, status) = (door.server(), head.status);
     if status.is_redirection() {
         // The target is not shown, not even to the operator: it is the backend's word, and may hold
         // the secret it was just given.
@@ -60,14 +64,8 @@ pub(super) fn judge(door: &Door, status: StatusCode, headers: &HeaderMap) -> Res
         tracing::warn!(%server, %status, "the server wants to switch protocols");
         return Err(Rejection::new(Kind::BackendBroken));
     }
-    // Two readers might take different ones, and only one of them an event stream.
-    if headers.get_all(CONTENT_TYPE).iter().nth(1).is_some() {
-        tracing::warn!(%server, "the server's answer has two types");
-        return Err(Rejection::new(Kind::BackendBroken));
-    }
-    let identity = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"identity");
-    if !headers.get_all(CONTENT_ENCODING).iter().all(identity) {
-        tracing::warn!(%server, "the server compressed an answer although it was told not to");
+    if let Some(why) = head.flaw() {
+        tracing::warn!(%server, "{why}");
         return Err(Rejection::new(Kind::BackendBroken));
     }
     Ok(())
@@ -88,6 +86,32 @@ impl<R: Body> Arrived<R> {
             first: VecDeque::new(),
             rest: Some(body),
         }
+    }
+
+    /// All of it, if that is here already and in one piece; if not, what is here is kept.
+    pub(super) async fn whole(&mut self) -> Option<Bytes>
+    where
+        R: Body<Data = Bytes> + Unpin,
+        R::Error: Into<BoxError>,
+    {
+        let rest = self.rest.as_mut().filter(|_| self.first.is_empty())?;
+        let here = poll_fn(|cx| Poll::Ready(Pin::new(&mut *rest).poll_frame(cx)));
+        let data = match here.await {
+            Poll::Pending => return None,
+            Poll::Ready(None) => {
+                self.rest = None;
+                return None;
+            }
+            Poll::Ready(Some(read)) => read.map(Frame::into_data),
+        };
+        match data {
+            Ok(Ok(data)) if rest.is_end_stream() => return Some(data),
+            Ok(Ok(data)) => self.first.push_back(Ok(data)),
+            // Trailers are dropped.
+            Ok(Err(_)) => {}
+            Err(error) => self.first.push_back(Err(error.into())),
+        }
+        None
     }
 
     /// Whether there is nothing in it.
@@ -112,18 +136,12 @@ pub(super) struct Sealing<'a> {
 /// # Errors
 /// A session id no client could be given.
 pub(super) fn head_for_client(
-    backend: &response::Parts,
+    backend: &AnswerHead,
     sealing: &Sealing<'_>,
 ) -> Result<(response::Parts, Option<Session>), Rejection> {
     let (mut parts, ()) = http::Response::new(()).into_parts();
     parts.status = backend.status;
-    // Few pass; and there is the session's.
-    parts.headers.reserve(backend.headers.len().min(5) + 1);
-    for (name, value) in &backend.headers {
-        if to_client(name) == Passage::AsIs {
-            parts.headers.append(name, value.clone());
-        }
-    }
+    parts.headers = backend.for_client().clone();
     let mut session = sealing.known.cloned();
     // A modern client has no sessions; one it never sends back would only be clutter.
     let given = backend.headers.get(MCP_SESSION_ID);

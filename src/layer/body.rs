@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::vec;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -33,6 +34,8 @@ pin_project! {
     enum Inner<R> {
         // One of our own answers.
         Own { body: Full<Bytes> },
+        // The backend's, of which all is here.
+        Whole { pieces: vec::IntoIter<Bytes> },
         // The backend's. Boxed, for it is handed on several times before it is read.
         Backend { coming: Pin<Box<Coming<R>>> },
         // The backend's stream of HTTP+SSE, whose beginning was waited for.
@@ -101,6 +104,12 @@ impl<R> AnswerBody<R> {
         Self::uncounted(Inner::Own { body })
     }
 
+    /// The backend's answer, as it goes to the client.
+    pub(super) fn whole(pieces: Vec<Bytes>) -> Self {
+        let pieces = pieces.into_iter();
+        Self::uncounted(Inner::Whole { pieces })
+    }
+
     fn uncounted(inner: Inner<R>) -> Self {
         Self {
             inner,
@@ -164,6 +173,7 @@ where
             Projected::Own { body } => Pin::new(body)
                 .poll_frame(cx)
                 .map_err(|never| match never {}),
+            Projected::Whole { pieces } => Poll::Ready(pieces.next().map(|p| Ok(Frame::data(p)))),
             Projected::Backend { coming } => {
                 let coming = coming.as_mut().project();
                 let polled = coming.passing.poll(coming.body, cx);
@@ -191,6 +201,7 @@ where
     fn is_end_stream(&self) -> bool {
         match &self.inner {
             Inner::Own { body } => body.is_end_stream(),
+            Inner::Whole { pieces } => pieces.len() == 0,
             // What was held back comes last, so the backend's end is not the end.
             Inner::Backend { .. } | Inner::Stream { .. } => false,
         }
@@ -199,6 +210,9 @@ where
     fn size_hint(&self) -> SizeHint {
         match &self.inner {
             Inner::Own { body } => body.size_hint(),
+            Inner::Whole { pieces } => {
+                SizeHint::with_exact(pieces.as_slice().iter().map(|p| p.len() as u64).sum())
+            }
             Inner::Backend { .. } | Inner::Stream { .. } => SizeHint::default(),
         }
     }

@@ -24,7 +24,7 @@ use super::standing::Standing;
 use super::way::Way;
 use super::{Head, ServedBy, Shared, opening};
 use crate::gate::{Discovery, Door, Grant, Permits, Request as Asked};
-use crate::mcp::answer::{EventAnswer, JsonAnswer};
+use crate::mcp::answer::{EventAnswer, JsonAnswer, whole_json};
 use crate::mcp::edit::Edits;
 use crate::mcp::ids::Session;
 use crate::mcp::revision::Era;
@@ -87,7 +87,7 @@ impl Exchange<'_> {
             observer.returned(returned.as_ref().ok().map(|returned| returned.head.status));
         }
         let returned = returned?;
-        let is_stream = answer::is_stream(&returned.head.headers);
+        let is_stream = returned.head.is_stream();
         let place = self.place(is_stream, ready.open, turn);
         let passed = self
             .pass_on(
@@ -201,7 +201,7 @@ impl Exchange<'_> {
         merged: Option<Arc<Names>>,
     ) -> Result<Response<AnswerBody<R>>, Rejection>
     where
-        R: Body<Data = Bytes>,
+        R: Body<Data = Bytes> + Unpin,
         R::Error: Into<BoxError>,
     {
         let Returned {
@@ -209,7 +209,7 @@ impl Exchange<'_> {
             body,
             served_by,
         } = returned;
-        answer::judge(self.door, backend.status, &backend.headers)?;
+        answer::judge(self.door, &backend)?;
         let sealing = Sealing {
             door: self.door,
             holding: self.holding,
@@ -231,7 +231,8 @@ impl Exchange<'_> {
                 Box::pin(self.open_stream(body, rules, messages)).await?
             }
             _ if body.is_empty() => AnswerBody::own(Full::default()),
-            _ => self.coming(body, self.rewriting(rules, is_stream)),
+            _ if is_stream => self.coming(body, self.rewriting(rules, true)),
+            _ => self.at_once(body, rules).await,
         };
         Ok(Response::from_parts(head, body))
     }
@@ -243,6 +244,22 @@ impl Exchange<'_> {
         } else {
             Rewriting::Json(JsonAnswer::new(rules, list_max))
         }
+    }
+
+    /// An answer that is no stream: most are here whole by now, and need nobody to follow them.
+    async fn at_once<R>(&self, mut body: Arrived<R>, rules: Answering) -> AnswerBody<R>
+    where
+        R: Body<Data = Bytes> + Unpin,
+        R::Error: Into<BoxError>,
+    {
+        if let Some(data) = body.whole().await {
+            match whole_json(&rules, &data, self.shared.budget.list_max()) {
+                Ok(pieces) => return AnswerBody::whole(pieces),
+                // Is cut where it cannot be followed, as one that comes little by little.
+                Err(_) => body.first.push_back(Ok(data)),
+            }
+        }
+        self.coming(body, self.rewriting(rules, false))
     }
 
     fn coming<R>(&self, body: Arrived<R>, rewriting: Rewriting) -> AnswerBody<R> {

@@ -4,12 +4,12 @@ use std::future::{Future, poll_fn};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Extensions, Request, Response, response};
+use http::{Extensions, Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
 use super::failure::BoxError;
-use super::{Affinity, BackendPath, Caller, Lease, RequestBody, ServedBy};
+use super::{Affinity, AnswerHead, BackendPath, Caller, Lease, RequestBody, ServedBy};
 
 /// What can stand inside: any service of the right kind, which is told for whom a request is and where it
 /// goes by its extensions; or one of our own, which is told without them.
@@ -55,7 +55,7 @@ impl Told {
 pub(crate) struct Returned<B> {
     /// Its head, which may be shared with another answer that said the same; what says how long its body is
     /// need not be in it.
-    pub(crate) head: Arc<response::Parts>,
+    pub(crate) head: Arc<AnswerHead>,
     pub(crate) body: B,
     /// Which replica answered, if there are several.
     pub(crate) served_by: Option<ServedBy>,
@@ -77,7 +77,7 @@ impl<B> From<Response<B>> for Returned<B> {
         let (mut head, body) = response.into_parts();
         let served_by = head.extensions.remove();
         Self {
-            head: Arc::new(head),
+            head: Arc::new(head.into()),
             body,
             served_by,
         }

@@ -13,7 +13,7 @@ use http_body_util::BodyExt as _;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use super::answer::{Arrived, is_stream};
+use super::answer::Arrived;
 use super::budget::Held;
 use super::call::{Holding, Judged};
 use super::failure::{self, BoxError};
@@ -206,7 +206,7 @@ impl<'a> Mirrored<'a> {
             if !head.status.is_success() {
                 return None;
             }
-            let is_stream = is_stream(&head.headers);
+            let is_stream = head.is_stream();
             let max = self.behalf.shared.budget.list_max();
             let held = self.behalf.shared.budget.hold(self.behalf.holding.user);
             let result = page(body, is_stream, max, held).await?;

@@ -17,6 +17,7 @@
 //! against web pages (DNS rebinding); the listener of `cloakroom serve` does, before the layer.
 
 mod answer;
+mod answer_head;
 mod aside;
 mod body;
 mod budget;
@@ -52,6 +53,7 @@ use http::uri::PathAndQuery;
 use tower_layer::Layer;
 
 pub use answer::is_stream;
+pub(crate) use answer_head::AnswerHead;
 pub use aside::{Aside, ToolCall};
 pub use body::AnswerBody;
 pub use budget::{Budget, Limits, Usage};

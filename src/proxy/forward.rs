@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use http::header::HOST;
 use http::uri::{InvalidUri, PathAndQuery};
-use http::{Request, Uri, response};
+use http::{Request, Uri};
 use percent_encoding::percent_decode_str;
 use tokio::time;
 
@@ -18,7 +18,8 @@ use super::http1::{Broken, Connection, Lease, Received};
 use super::pool::{Owner, Pool};
 use super::replicas::{Attempt, Replica, Set};
 use crate::layer::{
-    Affinity, BackendPath, BoxError, Caller, Failure, Inside, RequestBody, Returned, ServedBy, Told,
+    Affinity, AnswerHead, BackendPath, BoxError, Caller, Failure, Inside, RequestBody, Returned,
+    ServedBy, Told,
 };
 use crate::names::ServerName;
 use crate::stdio;
@@ -232,7 +233,7 @@ async fn ask(
 /// An answer, and where it comes from.
 struct Answered {
     replica: Arc<Replica>,
-    head: Arc<response::Parts>,
+    head: Arc<AnswerHead>,
     body: Received,
 }
 

@@ -12,20 +12,36 @@ use super::{AnswerError, Rules};
 /// it is.
 pub struct JsonAnswer<R> {
     rules: R,
+    followed: Followed,
+}
+
+/// A body as far as it came.
+struct Followed {
     form: Form,
     tracker: Tracker,
+}
+
+/// What can go to the client of a body as [`JsonAnswer`] reads it, of which all is here.
+///
+/// # Errors
+/// See [`JsonAnswer::push`] and [`JsonAnswer::finish`].
+pub fn whole_json(
+    rules: &impl Rules,
+    body: &Bytes,
+    list_max: usize,
+) -> Result<Vec<Bytes>, AnswerError> {
+    let (mut followed, mut out) = (Followed::new(rules, list_max), Vec::new());
+    followed.push(rules, body, &mut out)?;
+    followed.finish()?;
+    Ok(out)
 }
 
 impl<R: Rules> JsonAnswer<R> {
     /// For a body that begins now, in which a tool list may have `list_max` bytes if anything of it
     /// may be hidden.
     pub fn new(rules: R, list_max: usize) -> Self {
-        let tracker = Tracker::new(rules.hides_any().then_some(list_max));
-        Self {
-            rules,
-            form: Form::default(),
-            tracker,
-        }
+        let followed = Followed::new(&rules, list_max);
+        Self { rules, followed }
     }
 
     /// Takes the next bytes of the backend's body and appends what can go to the client to `out`.
@@ -33,14 +49,7 @@ impl<R: Rules> JsonAnswer<R> {
     /// # Errors
     /// Whatever makes the body one that cannot be followed, or too large a part of it.
     pub fn push(&mut self, chunk: Bytes, out: &mut Vec<Bytes>) -> Result<(), AnswerError> {
-        let mut sink = Sink::new(&chunk, out, None);
-        let start = self.form.judge(&chunk);
-        if self.form == Form::Json {
-            self.tracker
-                .feed(&self.rules, &mut sink, start..chunk.len())?;
-        }
-        sink.finish();
-        Ok(())
+        self.followed.push(&self.rules, &chunk, out)
     }
 
     /// The backend ended its body.
@@ -49,6 +58,34 @@ impl<R: Rules> JsonAnswer<R> {
     /// [`AnswerError::CutMessage`] if that was inside its JSON: the client's side must be reset, for
     /// an orderly end would say that this was all.
     pub fn finish(&mut self) -> Result<(), AnswerError> {
+        self.followed.finish()
+    }
+}
+
+impl Followed {
+    fn new(rules: &impl Rules, list_max: usize) -> Self {
+        Self {
+            form: Form::default(),
+            tracker: Tracker::new(rules.hides_any().then_some(list_max)),
+        }
+    }
+
+    fn push(
+        &mut self,
+        rules: &impl Rules,
+        chunk: &Bytes,
+        out: &mut Vec<Bytes>,
+    ) -> Result<(), AnswerError> {
+        let mut sink = Sink::new(chunk, out, None);
+        let start = self.form.judge(chunk);
+        if self.form == Form::Json {
+            self.tracker.feed(rules, &mut sink, start..chunk.len())?;
+        }
+        sink.finish();
+        Ok(())
+    }
+
+    fn finish(&self) -> Result<(), AnswerError> {
         if self.form == Form::Json && !self.tracker.ended() {
             return Err(AnswerError::CutMessage);
         }

@@ -40,7 +40,7 @@ mod stream;
 mod tests;
 mod track;
 
-pub use json::JsonAnswer;
+pub use json::{JsonAnswer, whole_json};
 pub use stream::EventAnswer;
 
 /// Bytes an event id may have.

@@ -4,7 +4,6 @@ use std::mem::MaybeUninit;
 use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use http::response::Parts;
 use http::{Response, StatusCode};
 use httparse::ParserConfig;
 
@@ -12,11 +11,12 @@ use super::chunks::{Chunks, NotChunked};
 use super::last::{Last, Parsed};
 use super::request::{FIELDS, Noted, headers, put_back};
 use super::wire::take;
+use crate::layer::AnswerHead;
 
 /// What the first bytes of an answer are.
 pub(super) enum Next {
     /// Its head, and how its body comes.
-    Answer(Arc<Parts>, Framed),
+    Answer(Arc<AnswerHead>, Framed),
     /// Not a whole head yet.
     Part,
     /// Something for the HTTP library.
@@ -78,7 +78,7 @@ impl Framing {
 }
 
 /// What a head says. Its Content-Length is in [`Framed`] alone: all else may be that of the head before.
-pub(super) type Said = (Arc<Parts>, Framed);
+pub(super) type Said = (Arc<AnswerHead>, Framed);
 
 /// Takes an answer's head off what was read; leaves what is none as it is.
 pub(super) fn next(unread: &mut BytesMut, last: &mut Last<Said>) -> Next {
@@ -104,7 +104,7 @@ pub(super) fn next(unread: &mut BytesMut, last: &mut Last<Said>) -> Next {
 }
 
 /// The head, if it is the last again, and how long that is.
-fn again(read: &Bytes, last: &mut Last<Said>) -> Option<(Arc<Parts>, Framed, usize)> {
+fn again(read: &Bytes, last: &mut Last<Said>) -> Option<(Arc<AnswerHead>, Framed, usize)> {
     let again = last.again(read, parse)?;
     let (head, framed) = again.said;
     let framed = Framed {
@@ -140,7 +140,7 @@ fn plain(read: &Bytes, head: &httparse::Response<'_, '_>) -> Option<Said> {
     let (mut parts, ()) = Response::new(()).into_parts();
     parts.status = status;
     parts.headers = headers(read, head.headers)?;
-    Some((Arc::new(parts), framed))
+    Some((Arc::new(parts.into()), framed))
 }
 
 /// RFC 9112, 6.3; `None` where it leaves more than one reading, or an end that nobody can tell from a

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Buf as _;
-use http::{Method, Request, Response, response};
+use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -24,7 +24,7 @@ use super::received::{Lease, Received};
 use super::replay;
 use super::sending::Sending;
 use super::wire::Wire;
-use crate::layer::RequestBody;
+use crate::layer::{AnswerHead, RequestBody};
 
 /// Bytes the head of an answer may have, and of what is read ahead of the client by the HTTP library.
 const HEAD_MAX: usize = 64 * 1024;
@@ -124,7 +124,7 @@ impl Connection {
         mut self: Box<Self>,
         asked: &mut Option<Box<Request<RequestBody>>>,
         lease: Option<Lease>,
-    ) -> Result<(Arc<response::Parts>, Received), Broken> {
+    ) -> Result<(Arc<AnswerHead>, Received), Broken> {
         let request = asked.take();
         let request = request.ok_or_else(|| Broken::after("it was asked before"))?;
         let method = request.method().clone();
@@ -265,7 +265,7 @@ impl Connection {
     async fn ask_library(
         self: Box<Self>,
         method: Method,
-    ) -> Result<(Arc<response::Parts>, Received), Broken> {
+    ) -> Result<(Arc<AnswerHead>, Received), Broken> {
         let Self { wire, body, .. } = *self;
         let stream = TokioIo::new(replay::Asked::new(wire, body));
         let (mut sender, connection) = http1::Builder::new()
@@ -280,7 +280,7 @@ impl Connection {
         *request.method_mut() = method;
         let answered: hyper::Result<Response<Incoming>> = sender.send_request(request).await;
         let (head, body) = answered.map_err(Broken::after)?.into_parts();
-        Ok((Arc::new(head), Received::library(body)))
+        Ok((Arc::new(head.into()), Received::library(body)))
     }
 }
 

@@ -84,7 +84,7 @@ impl Answers {
         }
         let (head, framing, body) = found?;
         Some(Answer {
-            head,
+            head: Arc::new(response::Parts::clone(&head)),
             body,
             is_whole: framing.is_end(),
         })

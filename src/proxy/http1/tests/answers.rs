@@ -157,7 +157,7 @@ fn read(bytes: &[u8], last: &mut Last<answer::Said>) -> String {
         answer::Next::Part => "part".to_owned(),
         answer::Next::Unusual => "unusual".to_owned(),
         answer::Next::Answer(head, framed) => {
-            format!("{head:?} {:?} {}", framed.body, framed.is_last)
+            format!("{:?} {:?} {}", **head, framed.body, framed.is_last)
         }
     };
     format!("{read} {unread:?}")
