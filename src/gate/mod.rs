@@ -22,6 +22,7 @@ pub use permits::{DefaultInForce, Permits};
 pub(crate) use presented::Presented;
 pub use spending::Rates;
 
+pub use crate::identity::CARRIERS;
 use crate::identity::{CredentialError, KeyDigest, credential};
 pub use crate::inject::{Environment, Planned, Request};
 use crate::names::{ProfileName, ServerName, UserName};

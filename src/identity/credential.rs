@@ -6,6 +6,9 @@ use http::{HeaderMap, HeaderName};
 /// The header that carries a key where `Authorization` does not.
 pub const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
+/// The headers that carry keys.
+pub const CARRIERS: [HeaderName; 2] = [AUTHORIZATION, X_API_KEY];
+
 /// Why no single key could be taken from the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialError {

@@ -7,4 +7,4 @@ mod api_key;
 mod credential;
 
 pub use api_key::{AdminKey, ApiKey, KeyDigest, KeyId, Malformed};
-pub use credential::{CredentialError, X_API_KEY, credential};
+pub use credential::{CARRIERS, CredentialError, X_API_KEY, credential};

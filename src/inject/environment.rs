@@ -80,9 +80,12 @@ pub fn variable_name(text: &str, template: &Template) -> Result<String, Variable
 /// What slots set in the environment of a child process. Clones are the same buffers, zeroed when the
 /// last is dropped. No `Debug`: it holds secrets.
 #[derive(Clone, Default)]
-pub struct Environment {
-    variables: Arc<[(String, Zeroizing<Vec<u8>>)]>,
-    secrets: Arc<[Zeroizing<Vec<u8>>]>,
+pub struct Environment(Option<Arc<Known>>);
+
+/// What a child is told.
+struct Known {
+    variables: Vec<(String, Zeroizing<Vec<u8>>)>,
+    secrets: Vec<Zeroizing<Vec<u8>>>,
 }
 
 impl Environment {
@@ -90,16 +93,15 @@ impl Environment {
         variables: Vec<(String, Zeroizing<Vec<u8>>)>,
         secrets: Vec<Zeroizing<Vec<u8>>>,
     ) -> Self {
-        Self {
-            variables: variables.into(),
-            secrets: secrets.into(),
-        }
+        // Most requests start no child, and take no room for it.
+        let is_any = !variables.is_empty() || !secrets.is_empty();
+        Self(is_any.then(|| Arc::new(Known { variables, secrets })))
     }
 
     /// The variables and their values, in plain text.
     #[must_use]
     pub fn expose_variables(&self) -> &[(String, Zeroizing<Vec<u8>>)] {
-        &self.variables
+        self.0.as_ref().map_or(&[], |known| &known.variables)
     }
 
     /// The secrets the child comes to know, by its variables or later by arguments, in plain text: what is
@@ -107,7 +109,7 @@ impl Environment {
     /// nobody's secret.
     #[must_use]
     pub fn expose_secrets(&self) -> &[Zeroizing<Vec<u8>>] {
-        &self.secrets
+        self.0.as_ref().map_or(&[], |known| &known.secrets)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
@@ -123,9 +124,8 @@ fn headers(
     for (name, template) in &slots.headers {
         match template.render(|secret| secrets.expose(secret)) {
             Ok(value) => {
-                let unfit = |_| Unplannable::Unfit(Place::Header(name.clone()));
-                let mut value = HeaderValue::from_bytes(&value).map_err(unfit)?;
-                value.set_sensitive(true);
+                let value = header(value);
+                let value = value.ok_or_else(|| Unplannable::Unfit(Place::Header(name.clone())))?;
                 planned.push((name.clone(), value));
             }
             Err(_) if optional => {}
@@ -133,6 +133,14 @@ fn headers(
         }
     }
     Ok(planned)
+}
+
+/// The same buffer as a header's value. Those are never zeroed, so a copy would be one more.
+fn header(mut value: Zeroizing<Vec<u8>>) -> Option<HeaderValue> {
+    let value = Bytes::from(std::mem::take(&mut *value));
+    let mut value = HeaderValue::from_maybe_shared(value).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 fn parameters(

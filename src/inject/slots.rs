@@ -233,8 +233,10 @@ impl Slots {
     /// The names of the secrets that declared slots put into this request, each once.
     #[must_use]
     pub fn secrets_of(&self, request: &Request<'_>) -> Vec<&SecretName> {
-        let filled = self.filled_for(request);
-        let mut names: Vec<_> = filled.flat_map(Template::secrets).collect();
+        let mut names = Vec::new();
+        for template in self.filled_for(request) {
+            names.extend(template.secrets());
+        }
         names.sort_unstable();
         names.dedup();
         names
@@ -271,13 +273,16 @@ impl Slots {
         slots.map(|slot| slot.name.as_str())
     }
 
-    /// How many of the client's headers and query parameters the slots replace.
+    /// How many of the client's headers and query parameters the slots replace, but for the headers `besides`.
     #[must_use]
-    pub fn replaced(&self, client: &HeaderMap, query: Option<&str>) -> usize {
-        let headers = self
-            .headers
-            .iter()
-            .filter(|(name, _)| client.contains_key(name));
+    pub fn replaced(
+        &self,
+        client: &HeaderMap,
+        query: Option<&str>,
+        besides: &[HeaderName],
+    ) -> usize {
+        let counts = |name| !besides.contains(name) && client.contains_key(name);
+        let headers = self.headers.iter().filter(|(name, _)| counts(name));
         let named = |name: &str| query.is_some_and(|query| query_names(query, name));
         headers.count() + self.query.iter().filter(|(name, _)| named(name)).count()
     }
@@ -360,7 +365,11 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append("authorization", "Bearer client".parse().unwrap());
         headers.append("authorization", "Bearer again".parse().unwrap());
-        assert_eq!(slots.replaced(&headers, None), 1);
+        assert_eq!(slots.replaced(&headers, None, &[]), 1);
+        assert_eq!(
+            slots.replaced(&headers, None, &[http::header::AUTHORIZATION]),
+            0
+        );
         let values = secrets(&[("U", "a"), ("P", "b")]);
         let mut plan = slots.plan(&values, &Request::default()).ok().unwrap();
         plan.apply(&mut headers);

@@ -70,7 +70,7 @@ pub use service::Cloakroom;
 #[doc(hidden)]
 pub use splice::spliced;
 
-use crate::gate::{Door, Gate};
+use crate::gate::{CARRIERS, Door, Gate};
 use crate::names::{ProfileName, ServerName, UserName};
 use crate::resolve::Identity;
 use closing::{Closing, Step};
@@ -135,12 +135,9 @@ impl Shared {
     /// A client that sends what a slot sets is replaced, and counted: it may be an attempt.
     /// `arguments` of its own were replaced already.
     fn count_replaced(&self, door: &Door, client: &Parts, arguments: usize) {
-        let headers = &client.headers;
-        let ours =
-            |name: &str| usize::from(door.slots().has_header(name) && headers.contains_key(name));
-        let places = door.slots().replaced(headers, client.uri.query());
         // The header that carries the key is no attempt.
-        let replaced = places - ours("authorization") - ours("x-api-key") + arguments;
+        let (headers, query, besides) = (&client.headers, client.uri.query(), &CARRIERS);
+        let replaced = door.slots().replaced(headers, query, besides) + arguments;
         if replaced > 0 {
             self.replaced.fetch_add(replaced as u64, Ordering::Relaxed);
             tracing::debug!(server = %door.server(), replaced, "the client sent what a slot sets");
