@@ -240,19 +240,21 @@ impl SecretOpener {
     /// Seals the set of a record with the opener's own key, for that record.
     pub(super) fn seal_own(&self, record: &Record, set: &SecretSet) -> Vec<u8> {
         let mut sealed = Vec::new();
-        let aad = self.own_aad(record);
+        let aad = Self::own_aad(record);
         self.own.seal_onto(&aad, set.expose_bytes(), &mut sealed);
         sealed
     }
 
     /// Opens what [`SecretOpener::seal_own`] gave for this record. `None` when it is not exactly that.
     pub(super) fn open_own(&self, record: &Record, sealed: &[u8]) -> Option<SecretSet> {
-        let set = self.own.open(&self.own_aad(record), sealed)?;
+        let set = self.own.open(&Self::own_aad(record), sealed)?;
         SecretSet::from_bytes(set)
     }
 
-    fn own_aad(&self, record: &Record) -> Vec<u8> {
-        aad_of(&self.realm, kind(&record.id), &record.id, record.version)
+    /// What tells one record from another. The rest is the same for all an opener opens: sets of one realm.
+    fn own_aad(record: &Record) -> Vec<u8> {
+        let version = record.version.to_be_bytes();
+        [&version[..], record.id.as_str().as_bytes()].concat()
     }
 }
 

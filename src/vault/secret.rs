@@ -101,9 +101,14 @@ impl SecretSet {
     /// The value of `name`.
     #[must_use]
     pub fn expose(&self, name: &SecretName) -> Option<&[u8]> {
-        self.entries()
-            .find(|(key, _)| *key == name.as_str())
-            .map(|(_, value)| value)
+        let mut rest = &self.0[..];
+        while let Some((key, value, after)) = parts(rest) {
+            if key == name.as_str().as_bytes() {
+                return Some(value);
+            }
+            rest = after;
+        }
+        None
     }
 
     /// Every secret, name and value, in the order they were first set.
@@ -171,13 +176,20 @@ impl SecretSet {
     }
 }
 
+/// The first entry, and what comes after it.
 fn entry(bytes: &[u8]) -> Option<(&str, &[u8], &[u8])> {
+    let (name, value, rest) = parts(bytes)?;
+    Some((std::str::from_utf8(name).ok()?, value, rest))
+}
+
+/// The same, whatever its name is made of.
+fn parts(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let (&name_len, rest) = bytes.split_first()?;
     let (name, rest) = rest.split_at_checked(name_len.into())?;
     let (value_len, rest) = rest.split_at_checked(4)?;
     let value_len = u32::from_be_bytes(value_len.try_into().ok()?) as usize;
     let (value, rest) = rest.split_at_checked(value_len)?;
-    Some((std::str::from_utf8(name).ok()?, value, rest))
+    Some((name, value, rest))
 }
 
 fn push(out: &mut Vec<u8>, name: &str, value: &[u8]) {
