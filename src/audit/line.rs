@@ -233,11 +233,28 @@ fn start(line: &[u8]) -> Option<(WriterId, u64, &[u8])> {
 
 /// Writes bytes as hexadecimal digits: room for all of them is made once.
 pub(super) fn write_hex(bytes: &[u8], out: &mut Vec<u8>) {
-    let start = out.len();
-    out.resize(start + 2 * bytes.len(), b'0');
-    for (pair, byte) in out[start..].chunks_exact_mut(2).zip(bytes) {
-        pair.copy_from_slice(&hex_digits(*byte));
+    let (fours, rest) = bytes.as_chunks();
+    out.reserve(2 * bytes.len());
+    for four in fours {
+        out.extend_from_slice(&eight_digits(*four));
     }
+    for byte in rest {
+        out.extend_from_slice(&hex_digits(*byte));
+    }
+}
+
+/// The digits of four bytes, all at once.
+fn eight_digits(bytes: [u8; 4]) -> [u8; 8] {
+    const ONES: u64 = u64::from_be_bytes([1; 8]);
+    let mut digits = u64::from(u32::from_be_bytes(bytes));
+    // First the halves are drawn apart, then theirs, until each byte is one digit.
+    digits = (digits | digits << 16) & 0x0000_ffff_0000_ffff;
+    digits = (digits | digits << 8) & 0x00ff_00ff_00ff_00ff;
+    digits = (digits | digits << 4) & (ONES * 0x0f);
+    // From 10 on, 6 more is 16 or more.
+    let letters = (digits + ONES * 6) >> 4 & ONES;
+    let above = u64::from(b'a' - b'0' - 10);
+    (digits + ONES * u64::from(b'0') + letters * above).to_be_bytes()
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {
@@ -376,6 +393,22 @@ mod tests {
             std::str::from_utf8(&out).unwrap(),
             include_str!("pinned.jsonl")
         );
+    }
+
+    #[test]
+    fn every_byte_has_its_two_digits_wherever_it_stands() {
+        for length in 0..=9 {
+            for byte in 0..=u8::MAX {
+                let bytes: Vec<_> = (0..length).map(|at| byte.wrapping_add(at * 31)).collect();
+                let expected: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+                let mut written = b"before".to_vec();
+                write_hex(&bytes, &mut written);
+                assert_eq!(
+                    String::from_utf8(written).unwrap(),
+                    format!("before{expected}")
+                );
+            }
+        }
     }
 
     #[test]
