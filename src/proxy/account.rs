@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 use http::request::Parts;
 use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
@@ -37,7 +38,7 @@ pub struct Account {
     /// First what asks for no server there is.
     servers: Vec<(Option<ServerName>, ServerMetrics)>,
     /// By the first segment of a path.
-    places: HashMap<Box<str>, usize>,
+    places: HashMap<Box<str>, usize, RandomState>,
     keepers: Keepers,
 }
 
@@ -62,7 +63,7 @@ impl Account {
         keepers: Keepers,
     ) -> Self {
         let mut known = vec![(None, metrics.server(None))];
-        let mut places = HashMap::new();
+        let mut places = HashMap::default();
         for name in servers {
             if Some(name) == default {
                 let ends = [Endpoint::Mcp, Endpoint::Sse, Endpoint::Message];

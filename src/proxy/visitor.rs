@@ -76,10 +76,13 @@ impl Visitor {
         if let Err(rejection) = core.serving.guard.check_once(&head) {
             return own(rejection);
         }
-        if let Some(answer) = cors::preflight(&head) {
+        let page = head.headers.get(ORIGIN).cloned();
+        // Only a page's browser asks.
+        if page.is_some()
+            && let Some(answer) = cors::preflight(&head)
+        {
             return answer.map(AnswerBody::own);
         }
-        let page = head.headers.get(ORIGIN).cloned();
         let observed = entry.observed();
         let mut response = match entry.destination() {
             Some(destination) => {
