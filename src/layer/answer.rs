@@ -180,3 +180,71 @@ pub fn is_stream(headers: &HeaderMap) -> bool {
     let mut places = value.unwrap_or_default().windows(EVENT_STREAM.len());
     places.any(|words| words.eq_ignore_ascii_case(EVENT_STREAM))
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+    use http_body_util::{BodyExt as _, Full, StreamBody};
+
+    use super::*;
+
+    /// What is whole at once of a body that comes so, and all that is read after it.
+    async fn read(
+        frames: Vec<Poll<Result<Frame<Bytes>, &'static str>>>,
+    ) -> (Option<Bytes>, String) {
+        let mut frames = frames.into_iter();
+        let coming = stream::poll_fn(move |cx| match frames.next() {
+            Some(Poll::Ready(frame)) => Poll::Ready(Some(frame)),
+            Some(Poll::Pending) => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            None => Poll::Ready(None),
+        });
+        let mut arrived = Arrived::coming(StreamBody::new(coming));
+        let whole = arrived.whole().await;
+        let mut read = String::new();
+        for piece in arrived.first {
+            match piece {
+                Ok(data) => read += std::str::from_utf8(&data).unwrap(),
+                Err(error) => return (whole, format!("{read} {error}")),
+            }
+        }
+        if let Some(rest) = arrived.rest {
+            match rest.collect().await {
+                Ok(rest) => read += std::str::from_utf8(&rest.to_bytes()).unwrap(),
+                Err(error) => read = format!("{read} {error}"),
+            }
+        }
+        (whole, read)
+    }
+
+    // Fails when something that was looked at is lost, or a part is taken for the whole.
+    #[tokio::test]
+    async fn what_is_not_here_whole_is_read_as_it_comes() {
+        let data =
+            |text: &'static str| Poll::Ready(Ok(Frame::data(Bytes::from_static(text.as_bytes()))));
+        let trailers = || Poll::Ready(Ok(Frame::trailers(HeaderMap::new())));
+        assert_eq!(read(vec![data("a"), data("b")]).await, (None, "ab".into()));
+        assert_eq!(
+            read(vec![Poll::Pending, data("a")]).await,
+            (None, "a".into())
+        );
+        assert_eq!(
+            read(vec![data("a"), Poll::Pending, data("b")]).await,
+            (None, "ab".into())
+        );
+        assert_eq!(read(vec![trailers(), data("a")]).await, (None, "a".into()));
+        assert_eq!(
+            read(vec![Poll::Ready(Err("broken"))]).await,
+            (None, " broken".into())
+        );
+        assert_eq!(
+            read(vec![data("a"), Poll::Ready(Err("broken"))]).await,
+            (None, "a broken".into())
+        );
+        assert_eq!(read(vec![]).await, (None, String::new()));
+        let mut whole = Arrived::coming(Full::new(Bytes::from_static(b"all")));
+        assert_eq!(whole.whole().await.as_deref(), Some(&b"all"[..]));
+    }
+}

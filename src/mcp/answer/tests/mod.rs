@@ -86,6 +86,17 @@ type Outcome = (Vec<u8>, Result<(), AnswerError>);
 const NO_LIMIT: usize = usize::MAX;
 
 fn run_json<'a>(rules: Marks, max: usize, chunks: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
+    let chunks: Vec<_> = chunks.into_iter().collect();
+    let (out, end) = run_pieces(rules, max, &chunks);
+    // What is here whole is read in another way, and must be the same.
+    if let [body] = chunks[..] {
+        let whole = whole_json(&rules, &Bytes::copy_from_slice(body), max);
+        assert_eq!(whole.map(|out| out.concat()), end.map(|()| out.clone()));
+    }
+    (out, end)
+}
+
+fn run_pieces(rules: Marks, max: usize, chunks: &[&[u8]]) -> Outcome {
     let mut answer = JsonAnswer::new(rules, max);
     let mut out = Vec::new();
     for chunk in chunks {
