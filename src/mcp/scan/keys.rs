@@ -18,6 +18,8 @@ pub(super) struct Keys {
     inline: [Str; INLINE],
     inline_len: usize,
     heap: Vec<Str>,
+    /// Whether any key so far had an escape: few bodies have one.
+    any_escaped: bool,
 }
 
 impl Keys {
@@ -26,6 +28,7 @@ impl Keys {
             inline: [Str::default(); INLINE],
             inline_len: 0,
             heap: Vec::new(),
+            any_escaped: false,
         }
     }
 
@@ -54,11 +57,19 @@ impl Keys {
         if siblings.len() < FEW && siblings.iter().any(|&other| same_raw(text, other, key)) {
             return Err(duplicate(key));
         }
-        if self.heap.capacity() == 0 && self.inline_len < INLINE {
-            self.inline[self.inline_len] = key;
+        self.any_escaped |= key.escaped();
+        // Full once there is a heap, and from then on.
+        if let Some(free) = self.inline.get_mut(self.inline_len) {
+            *free = key;
             self.inline_len += 1;
             return Ok(());
         }
+        self.push_on_heap(key);
+        Ok(())
+    }
+
+    #[cold]
+    fn push_on_heap(&mut self, key: Str) {
         if self.heap.len() == self.heap.capacity() {
             // By half, not by doubling: the peak stays under four times the body.
             self.heap
@@ -68,13 +79,13 @@ impl Keys {
             }
         }
         self.heap.push(key);
-        Ok(())
     }
 
     /// Closes the object whose keys begin at `from`.
     pub(super) fn close(&mut self, text: &str, from: usize) -> Result<(), ScanError> {
         let own = self.since(from);
-        if (own.len() > FEW || own.iter().any(|key| key.escaped()))
+        let escaped = self.any_escaped && own.iter().any(|key| key.escaped());
+        if (own.len() > FEW || escaped)
             && let Some(key) = find_duplicate(text, own)
         {
             return Err(duplicate(key));
@@ -93,7 +104,7 @@ fn duplicate(key: Str) -> ScanError {
 }
 
 fn same_raw(text: &str, a: Str, b: Str) -> bool {
-    a.raw_bytes(text) == b.raw_bytes(text)
+    a.is_as_long_as(b) && a.raw_bytes(text) == b.raw_bytes(text)
 }
 
 fn same(text: &str, a: Str, b: Str) -> bool {

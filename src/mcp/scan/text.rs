@@ -39,6 +39,12 @@ impl Str {
         self.len_escaped & 1 == 1
     }
 
+    /// Whether it has as many bytes as `other`, and an escape if that has: else they cannot be written
+    /// alike.
+    pub(super) fn is_as_long_as(self, other: Self) -> bool {
+        self.len_escaped == other.len_escaped
+    }
+
     /// Where the content begins.
     pub(super) fn start(self) -> usize {
         self.start as usize
@@ -50,30 +56,39 @@ impl Str {
     }
 
     /// The content, escapes decoded.
+    #[inline]
     pub(super) fn decode(self, text: &str) -> Cow<'_, str> {
-        let raw = self.raw(text);
         if self.escaped() {
-            Cow::Owned(Unescape::new(raw).collect())
+            Cow::Owned(self.unescape(text))
         } else {
-            Cow::Borrowed(raw)
+            Cow::Borrowed(self.raw(text))
         }
+    }
+
+    #[cold]
+    fn unescape(self, text: &str) -> String {
+        Unescape::new(self.raw(text)).collect()
     }
 }
 
 /// Reads a string whose opening quote is at `open`.
-#[inline]
+#[inline(always)]
 pub(super) fn string(bytes: &[u8], open: usize) -> Result<Str, ScanError> {
     let start = open + 1;
-    let mut at = start;
-    let mut escaped = false;
+    let end = plain(bytes, start);
+    match bytes.get(end) {
+        Some(b'"') => Ok(Str::new(start, end, false)),
+        _ => escaped_string(bytes, start, end),
+    }
+}
+
+/// The same for a string that begins at `start` and is plain up to `at`, where it does not end.
+#[inline(never)]
+fn escaped_string(bytes: &[u8], start: usize, mut at: usize) -> Result<Str, ScanError> {
     loop {
-        at = plain(bytes, at);
         match bytes.get(at) {
-            Some(b'"') => return Ok(Str::new(start, at, escaped)),
-            Some(b'\\') => {
-                escaped = true;
-                at = escape(bytes, at)?;
-            }
+            Some(b'"') => return Ok(Str::new(start, at, true)),
+            Some(b'\\') => at = plain(bytes, escape(bytes, at)?),
             _ => return Err(ScanError::new(ScanErrorKind::NotJson, at)),
         }
     }
@@ -82,31 +97,66 @@ pub(super) fn string(bytes: &[u8], open: usize) -> Result<Str, ScanError> {
 /// The first byte from `at` on that cannot simply stand in a string: a quote, a backslash, a
 /// control character, or the end.
 #[inline]
-fn plain(bytes: &[u8], mut at: usize) -> usize {
+fn plain(bytes: &[u8], at: usize) -> usize {
+    match bytes.get(at..).and_then(<[u8]>::first_chunk) {
+        Some(word) => match plain_in_word(word) {
+            Some(length) => at + length,
+            None => after_plain(bytes, at + word.len()),
+        },
+        None => after_plain(bytes, at),
+    }
+}
+
+/// The same, for any length. Not inlined: most strings are keys and names, which end in their first word.
+#[inline(never)]
+fn after_plain(bytes: &[u8], at: usize) -> usize {
+    let mut rest = bytes.get(at..).unwrap_or_default();
+    let mut is_name = true;
+    while let Some((word, after)) = rest.split_first_chunk() {
+        if let Some(length) = plain_in_word(word) {
+            return bytes.len() - rest.len() + length;
+        }
+        rest = after;
+        if is_name {
+            // What is longer than a name is mostly a text, and long.
+            is_name = false;
+            rest = after_plain_blocks(rest);
+        }
+    }
+    let length = rest.iter().take_while(|&&byte| is_plain(byte)).count();
+    bytes.len() - rest.len() + length
+}
+
+fn after_plain_blocks(mut rest: &[u8]) -> &[u8] {
+    while let Some((block, after)) = rest.split_first_chunk::<32>() {
+        // No early end: that is what lets the compiler look at many bytes at once.
+        if !block.iter().fold(true, |all, &byte| all & is_plain(byte)) {
+            break;
+        }
+        rest = after;
+    }
+    rest
+}
+
+/// Whether a byte can simply stand in a string. With the bit turned, the quote is next to the control
+/// characters, at 0x20, and a space is 0x22: one comparison less.
+fn is_plain(byte: u8) -> bool {
+    (byte ^ 0x02 > 0x20) & (byte != b'\\')
+}
+
+/// How many of eight bytes are plain before the first that is not; `None` if all are.
+#[inline]
+fn plain_in_word(word: &[u8; 8]) -> Option<usize> {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const TOPS: u64 = 0x8080_8080_8080_8080;
-    // Eight at a time. Borrows can make a false alarm in a byte above a true one, never hide one,
-    // and the lowest alarm is always true.
-    while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
-        let word = u64::from_le_bytes(*chunk);
-        let control = word.wrapping_sub(ONES * 0x20) & !word;
-        let quote = word ^ (ONES * 0x22);
-        let slash = word ^ (ONES * 0x5c);
-        let hits =
-            (control | (quote.wrapping_sub(ONES) & !quote) | (slash.wrapping_sub(ONES) & !slash))
-                & TOPS;
-        if hits != 0 {
-            return at + (hits.trailing_zeros() / 8) as usize;
-        }
-        at += 8;
-    }
-    while bytes
-        .get(at)
-        .is_some_and(|b| !matches!(b, b'"' | b'\\' | 0..=0x1f))
-    {
-        at += 1;
-    }
-    at
+    let word = u64::from_le_bytes(*word);
+    // As in `is_plain`, eight at a time: a subtraction sets the top bit of what is too small. Borrows
+    // can make a false alarm in a byte above a true one, never hide one, and the lowest alarm is
+    // always true.
+    let quote_or_control = (word ^ (ONES * 0x02)).wrapping_sub(ONES * 0x21);
+    let backslash = (word ^ (ONES * 0x5c)).wrapping_sub(ONES);
+    let alarms = (quote_or_control | backslash) & !word & TOPS;
+    (alarms != 0).then(|| (alarms.trailing_zeros() / 8) as usize)
 }
 
 /// Checks the escape whose backslash is at `at`; returns the offset after it (after both halves of
@@ -210,4 +260,32 @@ pub(super) fn equals_ignoring_case(key: &str, known: &str) -> bool {
         other => other.to_ascii_lowercase(),
     });
     folded.eq(known.chars().map(|c| c.to_ascii_lowercase()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Fails when a byte hides behind those before it in a word or a block, or is taken for another.
+    #[test]
+    fn a_plain_text_ends_where_its_first_other_byte_is() {
+        // Those next to the bytes that end it, with and without the bit turned and the top bit.
+        const PLAIN: &[u8] = b" !#Z[]^\x7f\x80\x82\xa0\xa2\xa3\xdc\xff";
+        const OTHER: &[u8] = b"\"\\\0\x01\x02\x1e\x1f";
+        assert!(PLAIN.iter().all(|&byte| is_plain(byte)));
+        assert!(!OTHER.iter().any(|&byte| is_plain(byte)));
+        for length in 0..90 {
+            for (from, &filling) in PLAIN.iter().enumerate() {
+                let mut bytes = vec![filling; from + length];
+                assert_eq!(plain(&bytes, from), from + length);
+                for at in from..from + length {
+                    for &other in OTHER {
+                        bytes[at] = other;
+                        assert_eq!(plain(&bytes, from), at, "{other} in {filling}");
+                    }
+                    bytes[at] = filling;
+                }
+            }
+        }
+    }
 }
