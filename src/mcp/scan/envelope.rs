@@ -4,11 +4,13 @@ use std::ops::Range;
 
 use super::error::{ScanError, ScanErrorKind};
 use super::text::{Str, equals_ignoring_case};
-use super::{Capabilities, Message, Shape};
+use super::{Body, Capabilities, Message, Shape};
 
 /// What a value is, as far as the proxy cares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Slot {
+    /// None of ours. The first, so that a stack of frames that are not in use is made of zeros.
+    Other,
     Body,
     Message,
     Jsonrpc,
@@ -32,10 +34,12 @@ pub(super) enum Slot {
     MetaElicitationUrl,
     MetaTraceParent,
     MetaTraceState,
-    Other,
 }
 
-const MESSAGE: &[(&str, Slot)] = &[
+/// A key that is looked for in an object, and what its value is.
+type Field = (&'static str, Slot);
+
+const MESSAGE: [Field; 6] = [
     ("jsonrpc", Slot::Jsonrpc),
     ("id", Slot::Id),
     ("method", Slot::Method),
@@ -43,7 +47,7 @@ const MESSAGE: &[(&str, Slot)] = &[
     ("result", Slot::Result),
     ("error", Slot::Error),
 ];
-const PARAMS: &[(&str, Slot)] = &[
+const PARAMS: [Field; 7] = [
     ("name", Slot::Name),
     ("arguments", Slot::Arguments),
     ("_meta", Slot::Meta),
@@ -52,7 +56,7 @@ const PARAMS: &[(&str, Slot)] = &[
     ("protocolVersion", Slot::InitializeVersion),
     ("capabilities", Slot::InitializeCapabilities),
 ];
-const META: &[(&str, Slot)] = &[
+const META: [Field; 2] = [
     ("io.modelcontextprotocol/protocolVersion", Slot::MetaVersion),
     (
         "io.modelcontextprotocol/clientCapabilities",
@@ -71,49 +75,67 @@ impl Slot {
     }
 
     /// What the value under `key` of this object is.
+    #[inline(always)]
     pub(super) fn member(self, text: &str, key: Str) -> Result<Slot, ScanError> {
-        match self {
-            Slot::Message => known(MESSAGE, text, key),
-            Slot::Params => known(PARAMS, text, key),
-            Slot::Meta => known(META, text, key).map(|slot| traced(slot, text, key)),
-            Slot::InitializeCapabilities if is(text, key, "elicitation") => {
-                Ok(Slot::InitializeElicitation)
-            }
-            Slot::MetaCapabilities if is(text, key, "elicitation") => Ok(Slot::MetaElicitation),
-            Slot::InitializeElicitation if is(text, key, "url") => {
-                Ok(Slot::InitializeElicitationUrl)
-            }
-            Slot::MetaElicitation if is(text, key, "url") => Ok(Slot::MetaElicitationUrl),
-            _ => Ok(Slot::Other),
+        if self == Slot::Other {
+            return Ok(Slot::Other);
+        }
+        let slot = if key.escaped() {
+            self.member_named(key.decode(text).as_bytes())
+        } else {
+            self.member_named(key.raw_bytes(text))
+        };
+        match slot {
+            Some(slot) => Ok(slot),
+            // Names of one list differ in more than case, so who is one exactly is no other in
+            // another case.
+            None => self.member_unknown(text, key),
         }
     }
-}
 
-/// Nothing is decided by a trace context, so one in other letters is simply none.
-fn traced(slot: Slot, text: &str, key: Str) -> Slot {
-    match slot {
-        Slot::Other if is(text, key, "traceparent") => Slot::MetaTraceParent,
-        Slot::Other if is(text, key, "tracestate") => Slot::MetaTraceState,
-        slot => slot,
+    /// What the value under a key with this name is; `None` if the name is not in the list there is for
+    /// this object.
+    fn member_named(self, name: &[u8]) -> Option<Slot> {
+        match (self, name) {
+            (Slot::Message, _) => listed(&MESSAGE, name),
+            (Slot::Params, _) => listed(&PARAMS, name),
+            // Nothing is decided by a trace context, so one in other letters is simply none.
+            (Slot::Meta, b"traceparent") => Some(Slot::MetaTraceParent),
+            (Slot::Meta, b"tracestate") => Some(Slot::MetaTraceState),
+            (Slot::Meta, _) => listed(&META, name),
+            (Slot::InitializeCapabilities, b"elicitation") => Some(Slot::InitializeElicitation),
+            (Slot::MetaCapabilities, b"elicitation") => Some(Slot::MetaElicitation),
+            (Slot::InitializeElicitation, b"url") => Some(Slot::InitializeElicitationUrl),
+            (Slot::MetaElicitation, b"url") => Some(Slot::MetaElicitationUrl),
+            _ => Some(Slot::Other),
+        }
+    }
+
+    #[inline(never)]
+    fn member_unknown(self, text: &str, key: Str) -> Result<Slot, ScanError> {
+        let list: &[Field] = match self {
+            Slot::Message => &MESSAGE,
+            Slot::Params => &PARAMS,
+            Slot::Meta => &META,
+            _ => &[],
+        };
+        let name = key.decode(text);
+        if list
+            .iter()
+            .any(|(known, _)| equals_ignoring_case(&name, known))
+        {
+            // A backend that ignores case would read this one as the field, and see another request.
+            return Err(ScanError::new(ScanErrorKind::MiscasedKey, key.start()));
+        }
+        Ok(Slot::Other)
     }
 }
 
-fn is(text: &str, key: Str, known: &str) -> bool {
-    key.decode(text) == known
-}
-
-fn known(names: &[(&str, Slot)], text: &str, key: Str) -> Result<Slot, ScanError> {
-    let decoded = key.decode(text);
-    // Names of one list differ in more than case, so who is one exactly is no other in another case.
-    if let Some((_, slot)) = names.iter().find(|(name, _)| *name == decoded) {
-        return Ok(*slot);
-    }
-    let mut names = names.iter();
-    if names.any(|(name, _)| equals_ignoring_case(&decoded, name)) {
-        // A backend that ignores case would read this one as the field, and see another request.
-        return Err(ScanError::new(ScanErrorKind::MiscasedKey, key.start()));
-    }
-    Ok(Slot::Other)
+/// Inlined, and of a list whose length is known, so that each comparison is with a constant.
+#[inline(always)]
+fn listed<const N: usize>(list: &[Field; N], name: &[u8]) -> Option<Slot> {
+    let known = list.iter().find(|(known, _)| known.as_bytes() == name);
+    known.map(|(_, slot)| *slot)
 }
 
 /// What kind of value was read.
@@ -172,8 +194,11 @@ impl<'a> Collector<'a> {
     }
 
     /// The single message, or the batch.
-    pub(super) fn into_parts(self) -> (Option<Box<Message<'a>>>, Option<Vec<Message<'a>>>) {
-        (self.first, self.batch)
+    pub(super) fn take_body(&mut self) -> Option<Body<'a>> {
+        match self.batch.take() {
+            Some(batch) => Some(Body::Batch(batch)),
+            None => self.first.take().map(Body::One),
+        }
     }
 
     /// Messages of the batch read so far.
@@ -185,10 +210,7 @@ impl<'a> Collector<'a> {
     pub(super) fn open(&mut self, slot: Slot, object: bool, at: usize) -> Result<Slot, ScanError> {
         match (slot, object) {
             (Slot::Body | Slot::Message, true) => {
-                self.draft = Draft {
-                    start: at,
-                    ..Draft::default()
-                };
+                self.draft.start = at;
                 Ok(Slot::Message)
             }
             (Slot::Body, false) => {
@@ -264,59 +286,102 @@ impl<'a> Collector<'a> {
     }
 
     /// The message's object ended: judges it as a whole.
+    #[inline(never)]
     fn message(&mut self) -> Result<(), ScanError> {
-        let text = self.text;
         let draft = &self.draft;
-        let refused = Err(ScanError::new(ScanErrorKind::NotAMessage, draft.start));
-        if !draft.jsonrpc {
-            return refused;
-        }
-        let shape = match (draft.method, draft.id, draft.result, draft.error) {
-            // MCP 2025-11-25, basic "Requests": the id must not be null.
-            (Some(_), Some(_), None, None) if !draft.id_null => Shape::Request,
-            (Some(_), None, None, None) => Shape::Notification,
-            (None, Some(_), Some(_), None) if !draft.id_null => Shape::Response,
-            // An error about a request whose id could not be read has none (JSON-RPC 2.0
-            // section 5: null; MCP 2025-11-25: may be left out).
-            (None, _, None, Some(_)) => Shape::Response,
-            _ => return refused,
-        };
-        let decode = |text_in: Option<Str>| text_in.map(|s| s.decode(text));
-        let method = decode(draft.method);
-        let initialize = method.as_deref() == Some("initialize");
-        let message = Message {
-            shape,
-            id: range(draft.id),
-            params: range(draft.params),
-            arguments: range(draft.arguments),
-            result: range(draft.result),
-            name: decode(draft.name),
-            uri: decode(draft.uri),
-            task_id: decode(draft.task_id),
-            protocol_version: decode(draft.meta_version),
-            trace_parent: decode(draft.trace_parent),
-            trace_state: decode(draft.trace_state),
-            // What the request says of itself wins over what only a handshake would say.
-            capabilities: match draft.meta_capabilities {
-                Some(own) => own,
-                None if initialize => draft.initialize_capabilities,
-                None => Capabilities::default(),
-            },
-            initialize_version: if initialize {
-                decode(draft.initialize_version)
-            } else {
-                None
-            },
-            method,
-        };
+        let refused = ScanError::new(ScanErrorKind::NotAMessage, draft.start);
+        let shape = draft.shape().ok_or(refused)?;
         match &mut self.batch {
-            Some(batch) => batch.push(message),
-            None => self.first = Some(Box::new(message)),
+            Some(batch) => {
+                batch.push(draft.message(shape, self.text));
+                self.draft = Draft::default();
+            }
+            None => self.first = Some(Box::new(draft.message(shape, self.text))),
         }
         Ok(())
     }
 }
 
+impl Draft {
+    fn shape(&self) -> Option<Shape> {
+        if !self.jsonrpc {
+            return None;
+        }
+        match (self.method, self.id, self.result, self.error) {
+            // MCP 2025-11-25, basic "Requests": the id must not be null.
+            (Some(_), Some(_), None, None) if !self.id_null => Some(Shape::Request),
+            (Some(_), None, None, None) => Some(Shape::Notification),
+            (None, Some(_), Some(_), None) if !self.id_null => Some(Shape::Response),
+            // An error about a request whose id could not be read has none (JSON-RPC 2.0
+            // section 5: null; MCP 2025-11-25: may be left out).
+            (None, _, None, Some(_)) => Some(Shape::Response),
+            _ => None,
+        }
+    }
+
+    fn message<'a>(&self, shape: Shape, text: &'a str) -> Message<'a> {
+        let decode = |text_in: Option<Str>| text_in.map(|s| s.decode(text));
+        let method = decode(self.method);
+        let initialize = method.as_deref() == Some("initialize");
+        Message {
+            shape,
+            id: range(self.id),
+            params: range(self.params),
+            arguments: range(self.arguments),
+            result: range(self.result),
+            name: decode(self.name),
+            uri: decode(self.uri),
+            task_id: decode(self.task_id),
+            protocol_version: decode(self.meta_version),
+            trace_parent: decode(self.trace_parent),
+            trace_state: decode(self.trace_state),
+            // What the request says of itself wins over what only a handshake would say.
+            capabilities: match self.meta_capabilities {
+                Some(own) => own,
+                None if initialize => self.initialize_capabilities,
+                None => Capabilities::default(),
+            },
+            initialize_version: if initialize {
+                decode(self.initialize_version)
+            } else {
+                None
+            },
+            method,
+        }
+    }
+}
+
 fn range(span: Span) -> Option<Range<usize>> {
     span.map(|(start, end)| start as usize..end as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Fails when a name is known by some of its bytes only.
+    #[test]
+    fn a_name_is_known_by_every_byte_of_it() {
+        for (object, list) in [
+            (Slot::Message, &MESSAGE[..]),
+            (Slot::Params, &PARAMS),
+            (Slot::Meta, &META),
+        ] {
+            for (name, slot) in list {
+                let mut other = name.as_bytes().to_vec();
+                assert_eq!(object.member_named(&other), Some(*slot));
+                for at in 0..other.len() {
+                    for bit in 0..8 {
+                        other[at] ^= 1 << bit;
+                        assert_eq!(object.member_named(&other), None, "{name} {at} {bit}");
+                        other[at] ^= 1 << bit;
+                    }
+                }
+                other.push(b'x');
+                assert_eq!(object.member_named(&other), None);
+                other.truncate(name.len() - 1);
+                assert_eq!(object.member_named(&other), None);
+            }
+        }
+    }
 }

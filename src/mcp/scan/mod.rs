@@ -158,12 +158,10 @@ pub fn scan_text(body: &[u8]) -> Result<(&str, Body<'_>), ScanError> {
     let text = text_of(body)?;
     let mut walker = walk::Walker::new(text);
     walker.run(envelope::Slot::Body)?;
-    match walker.collector.into_parts() {
-        (_, Some(batch)) => Ok((text, Body::Batch(batch))),
-        (Some(message), None) => Ok((text, Body::One(message))),
-        // The walker ends after one value; one that is no message was refused when it ended.
-        (None, None) => Err(ScanError::new(ScanErrorKind::NotAMessage, 0)),
-    }
+    let body = walker.collector.take_body();
+    // The walker ends after one value; one that is no message was refused when it ended.
+    let body = body.ok_or(ScanError::new(ScanErrorKind::NotAMessage, 0))?;
+    Ok((text, body))
 }
 
 /// Judges a whole body that need be no message: the rules above but the third. Gives it as the text it
