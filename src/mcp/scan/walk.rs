@@ -18,6 +18,14 @@ struct Frame {
     object: bool,
 }
 
+/// A constant, and all zeros, so that it takes no loop to begin with it.
+const NONE_OPEN: [Frame; MAX_DEPTH] = [Frame {
+    start: 0,
+    keys_from: 0,
+    slot: Slot::Other,
+    object: false,
+}; MAX_DEPTH];
+
 pub(super) struct Walker<'a> {
     text: &'a str,
     bytes: &'a [u8],
@@ -28,26 +36,13 @@ pub(super) struct Walker<'a> {
     pub(super) collector: Collector<'a>,
 }
 
-/// What is expected next.
-enum Next {
-    Value(Slot),
-    AfterValue,
-    End,
-}
-
 impl<'a> Walker<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        let closed = Frame {
-            start: 0,
-            keys_from: 0,
-            slot: Slot::Other,
-            object: false,
-        };
         Self {
             text,
             bytes: text.as_bytes(),
             at: 0,
-            frames: [closed; MAX_DEPTH],
+            frames: NONE_OPEN,
             depth: 0,
             keys: Keys::new(),
             collector: Collector::new(text),
@@ -56,28 +51,29 @@ impl<'a> Walker<'a> {
 
     /// Walks the whole text, which is what `slot` says.
     pub(super) fn run(&mut self, slot: Slot) -> Result<(), ScanError> {
-        let mut next = Next::Value(slot);
-        loop {
-            next = match next {
-                Next::Value(slot) => self.value(slot)?,
-                Next::AfterValue => self.after_value()?,
-                Next::End => return Ok(()),
-            };
+        let mut next = Some(slot);
+        while let Some(slot) = next {
+            let opens = self.value(slot)?;
+            next = self.next(opens)?;
         }
+        Ok(())
     }
 
+    /// Reads a value, or the bracket it opens with: whether it was that.
     #[inline]
-    fn value(&mut self, slot: Slot) -> Result<Next, ScanError> {
-        self.space();
+    fn value(&mut self, slot: Slot) -> Result<bool, ScanError> {
+        let first = self.after_space();
         let start = self.at;
-        let kind = match self.peek() {
+        let kind = match first {
             Some(b'"') => {
                 let content = string(self.bytes, start)?;
                 self.at = content.after();
                 Kind::String(content)
             }
-            Some(b'{') => return self.open(slot, true),
-            Some(b'[') => return self.open(slot, false),
+            Some(bracket @ (b'{' | b'[')) => {
+                self.open(slot, bracket == b'{')?;
+                return Ok(true);
+            }
             Some(b'-' | b'0'..=b'9') => {
                 self.number()?;
                 Kind::Number
@@ -90,89 +86,88 @@ impl<'a> Walker<'a> {
         if slot != Slot::Other {
             self.collector.value(slot, kind, start, self.at)?;
         }
-        Ok(Next::AfterValue)
+        Ok(false)
     }
 
     #[inline]
-    fn open(&mut self, slot: Slot, object: bool) -> Result<Next, ScanError> {
+    fn open(&mut self, slot: Slot, object: bool) -> Result<(), ScanError> {
         let slot = match slot {
             Slot::Other => slot,
             known => self.collector.open(known, object, self.at)?,
         };
-        let frame = Frame {
+        let frame = self
+            .frames
+            .get_mut(self.depth)
+            .ok_or(ScanError::new(ScanErrorKind::TooDeep, self.at))?;
+        *frame = Frame {
             start: self.at as u32,
             keys_from: self.keys.len() as u32,
             slot,
             object,
         };
-        *self
-            .frames
-            .get_mut(self.depth)
-            .ok_or(ScanError::new(ScanErrorKind::TooDeep, self.at))? = frame;
         self.depth += 1;
         self.at += 1;
-        self.space();
-        match (object, self.peek()) {
-            (true, Some(b'}')) | (false, Some(b']')) => self.close(frame),
-            (true, _) => self.key(frame),
-            (false, _) => self.element(frame),
-        }
+        Ok(())
     }
 
+    /// After a value, or the bracket that opens one: ends what ends here. Gives what the next value is,
+    /// its key read; `None` if the text ends.
     #[inline]
-    fn after_value(&mut self) -> Result<Next, ScanError> {
-        self.space();
-        let Some(open) = self.depth.checked_sub(1) else {
-            return if self.at == self.bytes.len() {
-                Ok(Next::End)
-            } else {
-                Err(self.not_json())
+    fn next(&mut self, mut opened: bool) -> Result<Option<Slot>, ScanError> {
+        let frame = loop {
+            let byte = self.after_space();
+            let Some(open) = self.depth.checked_sub(1) else {
+                return match byte {
+                    None => Ok(None),
+                    Some(_) => Err(self.not_json()),
+                };
             };
+            let frame = self.frames[open];
+            match (byte, frame.object) {
+                (Some(b'}'), true) | (Some(b']'), false) => self.close(frame)?,
+                (Some(b','), _) if !opened => {
+                    self.at += 1;
+                    break frame;
+                }
+                _ if opened => break frame,
+                _ => return Err(self.not_json()),
+            }
+            opened = false;
         };
-        let frame = self.frames[open];
-        match (frame.object, self.peek()) {
-            (true, Some(b',')) => {
-                self.at += 1;
-                self.space();
-                self.key(frame)
-            }
-            (false, Some(b',')) => {
-                self.at += 1;
-                self.element(frame)
-            }
-            (true, Some(b'}')) | (false, Some(b']')) => self.close(frame),
-            _ => Err(self.not_json()),
+        if frame.object {
+            self.key(frame).map(Some)
+        } else {
+            self.element(frame).map(Some)
         }
     }
 
-    /// Reads a key and its colon.
+    /// Reads a key and its colon; gives what the value is.
     #[inline]
-    fn key(&mut self, frame: Frame) -> Result<Next, ScanError> {
-        if self.peek() != Some(b'"') {
+    fn key(&mut self, frame: Frame) -> Result<Slot, ScanError> {
+        if self.after_space() != Some(b'"') {
             return Err(self.not_json());
         }
         let key = string(self.bytes, self.at)?;
         self.keys.push(self.text, frame.keys_from as usize, key)?;
         self.at = key.after();
-        self.space();
-        if self.peek() != Some(b':') {
+        if self.after_space() != Some(b':') {
             return Err(self.not_json());
         }
         self.at += 1;
-        Ok(Next::Value(frame.slot.member(self.text, key)?))
+        frame.slot.member(self.text, key)
     }
 
     #[inline]
-    fn element(&mut self, frame: Frame) -> Result<Next, ScanError> {
+    fn element(&mut self, frame: Frame) -> Result<Slot, ScanError> {
         let slot = frame.slot.element();
         if slot == Slot::Message && self.collector.count() == MAX_BATCH {
             return Err(ScanError::new(ScanErrorKind::TooMany, self.at));
         }
-        Ok(Next::Value(slot))
+        Ok(slot)
     }
 
     #[inline]
-    fn close(&mut self, frame: Frame) -> Result<Next, ScanError> {
+    fn close(&mut self, frame: Frame) -> Result<(), ScanError> {
         self.at += 1;
         self.depth -= 1;
         let kind = if frame.object {
@@ -182,10 +177,10 @@ impl<'a> Walker<'a> {
             Kind::Array
         };
         if frame.slot != Slot::Other {
-            self.collector
-                .value(frame.slot, kind, frame.start as usize, self.at)?;
+            let start = frame.start as usize;
+            self.collector.value(frame.slot, kind, start, self.at)?;
         }
-        Ok(Next::AfterValue)
+        Ok(())
     }
 
     fn number(&mut self) -> Result<(), ScanError> {
@@ -212,11 +207,10 @@ impl<'a> Walker<'a> {
     }
 
     fn digits(&mut self) -> Result<(), ScanError> {
-        let from = self.at;
-        while let Some(b'0'..=b'9') = self.peek() {
-            self.at += 1;
-        }
-        if self.at == from {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        self.at += count;
+        if count == 0 {
             Err(self.not_json())
         } else {
             Ok(())
@@ -235,13 +229,22 @@ impl<'a> Walker<'a> {
         self.bytes.get(self.at).copied()
     }
 
-    fn space(&mut self) {
-        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
-            self.at += 1;
+    /// Goes to the next byte that is not white space.
+    fn after_space(&mut self) -> Option<u8> {
+        loop {
+            match self.peek() {
+                Some(byte) if is_space(byte) => self.at += 1,
+                other => return other,
+            }
         }
     }
 
     fn not_json(&self) -> ScanError {
         ScanError::new(ScanErrorKind::NotJson, self.at)
     }
+}
+
+/// Almost no byte that is asked about is one, which one comparison tells.
+fn is_space(byte: u8) -> bool {
+    byte <= b' ' && matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
 }
