@@ -38,6 +38,7 @@ mod sink;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod text;
 mod track;
 
 pub use json::{JsonAnswer, whole_json};

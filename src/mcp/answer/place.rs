@@ -71,9 +71,9 @@ impl Place {
     }
 
     /// What the value of the member is whose key is written as `key` (quotes left out) in the object
-    /// whose inside this is.
-    pub(super) fn member(self, key: &[u8]) -> Self {
-        if key.contains(&b'\\') {
+    /// whose inside this is; `escaped` if there is a backslash in it.
+    pub(super) fn member(self, key: &[u8], escaped: bool) -> Self {
+        if escaped {
             return decoded(key).map_or(Self::Other, |key| self.member_named(key.as_bytes()));
         }
         self.member_named(key)
@@ -101,15 +101,15 @@ impl Place {
 }
 
 /// Whether the method written as `method` (quotes left out) asks the client about a task of its own,
-/// which the client named.
-pub(super) fn asks_the_client(method: &[u8]) -> bool {
+/// which the client named; `escaped` if there is a backslash in it.
+pub(super) fn asks_the_client(method: &[u8], escaped: bool) -> bool {
     let asks = |method: &[u8]| {
         matches!(
             method,
             b"tasks/get" | b"tasks/result" | b"tasks/cancel" | b"tasks/update"
         )
     };
-    if method.contains(&b'\\') {
+    if escaped {
         return decoded(method).is_some_and(|method| asks(method.as_bytes()));
     }
     asks(method)

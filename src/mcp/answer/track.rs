@@ -2,11 +2,10 @@
 
 use std::ops::Range;
 
-use memchr::memchr2;
-
 use super::capture::{Capture, Held, List};
-use super::place::{MAX_TEXT, Place, asks_the_client};
+use super::place::{Place, asks_the_client};
 use super::sink::Sink;
+use super::text::{Text, may_be_in_word, quote_or_backslash};
 use super::{AnswerError, MAX_DEPTH, Rules};
 
 /// One text, from its first bracket on.
@@ -49,14 +48,15 @@ enum State {
     AfterValue,
 }
 
-/// A string that passes and whose content is of interest: a key, or the method.
-#[derive(Default)]
-struct Text {
-    wanted: bool,
-    /// What of it came in earlier pieces.
-    earlier: Vec<u8>,
-    /// Where it goes on in this piece.
-    from: usize,
+/// What is read next.
+#[derive(Clone, Copy)]
+enum Reads {
+    /// A byte between strings and words.
+    Token,
+    /// A string, after its opening quote.
+    String,
+    /// A word, from its second byte on.
+    Word,
 }
 
 impl Tracker {
@@ -95,14 +95,32 @@ impl Tracker {
         let piece = &sink.chunk[..range.end];
         let mut at = range.start;
         self.go_on_from(at);
-        while at < piece.len() {
-            at = match self.state {
-                State::InString | State::InKey => self.string(rules, sink, piece, at)?,
-                State::InWord => self.word(sink, piece, at),
-                _ => self.token(rules, sink, piece, at)?,
-            };
+        let mut reads = Reads::Token;
+        if !range.is_empty() {
+            reads = self.under_way();
+            at += usize::from(std::mem::take(&mut self.escaped));
         }
-        self.put_aside(sink, piece)
+        loop {
+            at = match reads {
+                Reads::Token => at,
+                Reads::String => self.string(rules, sink, piece, at)?,
+                Reads::Word => self.word(sink, piece, at),
+            };
+            let Some(&byte) = piece.get(at) else {
+                return self.put_aside(sink, piece);
+            };
+            reads = self.token(rules, sink, at, byte)?;
+            at += 1;
+        }
+    }
+
+    /// What the piece before ended in.
+    fn under_way(&self) -> Reads {
+        match self.state {
+            State::InString | State::InKey => Reads::String,
+            State::InWord => Reads::Word,
+            _ => Reads::Token,
+        }
     }
 
     /// A line of data ended and another goes on with the text.
@@ -144,6 +162,7 @@ impl Tracker {
     }
 
     /// Goes on in a string, to its end or that of the piece.
+    #[inline]
     fn string<R: Rules>(
         &mut self,
         rules: &R,
@@ -151,21 +170,42 @@ impl Tracker {
         piece: &[u8],
         mut at: usize,
     ) -> Result<usize, AnswerError> {
-        at += usize::from(std::mem::take(&mut self.escaped));
-        while let Some(length) = piece.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
-            at += length;
-            if piece[at] == b'"' {
-                self.string_ended(rules, sink, piece, at)?;
-                return Ok(at + 1);
+        while let Some(special) = quote_or_backslash(piece, at) {
+            if piece[special] == b'"' {
+                return if self.state == State::InKey {
+                    Ok(self.key_ended(piece, special))
+                } else {
+                    self.string_ended(rules, sink, piece, special)?;
+                    Ok(special + 1)
+                };
             }
-            at += 2;
+            self.text.escaped = true;
+            at = special + 2;
         }
         // The piece ended after a backslash.
         self.escaped = at > piece.len();
         Ok(piece.len())
     }
 
-    /// A string's closing quote is at `at`.
+    /// A key's closing quote is at `at`. Where it goes on: mostly the colon is next, and read with it.
+    #[inline]
+    fn key_ended(&mut self, piece: &[u8], at: usize) -> usize {
+        let escaped = self.text.escaped;
+        self.place = match (self.text.end(&piece[..at]), self.open.last()) {
+            (Some(key), Some(frame)) => frame.inside.member(key, escaped),
+            _ => Place::Other,
+        };
+        if piece.get(at + 1) == Some(&b':') {
+            self.state = State::Value;
+            at + 2
+        } else {
+            self.state = State::Colon;
+            at + 1
+        }
+    }
+
+    /// The closing quote of a string that is no key is at `at`.
+    #[inline]
     fn string_ended<R: Rules>(
         &mut self,
         rules: &R,
@@ -173,15 +213,9 @@ impl Tracker {
         piece: &[u8],
         at: usize,
     ) -> Result<(), AnswerError> {
-        let text = self.text.end(&piece[..at]);
-        if self.state == State::InKey {
-            let inside = self.open.last().map_or(Place::Other, |frame| frame.inside);
-            self.place = text.map_or(Place::Other, |key| inside.member(key));
-            self.state = State::Colon;
-            return Ok(());
-        }
-        if let Some(method) = text {
-            self.clients_task = asks_the_client(method);
+        let escaped = self.text.escaped;
+        if let Some(method) = self.text.end(&piece[..at]) {
+            self.clients_task = asks_the_client(method, escaped);
         }
         self.value_ended(rules, sink, at + 1)
     }
@@ -206,49 +240,63 @@ impl Tracker {
         self.capture.take_if(|capture| capture.depth == depth)
     }
 
-    /// Between strings and words, at the byte at `at`.
+    /// Between strings and words, at `byte`, which is at `at`. Tells what follows.
     #[inline]
     fn token<R: Rules>(
         &mut self,
         rules: &R,
         sink: &mut Sink<'_>,
-        piece: &[u8],
         at: usize,
-    ) -> Result<usize, AnswerError> {
-        match (self.state, piece[at]) {
+        byte: u8,
+    ) -> Result<Reads, AnswerError> {
+        match (self.state, byte) {
             (_, b' ' | b'\n' | b'\r' | b'\t') => {}
             (State::FirstKey | State::NextKey, b'"') => {
-                self.state = State::InKey;
-                if let Some(Frame { inside, .. }) = self.open.last()
-                    && *inside != Place::Other
-                {
-                    self.text.begin(at + 1);
-                }
+                self.open_key(at);
+                return Ok(Reads::String);
             }
             (State::Colon, b':') => self.state = State::Value,
-            (State::Value | State::FirstElement, b'"') => self.open_string(rules, sink, at),
+            (State::Value | State::FirstElement, b'"') => {
+                self.open_string(rules, sink, at);
+                return Ok(Reads::String);
+            }
             (State::Value | State::FirstElement, b'{' | b'[') => {
-                self.open_bracket(rules, sink, at, piece[at] == b'{')?;
+                self.open_bracket(rules, sink, at, byte == b'{')?;
             }
             (State::AfterValue, b',') => self.next(at)?,
             (State::FirstKey, b'}')
             | (State::FirstElement, b']')
             | (State::AfterValue, b'}' | b']') => {
-                self.close_bracket(at, piece[at] == b'}')?;
+                self.close_bracket(at, byte == b'}')?;
                 self.value_ended(rules, sink, at + 1)?;
             }
-            (State::Value | State::FirstElement, byte) if may_be_in_word(byte) => {
-                self.state = State::InWord;
-                if self.place == Place::Tool {
-                    self.no_tool(rules, sink, at);
-                }
+            (State::Value | State::FirstElement, _) if may_be_in_word(byte) => {
+                self.open_word(rules, sink, at);
+                return Ok(Reads::Word);
             }
             _ => return Err(AnswerError::NotJson),
         }
-        Ok(at + 1)
+        Ok(Reads::Token)
+    }
+
+    fn open_key(&mut self, at: usize) {
+        self.state = State::InKey;
+        if let Some(Frame { inside, .. }) = self.open.last()
+            && *inside != Place::Other
+        {
+            self.text.begin(at + 1);
+        }
+    }
+
+    fn open_word<R: Rules>(&mut self, rules: &R, sink: &mut Sink<'_>, at: usize) {
+        self.state = State::InWord;
+        if self.place == Place::Tool {
+            self.no_tool(rules, sink, at);
+        }
     }
 
     /// After the comma at `at`.
+    #[inline]
     fn next(&mut self, at: usize) -> Result<(), AnswerError> {
         let frame = self.open.last().ok_or(AnswerError::NotJson)?;
         if frame.object {
@@ -311,6 +359,7 @@ impl Tracker {
         Ok(())
     }
 
+    #[inline]
     fn close_bracket(&mut self, at: usize, object: bool) -> Result<(), AnswerError> {
         let frame = self.open.pop().ok_or(AnswerError::NotJson)?;
         if frame.object != object {
@@ -341,6 +390,7 @@ impl Tracker {
     }
 
     /// A string, array or object ended before `end`.
+    #[inline]
     fn value_ended<R: Rules>(
         &mut self,
         rules: &R,
@@ -348,63 +398,22 @@ impl Tracker {
         end: usize,
     ) -> Result<(), AnswerError> {
         self.state = State::AfterValue;
-        let depth = self.open.len();
-        match self.capture.take_if(|capture| capture.depth == depth) {
+        match &self.capture {
+            Some(capture) if capture.depth == self.open.len() => self.captured(rules, sink, end),
+            _ => Ok(()),
+        }
+    }
+
+    #[inline(never)]
+    fn captured<R: Rules>(
+        &mut self,
+        rules: &R,
+        sink: &mut Sink<'_>,
+        end: usize,
+    ) -> Result<(), AnswerError> {
+        match self.capture.take() {
             Some(capture) => capture.end(rules, sink, end, self.list.as_mut()),
             None => Ok(()),
         }
-    }
-}
-
-impl Text {
-    fn begin(&mut self, at: usize) {
-        self.wanted = true;
-        self.earlier.clear();
-        self.from = at;
-    }
-
-    fn put_aside(&mut self, piece: &[u8]) {
-        if self.wanted {
-            let part = &piece[self.from..];
-            self.wanted = self.earlier.len() + part.len() <= MAX_TEXT;
-            if self.wanted {
-                self.earlier.extend_from_slice(part);
-            }
-        }
-    }
-
-    /// The text, which ends with the piece; `None` if nobody wants it or it is no text we know.
-    fn end<'a>(&'a mut self, piece: &'a [u8]) -> Option<&'a [u8]> {
-        if !std::mem::take(&mut self.wanted) {
-            return None;
-        }
-        let part = &piece[self.from..];
-        if self.earlier.is_empty() {
-            return (part.len() <= MAX_TEXT).then_some(part);
-        }
-        self.earlier.extend_from_slice(part);
-        (self.earlier.len() <= MAX_TEXT).then_some(&self.earlier)
-    }
-}
-
-/// Python and JavaScript write `NaN` and `-Infinity`. Nothing else is let in: what one parser takes
-/// for a comment or a quote must not be a word here.
-fn may_be_in_word(byte: u8) -> bool {
-    matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'-' | b'+' | b'.')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn of_an_endless_key_little_is_kept() {
-        let mut text = Text::default();
-        text.begin(0);
-        for _ in 0..100 {
-            text.put_aside(&[b'a'; 100]);
-            assert!(text.earlier.len() <= MAX_TEXT);
-        }
-        assert_eq!(text.end(b"a"), None);
     }
 }

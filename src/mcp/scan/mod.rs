@@ -31,6 +31,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 pub use error::{ScanError, ScanErrorKind};
+pub(super) use text::plain_in_word;
 
 /// Levels of arrays and objects a body may have; one more is refused.
 pub const MAX_DEPTH: usize = 64;

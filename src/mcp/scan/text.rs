@@ -146,7 +146,7 @@ fn is_plain(byte: u8) -> bool {
 
 /// How many of eight bytes are plain before the first that is not; `None` if all are.
 #[inline]
-fn plain_in_word(word: &[u8; 8]) -> Option<usize> {
+pub(in crate::mcp) fn plain_in_word(word: &[u8; 8]) -> Option<usize> {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const TOPS: u64 = 0x8080_8080_8080_8080;
     let word = u64::from_le_bytes(*word);

@@ -381,3 +381,17 @@ fn what_one_user_is_answered_is_for_no_shared_cache() {
     let long = format!("\"{}\"", "a".repeat(1000));
     fails(list(&long).as_bytes(), AnswerError::NotJson);
 }
+
+// Fails when a quote or a backslash is overlooked somewhere in a word, or another byte taken for one.
+#[test]
+fn a_string_ends_with_its_quote_wherever_that_is() {
+    for length in 0..20 {
+        let filling = "x".repeat(length);
+        for odd in ["", "\\\"", "\\\\", "\t", "\u{1}", "#", "]", "é"] {
+            let text = format!("\"{filling}{odd}{filling}\"");
+            let input = format!(r#"{{{text}:{text},"result":{{"taskId":"t"}}}}"#);
+            let output = input.replace("\"t\"", "\"<t>\"");
+            assert_eq!(json(input.as_bytes()), (output.into_bytes(), Ok(())));
+        }
+    }
+}
