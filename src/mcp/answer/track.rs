@@ -93,13 +93,9 @@ impl Tracker {
         range: Range<usize>,
     ) -> Result<(), AnswerError> {
         let piece = &sink.chunk[..range.end];
-        let mut at = range.start;
-        self.go_on_from(at);
-        let mut reads = Reads::Token;
-        if !range.is_empty() {
-            reads = self.under_way();
-            at += usize::from(std::mem::take(&mut self.escaped));
-        }
+        self.go_on_from(range.start);
+        let mut at = range.start + usize::from(std::mem::take(&mut self.escaped));
+        let mut reads = self.under_way();
         loop {
             at = match reads {
                 Reads::Token => at,
@@ -182,7 +178,7 @@ impl Tracker {
             self.text.escaped = true;
             at = special + 2;
         }
-        // The piece ended after a backslash.
+        // The piece ended after a backslash, maybe that of the piece before, if it is empty.
         self.escaped = at > piece.len();
         Ok(piece.len())
     }

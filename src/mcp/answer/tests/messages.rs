@@ -395,3 +395,16 @@ fn a_string_ends_with_its_quote_wherever_that_is() {
         }
     }
 }
+
+// Fails when an empty piece ends what the piece before it left open.
+#[test]
+fn an_empty_piece_changes_nothing() {
+    let input = br#"{"a\"":[12,"\\"],"result":{"task\u0049d":"t\"\\"}}"#;
+    let whole = run_json(ALL, NO_LIMIT, [&input[..]]);
+    assert_eq!(whole.1, Ok(()));
+    for at in 0..=input.len() {
+        let (head, tail) = input.split_at(at);
+        let cut = run_json(ALL, NO_LIMIT, [head, b"", b"", tail]);
+        assert_eq!(cut, whole, "cut at {at}");
+    }
+}
