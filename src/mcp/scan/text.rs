@@ -88,7 +88,8 @@ fn escaped_string(bytes: &[u8], start: usize, mut at: usize) -> Result<Str, Scan
     loop {
         match bytes.get(at) {
             Some(b'"') => return Ok(Str::new(start, at, true)),
-            Some(b'\\') => at = plain(bytes, escape(bytes, at)?),
+            // Where one escape is more are, so that blocks would rarely be plain.
+            Some(b'\\') => at = after_plain_words(bytes, escape(bytes, at)?),
             _ => return Err(ScanError::new(ScanErrorKind::NotJson, at)),
         }
     }
@@ -107,35 +108,37 @@ fn plain(bytes: &[u8], at: usize) -> usize {
     }
 }
 
-/// The same, for any length. Not inlined: most strings are keys and names, which end in their first word.
+/// The same after a first word. Not inlined: most strings are keys and names, which end in that.
 #[inline(never)]
-fn after_plain(bytes: &[u8], at: usize) -> usize {
-    let mut rest = bytes.get(at..).unwrap_or_default();
-    let mut is_name = true;
-    while let Some((word, after)) = rest.split_first_chunk() {
-        if let Some(length) = plain_in_word(word) {
-            return bytes.len() - rest.len() + length;
-        }
-        rest = after;
-        if is_name {
-            // What is longer than a name is mostly a text, and long.
-            is_name = false;
-            rest = after_plain_blocks(rest);
+fn after_plain(bytes: &[u8], mut at: usize) -> usize {
+    if let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
+        match plain_in_word(word) {
+            Some(length) => return at + length,
+            None => at += word.len(),
         }
     }
-    let length = rest.iter().take_while(|&&byte| is_plain(byte)).count();
-    bytes.len() - rest.len() + length
-}
-
-fn after_plain_blocks(mut rest: &[u8]) -> &[u8] {
-    while let Some((block, after)) = rest.split_first_chunk::<32>() {
+    // What is longer than two words is mostly a text, and long.
+    while let Some(block) = bytes.get(at..).and_then(<[u8]>::first_chunk::<32>) {
         // No early end: that is what lets the compiler look at many bytes at once.
         if !block.iter().fold(true, |all, &byte| all & is_plain(byte)) {
             break;
         }
-        rest = after;
+        at += block.len();
     }
-    rest
+    after_plain_words(bytes, at)
+}
+
+/// The same, word by word.
+#[inline]
+fn after_plain_words(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
+        match plain_in_word(word) {
+            Some(length) => return at + length,
+            None => at += word.len(),
+        }
+    }
+    let rest = bytes.get(at..).unwrap_or_default();
+    at + rest.iter().take_while(|&&byte| is_plain(byte)).count()
 }
 
 /// Whether a byte can simply stand in a string. With the bit turned, the quote is next to the control
@@ -278,10 +281,12 @@ mod tests {
             for (from, &filling) in PLAIN.iter().enumerate() {
                 let mut bytes = vec![filling; from + length];
                 assert_eq!(plain(&bytes, from), from + length);
+                assert_eq!(after_plain_words(&bytes, from), from + length);
                 for at in from..from + length {
                     for &other in OTHER {
                         bytes[at] = other;
                         assert_eq!(plain(&bytes, from), at, "{other} in {filling}");
+                        assert_eq!(after_plain_words(&bytes, from), at, "{other} in {filling}");
                     }
                     bytes[at] = filling;
                 }
