@@ -106,17 +106,13 @@ static CLIENT_INFO: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("cl
 /// What the client calls itself: `clientInfo` of `initialize`, or of a request's `_meta` (MCP 2026-07-28,
 /// basic "Per-Request Metadata").
 fn client(text: &str, message: &Message<'_>) -> Option<Arc<str>> {
-    let params = message.params.as_ref()?;
-    // Most say nothing of it, and need not be read once more. Who writes these letters as escapes has no name.
-    let params_text = &text.as_bytes()[params.clone()];
-    CLIENT_INFO.find(params_text)?;
-    let info = match message.method.as_deref()? {
-        "initialize" => member(text, params, "clientInfo")?,
-        _ => {
-            let meta = member(text, params, "_meta")?;
-            member(text, &meta, "io.modelcontextprotocol/clientInfo")?
-        }
+    let (object, key) = match message.method.as_deref()? {
+        "initialize" => (message.params.as_ref()?, "clientInfo"),
+        _ => (message.meta.as_ref()?, "io.modelcontextprotocol/clientInfo"),
     };
+    // Most say nothing of it, and need not be read once more. Who writes these letters as escapes has no name.
+    CLIENT_INFO.find(&text.as_bytes()[object.clone()])?;
+    let info = member(text, object, key)?;
     let part = |key| member(text, &info, key).and_then(|value| unquoted(&text[value]));
     let name = part("name")?;
     let whole = match part("version") {

@@ -61,6 +61,11 @@ pub fn open_ids(
     let Some(object) = message.params.as_ref().or(message.result.as_ref()) else {
         return Ok(None);
     };
+    // Most have neither of the two members in which one may be named.
+    let has_either = message.has_task_id || message.meta.is_some();
+    if message.params.is_some() && !has_either && !listens {
+        return Ok(None);
+    }
     if !about_task && !may_name_task(&text.as_bytes()[object.clone()]) {
         return Ok(None);
     }
@@ -193,6 +198,16 @@ mod tests {
                 "prompts/get",
                 r#"{"name":"p","_meta":{"io.modelcontextprotocol\/related-task":{"taskId":"sealed-a"}}}"#,
                 r#"{"name":"p","_meta":{"io.modelcontextprotocol\/related-task":{"taskId":"a"}}}"#,
+            ),
+            (
+                "tools/call",
+                r#"{"name":"t","task\u0049d":"sealed-a"}"#,
+                r#"{"name":"t","task\u0049d":"a"}"#,
+            ),
+            (
+                "tools/call",
+                r#"{"_m\u0065ta":{"io.modelcontextprotocol/related-task":{"taskId":"sealed-a"}}}"#,
+                r#"{"_m\u0065ta":{"io.modelcontextprotocol/related-task":{"taskId":"a"}}}"#,
             ),
             (
                 "subscriptions/listen",

@@ -167,6 +167,8 @@ struct Draft {
     name: Option<Str>,
     uri: Option<Str>,
     task_id: Option<Str>,
+    has_task_id: bool,
+    meta: Span,
     meta_version: Option<Str>,
     trace_parent: Option<Str>,
     trace_state: Option<Str>,
@@ -265,7 +267,13 @@ impl<'a> Collector<'a> {
             (Slot::Arguments, _) => draft.arguments = span,
             (Slot::Name, Kind::String(text)) => draft.name = Some(text),
             (Slot::Uri, Kind::String(text)) => draft.uri = Some(text),
-            (Slot::TaskId, Kind::String(text)) => draft.task_id = Some(text),
+            (Slot::TaskId, kind) => {
+                draft.has_task_id = true;
+                if let Kind::String(text) = kind {
+                    draft.task_id = Some(text);
+                }
+            }
+            (Slot::Meta, _) => draft.meta = span,
             (Slot::MetaVersion, Kind::String(text)) => draft.meta_version = Some(text),
             (Slot::MetaTraceParent, Kind::String(text)) => draft.trace_parent = Some(text),
             (Slot::MetaTraceState, Kind::String(text)) => draft.trace_state = Some(text),
@@ -332,6 +340,8 @@ impl Draft {
             name: decode(self.name),
             uri: decode(self.uri),
             task_id: decode(self.task_id),
+            has_task_id: self.has_task_id,
+            meta: range(self.meta),
             protocol_version: decode(self.meta_version),
             trace_parent: decode(self.trace_parent),
             trace_state: decode(self.trace_state),

@@ -88,6 +88,10 @@ pub struct Message<'a> {
     pub uri: Option<Cow<'a, str>>,
     /// `params.taskId`.
     pub task_id: Option<Cow<'a, str>>,
+    /// Whether there is a `params.taskId`, a string or not.
+    pub has_task_id: bool,
+    /// `params._meta`; any JSON value.
+    pub meta: Option<Range<usize>>,
     /// `params._meta["io.modelcontextprotocol/protocolVersion"]` (MCP 2026-07-28, basic "_meta").
     pub protocol_version: Option<Cow<'a, str>>,
     /// `params._meta.traceparent` (MCP SEP-414), whatever is written there.
