@@ -244,6 +244,8 @@ const CRATES: &[(&str, &[&str])] = &[
             "demo/server.rs",
         ],
     ),
+    ("hmac", &["vault/crypto.rs"]),
+    ("sha2", &["vault/crypto.rs"]),
     ("getrandom", &["vault/crypto.rs", "identity/api_key.rs"]),
     (
         "hyper",

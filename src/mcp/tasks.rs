@@ -201,11 +201,6 @@ mod tests {
             ),
             (
                 "tools/call",
-                r#"{"name":"t","task\u0049d":"sealed-a"}"#,
-                r#"{"name":"t","task\u0049d":"a"}"#,
-            ),
-            (
-                "tools/call",
                 r#"{"_m\u0065ta":{"io.modelcontextprotocol/related-task":{"taskId":"sealed-a"}}}"#,
                 r#"{"_m\u0065ta":{"io.modelcontextprotocol/related-task":{"taskId":"a"}}}"#,
             ),
@@ -219,6 +214,8 @@ mod tests {
             assert_eq!(body, request(method, plain));
             assert_eq!(about.is_some(), method.starts_with("tasks/"), "{method}");
         }
+        let call = |id: &str| request("tools/call", &format!(r#"{{"task\u0049d":"{id}"}}"#));
+        assert_eq!(opened(&call("sealed-a")).unwrap().0, call("a"));
         let response = r#"{"jsonrpc":"2.0","id":1,"result":{"_meta":{"io.modelcontextprotocol/related-task":{"taskId":"ID"}}}}"#;
         assert_eq!(
             opened(&response.replace("ID", "sealed-a")).unwrap().0,
