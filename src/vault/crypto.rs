@@ -184,7 +184,8 @@ impl Mac {
 /// but its hashing takes half as long again on a machine that has no instructions for it.
 pub(crate) enum LinkMac {
     Copied(Hmac<Sha256>),
-    Library(hmac::Key),
+    // Boxed, for it is large.
+    Library(Box<hmac::Key>),
 }
 
 impl LinkMac {
@@ -202,7 +203,7 @@ impl LinkMac {
     }
 
     fn library(key: &KeyBytes) -> Self {
-        Self::Library(Mac::new(key).0)
+        Self::Library(Box::new(Mac::new(key).0))
     }
 
     /// The tag of two parts one after the other, of which the first always has the same length.
