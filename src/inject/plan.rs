@@ -137,6 +137,11 @@ fn headers(
 
 /// The same buffer as a header's value. Those are never zeroed, so a copy would be one more.
 fn header(mut value: Zeroizing<Vec<u8>>) -> Option<HeaderValue> {
+    // Looked at before it is moved: what is refused is zeroed.
+    let fits = |byte: &u8| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f);
+    if !value.iter().all(fits) {
+        return None;
+    }
     let value = Bytes::from(std::mem::take(&mut *value));
     let mut value = HeaderValue::from_maybe_shared(value).ok()?;
     value.set_sensitive(true);
