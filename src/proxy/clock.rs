@@ -34,7 +34,8 @@ impl Clock {
     }
 }
 
-/// Clocks that are kept while nobody needs them, at most.
+/// Clocks that are kept while nobody needs them, at most. Each holds the waker of the task that used it last, and
+/// with it what is left of that task, until it goes off.
 const KEPT: usize = 256;
 
 /// Clocks of one core, which one request uses after the other.
@@ -104,6 +105,28 @@ mod tests {
                 "{took:?}"
             );
             assert_eq!(clocks.lock().len(), 1);
+        }
+    }
+
+    // Fails when one that goes on running for somebody who needs it no more keeps its moment.
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_runs_for_another_goes_off_at_the_moment_asked_for() {
+        for (others, own) in [(100, 2), (10, 50)] {
+            let clocks = Clocks::default();
+            let until = Instant::now() + Duration::from_secs(others);
+            let soon = pin!(sleep(Duration::from_secs(1)));
+            assert!(clocks.in_time(until, soon).await.is_some());
+            let patience = Duration::from_secs(own);
+            let begun = Instant::now();
+            let waited = clocks
+                .in_time(begun + patience, pin!(pending::<()>()))
+                .await;
+            assert!(waited.is_none());
+            let took = begun.elapsed();
+            assert!(
+                took >= patience && took < patience + Duration::from_millis(2),
+                "{took:?}"
+            );
         }
     }
 
