@@ -21,6 +21,9 @@ use crate::layer::Failure;
 use crate::sys;
 use crate::telemetry::Counter;
 
+/// The longest time an answer may take: what comes after it can be told of on every clock.
+const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// One server, as configured.
 #[derive(Clone)]
 pub struct Backend {
@@ -58,7 +61,8 @@ pub struct BackendSocket {
 pub struct BackendError(String);
 
 impl Backend {
-    /// A backend at `url`; `tls` is what certificates are checked with, needed for `https`.
+    /// A backend at `url`; `tls` is what certificates are checked with, needed for `https`. An `answer_timeout` of
+    /// more than a year is one of a year.
     ///
     /// # Errors
     /// When the URL names no host or `https` comes without `tls`.
@@ -100,7 +104,7 @@ impl Backend {
                 .cloned()
                 .unwrap_or_else(|| PathAndQuery::from_static("/")),
             connect_timeout,
-            answer_timeout,
+            answer_timeout: answer_timeout.min(YEAR),
             peer: Arc::default(),
             connects: Counter::default(),
             failed_connects: Arc::default(),
