@@ -42,11 +42,14 @@ pub fn write_request(head: &request::Parts, body: usize, out: &mut Vec<u8>) {
     head::request((&head.method, &head.uri, &head.headers), body, out);
 }
 
+/// The head of an answer, likewise.
+pub type AnsweredHead = Arc<dyn Deref<Target = response::Parts>>;
+
 /// An answer as far as it was read.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Answer {
     /// Its head.
-    pub head: Arc<response::Parts>,
+    pub head: AnsweredHead,
     /// What came of its body.
     pub body: Vec<u8>,
     /// Whether that was all.
@@ -84,7 +87,7 @@ impl Answers {
         }
         let (head, framing, body) = found?;
         Some(Answer {
-            head: Arc::new(response::Parts::clone(&head)),
+            head,
             body,
             is_whole: framing.is_end(),
         })
