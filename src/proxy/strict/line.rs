@@ -27,7 +27,7 @@ struct Shared {
     fault: OnceLock<Fault>,
     /// Requests that are being answered.
     busy: AtomicUsize,
-    /// When the last one had been, in milliseconds since `opened`.
+    /// When the last one had been, in milliseconds since `opened_at`.
     done: AtomicU64,
 }
 
