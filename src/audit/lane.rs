@@ -23,14 +23,15 @@ pub(super) type Told = oneshot::Sender<()>;
 /// A record as its sink has it. Cheap to move.
 pub(super) struct Noted {
     pub(super) at: SystemTime,
-    pub(super) members: Bytes,
+    /// By [`super::members::put_down`].
+    pub(super) packed: Bytes,
 }
 
 impl From<&Record> for Noted {
     fn from(record: &Record) -> Self {
         Self {
             at: record.at,
-            members: Bytes::copy_from_slice(&record.members),
+            packed: Bytes::copy_from_slice(&record.packed),
         }
     }
 }
@@ -51,7 +52,7 @@ impl Message {
     /// Bytes it occupies, about.
     pub(super) fn weight(&self) -> usize {
         let beyond = match self {
-            Self::Event(noted, _) => noted.members.len(),
+            Self::Event(noted, _) => noted.packed.len(),
             Self::Anchored(..) | Self::Close(_) => 0,
         };
         size_of::<Self>() + beyond

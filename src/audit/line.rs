@@ -385,8 +385,11 @@ mod tests {
         };
         let mut out = Vec::new();
         let at = |micros: u64| UNIX_EPOCH + Duration::from_micros(1_795_307_402_000_000 + micros);
-        let mut append =
-            |at, event: Event<'_>| chain.append(at, |out| members::event(&event, out), &mut out);
+        let mut append = |at, event: Event<'_>| {
+            let mut packed = Vec::new();
+            members::put_down(&event, &mut packed);
+            chain.append(at, |out| members::write(&packed, out), &mut out);
+        };
         append(at(456), Event::Start(start));
         append(at(1_100_000), Event::End(end));
         assert_eq!(

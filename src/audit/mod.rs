@@ -21,6 +21,7 @@ mod lane;
 mod line;
 mod members;
 mod own;
+mod packed;
 mod queue;
 mod record;
 mod sinks;

@@ -166,8 +166,8 @@ impl Sender {
         if waiting.is_full() || waiting.is_over {
             return Err(Lost);
         }
-        waiting.bytes += size_of::<Put>() + record.members.len();
-        waiting.text.extend_from_slice(&record.members);
+        waiting.bytes += size_of::<Put>() + record.packed.len();
+        waiting.text.extend_from_slice(&record.packed);
         let end = waiting.text.len();
         waiting.put.push(Put::Noted(record.at, end));
         self.wake(waiting);
@@ -227,9 +227,9 @@ fn messages(put: &mut Vec<Put>, text: &Bytes, into: &mut Vec<Message>) {
     into.extend(put.drain(..).map(|put| match put {
         Put::Message(message) => message,
         Put::Noted(at, end) => {
-            let members = text.slice(begin..end);
+            let packed = text.slice(begin..end);
             begin = end;
-            Message::Event(Noted { at, members }, None)
+            Message::Event(Noted { at, packed }, None)
         }
     }));
 }
@@ -346,7 +346,7 @@ mod tests {
             let mut taken = Vec::new();
             assert!(receiver.take(&mut taken, None));
             let said = taken.iter().map(|message| match message {
-                Message::Event(noted, None) => Some(&noted.members[..]),
+                Message::Event(noted, None) => Some(&noted.packed[..]),
                 _ => None,
             });
             let expected = [7, 100_000, 8].map(|request| Some(Record::of_end(request)));
@@ -354,7 +354,7 @@ mod tests {
                 .into_iter()
                 .chain([None, Some(Record::of_end(round))]);
             let expected: Vec<_> = expected
-                .map(|some| some.map(|r| r.members.clone()))
+                .map(|some| some.map(|r| r.packed.clone()))
                 .collect();
             assert!(said.eq(expected.iter().map(Option::as_deref)));
         }

@@ -5,8 +5,9 @@ use std::time::SystemTime;
 
 use super::event::{Admin, End, Event, Start};
 use super::members;
+use crate::sys;
 
-/// Bytes of a text for which a thread keeps room: a usual record's, and more.
+/// Bytes for which a thread keeps room: a usual record's, and more.
 const ROOM: usize = 4 << 10;
 
 thread_local! {
@@ -14,28 +15,29 @@ thread_local! {
     static SPACE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// An event as it is written, but for its place in a chain, and when it happened. Made by who was there, from what
-/// he has, in room of his own: whoever is to write it has a copy.
+/// What is to be written of an event, and when it happened. Put down by who was there, from what he has, in room of
+/// his own: whoever is to write it has a copy.
 pub struct Record {
     pub(super) at: SystemTime,
-    pub(super) members: Vec<u8>,
+    /// By [`members::put_down`].
+    pub(super) packed: Vec<u8>,
 }
 
 impl From<Event<'_>> for Record {
     /// It happens now.
     fn from(event: Event<'_>) -> Self {
-        let mut members = SPACE.take();
-        members::event(&event, &mut members);
+        let mut packed = SPACE.take();
+        members::put_down(&event, &mut packed);
         Self {
-            at: SystemTime::now(),
-            members,
+            at: sys::wall(),
+            packed,
         }
     }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
-        let mut space = std::mem::take(&mut self.members);
+        let mut space = std::mem::take(&mut self.packed);
         if space.capacity() <= ROOM {
             space.clear();
             // Where the thread ends, so does its room.

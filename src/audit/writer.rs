@@ -168,7 +168,7 @@ impl Writer {
             Message::Event(mut noted, told) => {
                 if self.is_failing && told.is_none() {
                     // It may stay for long, and would keep all that was taken with it.
-                    noted.members = Bytes::copy_from_slice(&noted.members);
+                    noted.packed = Bytes::copy_from_slice(&noted.packed);
                 }
                 self.queue.push_back(Item::Event(noted, told));
             }
@@ -272,9 +272,9 @@ impl Writer {
     fn add(&mut self, batch: &mut Batch, item: Item) {
         let (now, out) = (SystemTime::now, &mut batch.bytes);
         match &item {
-            Item::Event(Noted { at, members }, _) => {
+            Item::Event(Noted { at, packed }, _) => {
                 self.chain
-                    .append(*at, |out| out.extend_from_slice(members), out);
+                    .append(*at, |out| members::write(packed, out), out);
             }
             Item::Own(own) => self.chain.append(now(), |out| members::any(own, out), out),
             Item::Close(_) => {

@@ -203,7 +203,7 @@ impl KeyId {
     }
 
     /// Its digits.
-    pub(crate) fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
 
