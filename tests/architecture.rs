@@ -21,7 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("identity", &[]),
     ("tls", &["sys"]),
     ("store", &["tls"]),
-    ("vault", &["identity", "names", "store"]),
+    ("vault", &["identity", "names", "store", "sys"]),
     ("moving", &["identity", "names", "vault"]),
     ("policy", &["names", "vault"]),
     ("limits", &["store"]),

@@ -9,7 +9,6 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
@@ -28,6 +27,7 @@ use crate::layer::{
 use crate::names::ServerName;
 use crate::rejection::{Kind, Rejection};
 use crate::resolve::Identity;
+use crate::sys::Tick;
 use crate::telemetry::{ACCESS, Ended, Metrics, ServerMetrics, Trace, Tracer};
 use crate::usage::{self, Usage};
 use crate::vault::UserId;
@@ -113,7 +113,7 @@ impl Account {
 pub(super) struct Entry {
     account: Arc<Account>,
     place: usize,
-    begun: Instant,
+    begun: Tick,
     status: Option<StatusCode>,
     rejection: Option<Kind>,
     is_stream: bool,
@@ -154,7 +154,7 @@ impl Entry {
         Self {
             account: account.clone(),
             place,
-            begun: Instant::now(),
+            begun: Tick::now(),
             status: None,
             rejection: None,
             is_stream: false,
@@ -186,7 +186,7 @@ impl Entry {
         self.rejection = rejection.map(Rejection::kind);
         self.is_stream = response.status().is_success() && is_stream(response.headers());
         let (server, metrics) = (self.server(), self.account.metrics());
-        server.duration.observe(self.begun.elapsed());
+        server.duration.observe(Tick::now().since(self.begun));
         server.answered(self.status);
         if self.is_stream {
             server.streams.inc();
@@ -230,7 +230,7 @@ impl Entry {
             rejection = ended.rejection,
             user = facts.caller.map(|(user, _)| user.to_string()),
             key = facts.caller.map(|(_, key)| key.key_id().to_string()),
-            duration_ms = self.begun.elapsed().as_micros() as f64 / 1e3,
+            duration_ms = Tick::of_turn().since(self.begun).as_micros() as f64 / 1e3,
             bytes_in = facts.received,
             bytes_out = self.sent,
             trace_id = watched.trace.as_deref().and_then(Trace::id),
@@ -245,7 +245,7 @@ impl Entry {
     /// Tells the trail and the count of usage.
     fn keep(&self, facts: &Facts, address: Option<IpAddr>) {
         let keepers = &self.account.keepers;
-        let duration = self.begun.elapsed();
+        let duration = Tick::of_turn().since(self.begun);
         if let (Some(trail), Some(request)) = (&keepers.trail, facts.recorded) {
             let end = audit::End {
                 request,

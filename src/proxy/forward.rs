@@ -9,7 +9,6 @@ use http::header::HOST;
 use http::uri::{InvalidUri, PathAndQuery};
 use http::{Request, Uri};
 use percent_encoding::percent_decode_str;
-use tokio::time;
 
 use super::backend::{Backend, ConnectError};
 use super::body::BackendBody;
@@ -23,6 +22,7 @@ use crate::layer::{
 };
 use crate::names::ServerName;
 use crate::stdio;
+use crate::sys::Tick;
 use crate::telemetry::Gauge;
 
 /// Sends what the layer granted to the server the [`Caller`] names. One per core.
@@ -72,7 +72,7 @@ impl Shared {
         let backend = backend.ok_or_else(lost)?;
         aim(&mut request, backend, told.path.as_ref())?;
         let mut request = Some(request);
-        let until = time::Instant::now() + backend.answer_timeout;
+        let until = Tick::of_turn().instant() + backend.answer_timeout;
         // Made where it is pinned: a future in a variable would take its room twice.
         let answering = pin!(async {
             let replicas = backend.replicas().await?;

@@ -1,6 +1,8 @@
 //! One core: a current-thread runtime that serves its connections from accept to answer.
 
+use std::future::{Future as _, poll_fn};
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -13,6 +15,7 @@ use super::connection;
 use super::http1::outbox;
 use super::serving::{Current, Serving, Stage};
 use super::socket::Accepted;
+use crate::sys;
 
 /// Threads of one core that look up names of backends.
 const LOOK_UPS: usize = 32;
@@ -63,7 +66,8 @@ async fn work(
         let (current, stages) = (current.clone(), stages.clone());
         connections.spawn(async move {
             let _counted = counted;
-            if let Err(error) = connection::serve(accepted, current, stages).await {
+            let mut served = pin!(connection::serve(accepted, current, stages));
+            if let Err(error) = poll_fn(|cx| sys::turn(|| served.as_mut().poll(cx))).await {
                 tracing::debug!(%error, "a connection ended");
             }
         });

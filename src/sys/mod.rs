@@ -11,7 +11,7 @@ mod memory;
 mod sockets;
 mod watched;
 
-pub use clock::Tick;
+pub use clock::{Tick, turn, wall};
 pub use descriptors::close_inherited;
 pub use files::{PrivateFileError, open_private};
 pub use image::Image;

@@ -78,6 +78,7 @@ pub use users::{AccessChange, NewUser, User, UserChange};
 use crate::identity::KeyId;
 use crate::names::{GroupName, ServerName, UserName};
 use crate::store::{Pages, Record, RecordId, Settled, Store, StoreError, WriteError};
+use crate::sys;
 
 /// How often a write is tried again when somebody else wrote first.
 const ATTEMPTS: usize = 20;
@@ -323,7 +324,7 @@ impl Vault {
 
 /// Unix seconds now.
 pub(crate) fn now_seconds() -> u64 {
-    SystemTime::now()
+    sys::wall()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |d| d.as_secs())
 }

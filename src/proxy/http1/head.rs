@@ -2,10 +2,12 @@
 
 use std::cell::Cell;
 use std::io::Write as _;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Uri, response};
+
+use crate::sys;
 
 /// Bytes up to which a body is copied behind its head, to be written with it: that costs less than
 /// telling the system of two places.
@@ -126,7 +128,7 @@ fn date() -> [u8; 29] {
     thread_local! {
         static WRITTEN: Cell<(u64, [u8; 29])> = const { Cell::new((0, [b' '; 29])) };
     }
-    let now = SystemTime::now();
+    let now = sys::wall();
     let second = now
         .duration_since(UNIX_EPOCH)
         .map_or(0, |now| now.as_secs());

@@ -133,22 +133,22 @@ impl<S> Strict<S> {
     }
 
     /// Until when the client must have sent something; while it owes nothing, when to look again.
-    fn read_deadline(&mut self, now: Instant) -> Instant {
+    fn read_deadline(&mut self) -> Instant {
         let Settings {
             read_timeout,
             idle_timeout,
             ..
         } = self.settings;
         if self.judge.in_body() {
-            return *self.body_since.get_or_insert(now) + read_timeout;
+            return *self.body_since.get_or_insert_with(Instant::now) + read_timeout;
         }
         if !self.held.is_empty() {
-            return *self.head_since.get_or_insert(now) + read_timeout;
+            return *self.head_since.get_or_insert_with(Instant::now) + read_timeout;
         }
         if self.judge.requests() == 0 {
             return self.line.opened() + read_timeout;
         }
-        self.line.idle_since().unwrap_or(now) + idle_timeout
+        self.line.idle_since().unwrap_or_else(Instant::now) + idle_timeout
     }
 
     /// Whether the client may be silent for as long as it likes: it waits for an answer.
@@ -164,13 +164,13 @@ impl<S> Strict<S> {
             return Poll::Pending;
         }
         loop {
-            let now = Instant::now();
-            let until = self.read_deadline(now);
-            if until <= now {
+            let until = self.read_deadline();
+            ready!(self.read_clock.poll(cx, until));
+            // A moment that was moved on meanwhile is waited for anew.
+            if self.read_deadline() <= Instant::now() {
                 self.ending = Some(Ending::Cut);
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
-            ready!(self.read_clock.poll(cx, until));
         }
     }
 
