@@ -26,6 +26,7 @@ use super::account::Accounted;
 use super::http1::{self, Answer, Prefixed, Served};
 use super::keeping::Keeping;
 use super::places::{self, Place};
+use super::rarely::Rarely;
 use super::serving::{Current, Stage};
 use super::socket::{Accepted, Stream};
 use super::strict::{self, Line, Strict};
@@ -228,11 +229,16 @@ where
     // Shared at once: what a connection is served by has no room for a stream besides.
     let wire = http1::Shared::new(stream);
     let mut connection = pin!(served(wire, answering, settings, &leaving));
+    let leave = Rarely::new(async {
+        tokio::select! {
+            _ = stage.wait_for(|&now| now == Stage::Stopping) => LAST_REQUEST,
+            () = place.wanted() => ROOM,
+        }
+    });
     let patience = tokio::select! {
         biased;
         done = connection.as_mut() => return done,
-        _ = stage.wait_for(|&now| now == Stage::Stopping) => LAST_REQUEST,
-        () = place.wanted() => ROOM,
+        patience = leave => patience,
     };
     leaving.store(true, Ordering::Relaxed);
     loop {

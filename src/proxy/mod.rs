@@ -35,6 +35,7 @@ mod pool;
 mod post;
 mod proxy_protocol;
 mod pulse;
+mod rarely;
 mod replicas;
 mod serving;
 mod socket;
