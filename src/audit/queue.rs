@@ -192,17 +192,18 @@ impl Drop for Sender {
 }
 
 impl Receiver {
-    /// Takes all there is into `taken`, which is empty. While there is nothing it waits, for `patience` at most
-    /// if that is given. Says whether there is anybody left who puts messages in.
-    pub(super) fn take(&mut self, taken: &mut Vec<Message>, patience: Option<Duration>) -> bool {
+    /// Takes all there is, each by `take`. While there is nothing it waits, for `patience` at most if that is given.
+    /// Says whether there is anybody left who puts messages in.
+    pub(super) fn take(&mut self, patience: Option<Duration>, take: impl FnMut(Message)) -> bool {
         let room = Vec::with_capacity(self.text.min(ROOM));
         let mut waiting = self.queue.wait(patience);
         let text = waiting.take(&mut self.spare, room);
         let is_left = waiting.is_left;
         drop(waiting);
         self.text = text.len();
-        messages(&mut self.spare, &text, taken);
-        !is_left || !taken.is_empty()
+        let is_any = !self.spare.is_empty();
+        messages(&mut self.spare, &text).for_each(take);
+        !is_left || is_any
     }
 
     /// Takes no more; gives what was not taken.
@@ -215,23 +216,21 @@ impl Receiver {
         waiting.is_over = true;
         let text = waiting.take(&mut self.spare, Vec::new());
         drop(waiting);
-        let mut left = Vec::new();
-        messages(&mut self.spare, &text, &mut left);
-        left
+        messages(&mut self.spare, &text).collect()
     }
 }
 
 /// What was put in as messages, which share the text.
-fn messages(put: &mut Vec<Put>, text: &Bytes, into: &mut Vec<Message>) {
+fn messages(put: &mut Vec<Put>, text: &Bytes) -> impl Iterator<Item = Message> {
     let mut begin = 0;
-    into.extend(put.drain(..).map(|put| match put {
+    put.drain(..).map(move |put| match put {
         Put::Message(message) => message,
         Put::Noted(at, end) => {
             let packed = text.slice(begin..end);
             begin = end;
             Message::Event(Noted { at, packed }, None)
         }
-    }));
+    })
 }
 
 impl Queue {
@@ -306,9 +305,9 @@ mod tests {
     }
 
     fn taken(receiver: &mut Receiver, patience: Option<Duration>) -> (usize, bool) {
-        let mut taken = Vec::new();
-        let is_more = receiver.take(&mut taken, patience);
-        (taken.len(), is_more)
+        let mut taken = 0;
+        let is_more = receiver.take(patience, |_| taken += 1);
+        (taken, is_more)
     }
 
     // Fails when what somebody waits for gathers too, and when each message is taken by itself.
@@ -344,7 +343,7 @@ mod tests {
             assert!(sender.put(message()).is_ok());
             assert!(sender.note_or_help(&Record::of_end(round)).is_ok());
             let mut taken = Vec::new();
-            assert!(receiver.take(&mut taken, None));
+            assert!(receiver.take(None, |message| taken.push(message)));
             let said = taken.iter().map(|message| match message {
                 Message::Event(noted, None) => Some(&noted.packed[..]),
                 _ => None,

@@ -55,11 +55,16 @@ impl Origin {
 /// A record to be written.
 enum Item {
     Event(Noted, Option<Told>),
-    Own(Own),
+    // Boxed: it is large, and seldom.
+    Own(Box<Own>),
     Close(Told),
 }
 
 impl Item {
+    fn own(own: Own) -> Self {
+        Self::Own(Box::new(own))
+    }
+
     /// Whether somebody waits for it, or did.
     fn told(&self) -> Option<&Told> {
         match self {
@@ -139,11 +144,9 @@ impl Writer {
         begun: oneshot::Sender<Result<(), String>>,
     ) {
         let _ = begun.send(self.attempt());
-        let mut taken = Vec::new();
         while !self.is_closed {
             let patience = self.owes().then_some(WAIT);
-            let nobody_left = !messages.take(&mut taken, patience);
-            taken.drain(..).for_each(|message| self.take(message));
+            let nobody_left = !messages.take(patience, |message| self.take(message));
             let waited_for = self.queue.iter().any(|item| item.told().is_some());
             if !self.is_failing || waited_for || nobody_left || self.tried.elapsed() >= WAIT {
                 let _ = self.attempt();
@@ -173,7 +176,7 @@ impl Writer {
                 self.queue.push_back(Item::Event(noted, told));
             }
             Message::Anchored(writer, anchored) if writer == self.chain.writer() => {
-                self.queue.push_back(Item::Own(Own::Anchor { anchored }));
+                self.queue.push_back(Item::own(Own::Anchor { anchored }));
             }
             Message::Anchored(..) => {}
             Message::Close(told) => self.queue.push_back(Item::Close(told)),
@@ -242,16 +245,16 @@ impl Writer {
             records: Vec::with_capacity(self.queue.len().min(LINES)),
         };
         match batch.before {
-            None => self.add(&mut batch, Item::Own(self.origin.opening(self.follows))),
+            None => self.add(&mut batch, Item::own(self.origin.opening(self.follows))),
             Some(head) if is_elsewhere => {
                 let after = hex(&head.mac);
-                self.add(&mut batch, Item::Own(Own::Reopen { after }));
+                self.add(&mut batch, Item::own(Own::Reopen { after }));
             }
             Some(_) => {}
         }
         let (records, torn) = (self.shared.untold.load(Ordering::Relaxed), self.torn);
         if records > 0 || torn > 0 || (self.is_failing && batch.before.is_some()) {
-            self.add(&mut batch, Item::Own(Own::Lost { records, torn }));
+            self.add(&mut batch, Item::own(Own::Lost { records, torn }));
         }
         while batch.bytes.len() < BATCH
             && let Some(item) = self.queue.pop_front()
@@ -276,7 +279,9 @@ impl Writer {
                 self.chain
                     .append(*at, |out| members::write(packed, out), out);
             }
-            Item::Own(own) => self.chain.append(now(), |out| members::any(own, out), out),
+            Item::Own(own) => self
+                .chain
+                .append(now(), |out| members::any(&**own, out), out),
             Item::Close(_) => {
                 self.chain
                     .append(now(), |out| members::any(&Own::Close, out), out);
@@ -328,16 +333,22 @@ impl Writer {
                     let _ = told.send(());
                 }
             }
-            Item::Own(Own::Lost { records, torn }) => {
-                self.shared.untold.fetch_sub(records, Ordering::Relaxed);
-                self.torn -= torn;
-                if records > 0 {
-                    let sink = self.origin.sink;
-                    tracing::warn!(sink, records, "events were not recorded in the audit trail");
+            Item::Own(own) => match *own {
+                Own::Lost { records, torn } => {
+                    self.shared.untold.fetch_sub(records, Ordering::Relaxed);
+                    self.torn -= torn;
+                    if records > 0 {
+                        let sink = self.origin.sink;
+                        tracing::warn!(
+                            sink,
+                            records,
+                            "events were not recorded in the audit trail"
+                        );
+                    }
                 }
-            }
-            Item::Own(Own::Anchor { .. }) => return,
-            Item::Own(_) => {}
+                Own::Anchor { .. } => return,
+                _ => {}
+            },
             Item::Close(told) => {
                 self.is_closed = true;
                 self.records += 1;
