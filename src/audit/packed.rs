@@ -26,6 +26,16 @@ impl Put<'_> {
         self.0.extend_from_slice(text.as_bytes());
     }
 
+    /// Puts down what `write` writes, as a text.
+    pub(super) fn written(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let before = self.0.len();
+        self.count(0);
+        let begin = self.0.len();
+        write(self.0);
+        let length = (self.0.len() - begin) as u64;
+        self.0[before..begin].copy_from_slice(&length.to_le_bytes());
+    }
+
     /// Puts down whether there is something, and what.
     pub(super) fn any<T>(&mut self, something: Option<T>, put: impl FnOnce(&mut Self, T)) {
         self.flag(something.is_some());

@@ -5,7 +5,7 @@
 //! asleep for want of anything to do, and for who waits until his record was taken. The thread, when nobody
 //! waits, lets records gather for [`GATHER`] before it takes them.
 //!
-//! What records say lies in one text until then, for the same reason: memory that one thread allocates and another
+//! What records say lies in one piece of memory until then, for the same reason: memory that one thread allocates and another
 //! frees takes them both longer than to copy it.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -36,13 +36,13 @@ pub(super) struct Receiver {
     queue: Arc<Queue>,
     /// Room for what is put in while the rest is taken.
     spare: Vec<Put>,
-    /// Bytes of text that were taken last.
-    text: usize,
+    /// Bytes of what they say that were taken last.
+    packed: usize,
 }
 
 /// What is put in.
 enum Put {
-    /// A record that nobody waits for, when it happened, and where what it says ends in the text.
+    /// A record that nobody waits for, when it happened, and where what it says ends in `packed`.
     Noted(SystemTime, usize),
     Message(Message),
 }
@@ -67,7 +67,7 @@ struct Queue {
 struct Waiting {
     put: Vec<Put>,
     /// What those noted say, one after the other.
-    text: Vec<u8>,
+    packed: Vec<u8>,
     /// Bytes of all.
     bytes: usize,
     /// Whether somebody waits for one of them.
@@ -101,7 +101,7 @@ pub(super) fn queue() -> (Sender, Receiver) {
     let receiver = Receiver {
         queue: queue.clone(),
         spare: Vec::new(),
-        text: 0,
+        packed: 0,
     };
     (Sender(queue), receiver)
 }
@@ -115,11 +115,11 @@ impl Waiting {
         self.is_urgent || self.is_left || self.put.len() >= MANY
     }
 
-    /// Takes all there is into `put`, which is empty, with its text, for which `text` is in its place.
-    fn take(&mut self, put: &mut Vec<Put>, text: Vec<u8>) -> Bytes {
+    /// Takes all there is into `put`, which is empty, with what they say, for which `packed` is in its place.
+    fn take(&mut self, put: &mut Vec<Put>, packed: Vec<u8>) -> Bytes {
         std::mem::swap(&mut self.put, put);
         (self.bytes, self.is_urgent, self.is_helped) = (0, false, false);
-        std::mem::replace(&mut self.text, text).into()
+        std::mem::replace(&mut self.packed, packed).into()
     }
 
     /// Whether the thread sleeps and shall not; it counts as awake from now on.
@@ -167,8 +167,8 @@ impl Sender {
             return Err(Lost);
         }
         waiting.bytes += size_of::<Put>() + record.packed.len();
-        waiting.text.extend_from_slice(&record.packed);
-        let end = waiting.text.len();
+        waiting.packed.extend_from_slice(&record.packed);
+        let end = waiting.packed.len();
         waiting.put.push(Put::Noted(record.at, end));
         self.wake(waiting);
         Ok(())
@@ -195,14 +195,14 @@ impl Receiver {
     /// Takes all there is, each by `take`. While there is nothing it waits, for `patience` at most if that is given.
     /// Says whether there is anybody left who puts messages in.
     pub(super) fn take(&mut self, patience: Option<Duration>, take: impl FnMut(Message)) -> bool {
-        let room = Vec::with_capacity(self.text.min(ROOM));
+        let room = Vec::with_capacity(self.packed.min(ROOM));
         let mut waiting = self.queue.wait(patience);
-        let text = waiting.take(&mut self.spare, room);
+        let packed = waiting.take(&mut self.spare, room);
         let is_left = waiting.is_left;
         drop(waiting);
-        self.text = text.len();
+        self.packed = packed.len();
         let is_any = !self.spare.is_empty();
-        messages(&mut self.spare, &text).for_each(take);
+        messages(&mut self.spare, &packed).for_each(take);
         !is_left || is_any
     }
 
@@ -214,19 +214,19 @@ impl Receiver {
     fn over(&mut self) -> Vec<Message> {
         let mut waiting = locked(&self.queue.waiting);
         waiting.is_over = true;
-        let text = waiting.take(&mut self.spare, Vec::new());
+        let packed = waiting.take(&mut self.spare, Vec::new());
         drop(waiting);
-        messages(&mut self.spare, &text).collect()
+        messages(&mut self.spare, &packed).collect()
     }
 }
 
-/// What was put in as messages, which share the text.
-fn messages(put: &mut Vec<Put>, text: &Bytes) -> impl Iterator<Item = Message> {
+/// What was put in as messages, which share `packed`.
+fn messages(put: &mut Vec<Put>, packed: &Bytes) -> impl Iterator<Item = Message> {
     let mut begin = 0;
     put.drain(..).map(move |put| match put {
         Put::Message(message) => message,
         Put::Noted(at, end) => {
-            let packed = text.slice(begin..end);
+            let packed = packed.slice(begin..end);
             begin = end;
             Message::Event(Noted { at, packed }, None)
         }
