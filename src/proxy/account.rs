@@ -99,7 +99,7 @@ impl Account {
             layer(&*observer);
         }
         let answer = AnswerBody::own(http_body_util::Full::default());
-        drop(entry.answered(Response::new(answer)));
+        drop(entry.answered(Response::new(answer), false));
     }
 
     fn place(&self, path: &str) -> usize {
@@ -180,6 +180,7 @@ impl Entry {
     pub(super) fn answered(
         mut self,
         response: Response<AnswerBody<BackendBody>>,
+        over_http2: bool,
     ) -> Response<Accounted> {
         let rejection = response.extensions().get::<Rejection>();
         self.status = Some(response.status());
@@ -195,7 +196,14 @@ impl Entry {
             server.rejected(kind);
             metrics.rejected(kind);
         }
-        response.map(|body| Accounted { body, entry: self })
+        response.map(|body| {
+            self.complete = body.is_end_stream();
+            Accounted {
+                body,
+                entry: self,
+                over_http2,
+            }
+        })
     }
 
     fn server(&self) -> &ServerMetrics {
@@ -230,7 +238,7 @@ impl Entry {
             rejection = ended.rejection,
             user = facts.caller.map(|(user, _)| user.to_string()),
             key = facts.caller.map(|(_, key)| key.key_id().to_string()),
-            duration_ms = Tick::of_turn().since(self.begun).as_micros() as f64 / 1e3,
+            duration_ms = Tick::now().since(self.begun).as_micros() as f64 / 1e3,
             bytes_in = facts.received,
             bytes_out = self.sent,
             trace_id = watched.trace.as_deref().and_then(Trace::id),
@@ -245,7 +253,7 @@ impl Entry {
     /// Tells the trail and the count of usage.
     fn keep(&self, facts: &Facts, address: Option<IpAddr>) {
         let keepers = &self.account.keepers;
-        let duration = Tick::of_turn().since(self.begun);
+        let duration = Tick::now().since(self.begun);
         if let (Some(trail), Some(request)) = (&keepers.trail, facts.recorded) {
             let end = audit::End {
                 request,
@@ -420,6 +428,7 @@ pin_project! {
         #[pin]
         body: AnswerBody<BackendBody>,
         entry: Entry,
+        over_http2: bool,
     }
 }
 
@@ -436,16 +445,23 @@ impl Body for Accounted {
         if let Poll::Ready(Some(Ok(frame))) = &polled {
             this.entry.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
         }
-        // A body of known length is not asked again after its last frame.
+        // HTTP/1 does not ask a body of known length again after its last frame; HTTP/2 does, once its client had
+        // room for that.
+        let was_last = |body: &AnswerBody<_>| {
+            !*this.over_http2 && (body.is_end_stream() || body.size_hint().exact() == Some(0))
+        };
         this.entry.complete |= match &polled {
             Poll::Ready(None) => true,
-            Poll::Ready(Some(Ok(_))) => this.body.is_end_stream(),
+            Poll::Ready(Some(Ok(_))) => was_last(&this.body),
             _ => false,
         };
         polled
     }
 
     fn is_end_stream(&self) -> bool {
+        if self.over_http2 && self.entry.sent > 0 {
+            return self.entry.complete;
+        }
         self.body.is_end_stream()
     }
 

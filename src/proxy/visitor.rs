@@ -61,7 +61,7 @@ impl Visitor {
         if may_close && self.current.is_leaving() {
             close(&mut response);
         }
-        entry.answered(response)
+        entry.answered(response, line.is_none())
     }
 
     /// Past the guard, which the answer to a page's browser needs as well, to the layer.

@@ -34,9 +34,14 @@ type Frames = Vec<(u8, u32, Vec<u8>)>;
 
 impl House {
     async fn new() -> Self {
+        Self::with("").await
+    }
+
+    /// With these tables of the configuration besides.
+    async fn with(more: &str) -> Self {
         let (authority, recorder) = (Authority::new("ours"), Recorder::start().await);
         let pair = Pair::new(&authority.sign(&["localhost"], 2099));
-        let tables = pair.table() + &server(&recorder);
+        let tables = pair.table() + more + &server(&recorder);
         let proxy = Proxy::configured(&Place::Sqlite, &Lines::default(), &tables).await;
         let key = proxy.settle_in("alice", &[SERVER]).await;
         Self {
@@ -288,4 +293,34 @@ async fn nothing_reaches_a_backend_that_could_be_read_in_two_ways() {
         );
     }
     assert_eq!(house.well().await, 200);
+}
+
+// Fails when an answer counts as passed on while it waits here for its client to have room.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_took_nothing_of_was_not_passed_on_to_its_end() {
+    const CALL: &[u8] =
+        br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"n","arguments":{}}}"#;
+    let house = House::with("[audit]\nfile = \"trail.jsonl\"\n").await;
+    // No room for any DATA (RFC 9113, section 6.5.2).
+    let no_window = frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
+    let head = frame(HEADERS, END_HEADERS, 1, &house.request(&[]));
+    let asked = [no_window, head, frame(DATA, END_STREAM, 1, CALL)].concat();
+    let frames = house.attack(&asked, Duration::from_secs(2)).await;
+    assert!(has_headers(&frames) && frames.iter().all(|(kind, ..)| *kind != DATA));
+    assert_eq!(house.well().await, 200);
+    let trail = house.proxy.folder.path().join("trail.jsonl");
+    let told = timeout(PATIENCE, async {
+        loop {
+            let text = std::fs::read_to_string(&trail).unwrap_or_default();
+            let ends = text
+                .lines()
+                .filter(|line| line.contains("\"event\":\"end\""));
+            let told: Vec<_> = ends.map(|end| end.contains("\"complete\":true")).collect();
+            if told.len() == 2 {
+                return told;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    assert_eq!(told.await.unwrap(), [false, true]);
 }
