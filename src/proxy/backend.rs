@@ -266,3 +266,16 @@ fn is_ours(error: &io::Error) -> bool {
     ];
     Errno::from_io_error(error).is_some_and(|errno| OURS.contains(&errno))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Fails when a moment is reckoned with that no clock has.
+    #[test]
+    fn nobody_waits_for_ever() {
+        let url = Uri::from_static("http://127.0.0.1/mcp");
+        let backend = Backend::new(&url, None, Duration::MAX, Duration::MAX).unwrap();
+        assert_eq!(backend.answer_timeout, YEAR);
+    }
+}

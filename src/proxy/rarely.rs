@@ -115,6 +115,32 @@ mod tests {
         assert_eq!(asked.load(Ordering::Relaxed), 2);
     }
 
+    /// How often it was woken.
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    // Fails when anybody but who asked last is woken.
+    #[test]
+    fn whoever_asked_last_is_woken() {
+        let word = Notify::new();
+        let mut waits = pin!(Rarely::new(word.notified()));
+        let tasks: Vec<_> = (0..3).map(|_| Arc::<Woken>::default()).collect();
+        for task in &tasks {
+            let waker = task.clone().into();
+            let mut cx = Context::from_waker(&waker);
+            assert!(waits.as_mut().poll(&mut cx).is_pending());
+        }
+        word.notify_one();
+        let woken = tasks.iter().map(|task| task.0.load(Ordering::Relaxed));
+        assert!(woken.eq([0, 0, 1]));
+    }
+
     // Fails when a word that comes while it is asked is forgotten.
     #[tokio::test]
     async fn who_is_woken_while_it_is_asked_is_asked_again() {

@@ -55,7 +55,8 @@ pub fn wall() -> SystemTime {
     asked::wall()
 }
 
-/// Does something that waits for nothing, such as one poll of a task, in a turn of its thread's clock.
+/// Does something that waits for nothing, such as one poll of a task, in a turn of its thread's clock. A turn within a
+/// turn ends both.
 pub fn turn<T>(something: impl FnOnce() -> T) -> T {
     turns::turn(something)
 }
@@ -148,15 +149,18 @@ mod turns {
             Told::NoTurn => return SystemTime::now(),
             _ => of_turn(),
         };
-        if let Some((at, said)) = LOOKED.get()
-            && let Some(since) = now.checked_sub(at)
-            && since < WALL
-        {
-            return said + Duration::from_nanos(since);
+        if let Some(still) = LOOKED.get().and_then(|looked| still(looked, now)) {
+            return still;
         }
         let (at, said) = (system::now(), SystemTime::now());
         LOOKED.set(Some((at, said)));
         said - Duration::from_nanos(at.saturating_sub(now))
+    }
+
+    /// What the clock on the wall says `now`, if it was looked at lately.
+    pub(super) fn still((at, said): (u64, SystemTime), now: u64) -> Option<SystemTime> {
+        let since = now.checked_sub(at)?;
+        (since < WALL).then(|| said + Duration::from_nanos(since))
     }
 }
 
@@ -278,6 +282,18 @@ mod tests {
         let after = turns::last();
         pause();
         assert!(turns::last() > after);
+    }
+
+    // Fails when a clock on the wall that was set is gone on from for longer, or a moment before it was looked at is
+    // told as one after.
+    #[test]
+    fn the_wall_is_looked_at_again() {
+        let (at, said) = (1_000_000_000, SystemTime::now());
+        let still = |now| turns::still((at, said), now);
+        assert_eq!(still(at), Some(said));
+        let later = at + 9_000_000;
+        assert_eq!(still(later), Some(said + Duration::from_millis(9)));
+        assert_eq!([still(at + 10_000_000), still(at - 1)], [None; 2]);
     }
 
     // Fails when the moment of a turn is another on the wall, or by the timers.

@@ -163,15 +163,10 @@ impl<S> Strict<S> {
             // Whoever gives the answer reads on when it is given; and the clock wakes this task some time.
             return Poll::Pending;
         }
-        loop {
-            let until = self.read_deadline();
-            ready!(self.read_clock.poll(cx, until));
-            // A moment that was moved on meanwhile is waited for anew.
-            if self.read_deadline() <= Instant::now() {
-                self.ending = Some(Ending::Cut);
-                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-            }
-        }
+        let until = self.read_deadline();
+        ready!(self.read_clock.poll(cx, until));
+        self.ending = Some(Ending::Cut);
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// What became of an attempt to write, which must not go without success for ever.
