@@ -104,7 +104,8 @@
 //! - A `server` key of scope `*` is a root from which each server's key is derived, so that an
 //!   export for one server opens no other even when no keys were made per server.
 //! - Blobs bind the wrap kind too, so that a blob cannot be relabelled once a second one exists.
-//! - `vault` uses `identity` (it issues keys), and `names` is a module of its own that all share.
+//! - `vault` uses `identity` (it issues keys) and `sys` (the time, which is asked once for each turn of a connection),
+//!   and `names` is a module of its own that all share.
 //! - Ciphers come from aws-lc, which TLS brings anyway: one library, one set of advisories. Only what links the
 //!   records of the audit trail, HMAC-SHA-256, is the `hmac` crate's where the processor hashes (`vault::crypto`):
 //!   a state of it is copied in a fifth of the time.

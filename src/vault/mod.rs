@@ -322,7 +322,7 @@ impl Vault {
     }
 }
 
-/// Unix seconds now.
+/// Unix seconds now, or at the moment of the turn this is in ([`sys::turn`]).
 pub(crate) fn now_seconds() -> u64 {
     sys::wall()
         .duration_since(UNIX_EPOCH)
